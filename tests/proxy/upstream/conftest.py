@@ -1,0 +1,3 @@
+"""What the upstream tests share."""
+
+from tests.fake_upstream import fake_upstream as fake_upstream
