@@ -1,0 +1,164 @@
+"""Fingerprints, rooms, partitions, and every Redis name Deja uses; injective by construction.
+
+Parts are joined as one JSON array before hashing, so ("a:b", "c") and ("a", "b:c") differ and an absent part is a null, never left
+out. Digests are BLAKE2b of 128 bits in lower-case hex (RediSearch TAGs fold case), each with its own domain, so that a room can
+never equal a context id.
+
+    deja:v1:entry:<embedder>:{<room>}:<entry id>   hash    a stored answer, indexed by its vector
+    deja:v1:exact:{<room>}:<fingerprint>           string  redis key of the entry for exactly this request
+    deja:v1:context:{<room>}:<prefix hash>         string  "<entry id> <confidence>": what a conversation's prefix stands for
+    deja:v1:expiry                                 zset    redis keys of entries by the second they expire; the byte cap reads it
+    deja:v1:session:{<session>}:turns              stream  the session's messages
+    deja:v1:session:{<session>}:events             stream  the session's events
+    deja:v1:session:{<session>}:meta               hash    who, when, how much
+    deja:v1:journal                                stream  every event of every session, for whoever follows
+
+The braces are Redis Cluster's hash tag: all keys of a room share a slot.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b, sha256
+from typing import Any
+
+import orjson
+
+from proxy.core.models import ChatRequest
+from proxy.errors import RequestError
+
+PREFIX = "deja:v1:"
+"""Rises with the stored shape: an entry of another version is never read."""
+JOURNAL = f"{PREFIX}journal"
+EXPIRY = f"{PREFIX}expiry"
+ANONYMOUS = "anonymous"
+_DIGEST_BYTES = 16  # 128 bits: no collision to be found in fewer than 2^64 tries, and those stay inside one tenant
+
+
+def digest(domain: str, *parts: Any) -> str:
+    """Hash JSON-like parts under a domain to 32 lower-case hex digits.
+
+    Raises:
+        RequestError: the parts are nested too deeply to be written as JSON.
+    """
+    try:
+        encoded = orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError as error:
+        raise RequestError(
+            "The request is nested too deeply; keep JSON within 250 levels.", code="nesting_too_deep"
+        ) from error
+    return blake2b(encoded, digest_size=_DIGEST_BYTES, person=domain.encode()).hexdigest()
+
+
+def tenant_of(credential: bytes | None, secret: bytes) -> str:
+    """Name the tenant of a credential without keeping it: an HMAC under Deja's own secret."""
+    if not credential:
+        return ANONYMOUS
+    return hmac.new(secret, b"tenant\0" + credential, sha256).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a request belongs, before its last turn is looked at by meaning.
+
+    Attributes:
+        room: everything but the conversation.
+        fingerprint: the room and all messages: the exact key.
+        prefix_hash: the conversation before the last turn, None for a first turn.
+        turn_hash: whatever the last turn holds besides its text (a name, say).
+    """
+
+    room: str
+    fingerprint: str
+    prefix_hash: str | None
+    turn_hash: str
+
+
+def place_of(
+    request: ChatRequest,
+    *,
+    tenant: str,
+    namespace: str,
+    upstream: Sequence[str],
+    family: str,
+    query: str | None = None,
+    context: str | None = None,
+) -> Place:
+    """Compute room, fingerprint and prefix hash of a request.
+
+    Args:
+        request: canonical form.
+        tenant: as `tenant_of` names it.
+        namespace: the caller's own partitioning.
+        upstream: base URL, api version and whatever headers make this provider's answers its own.
+        family: route family, such as `chat`.
+        query: the text the caller wants matched by meaning in place of the last user turn.
+        context: what the caller wants compared exactly in place of the prefix.
+    """
+    room = digest("room", tenant, namespace, list(upstream), family, request.keyed, request.instructions)
+    prefix_hash = None
+    if context is not None:
+        prefix_hash = digest("named-context", context)
+    elif request.prefix:
+        prefix_hash = prefix_hash_of(request.prefix)
+    last = {name: value for name, value in request.last.items() if name != "content"}
+    # A named query leaves the last message itself free, so what surrounds the query must be in `context` or in the room.
+    return Place(
+        room=room,
+        fingerprint=digest("request", room, request.prefix, request.last, query, context),
+        prefix_hash=prefix_hash,
+        turn_hash=digest("turn", last, query is not None),
+    )
+
+
+def prefix_hash_of(messages: Sequence[dict[str, Any]]) -> str:
+    """Hash canonical messages that precede a turn."""
+    return digest("prefix", list(messages))
+
+
+def partition_of(room: str, context_id: str, turn_hash: str) -> str:
+    """The TAG value of the vector query: nothing outside it can ever be a candidate."""
+    return digest("partition", room, context_id, turn_hash)
+
+
+def exact_key(room: str, fingerprint: str) -> str:
+    """Redis key of the exact tier's pointer."""
+    return f"{PREFIX}exact:{{{room}}}:{fingerprint}"
+
+
+def context_key(room: str, prefix_hash: str) -> str:
+    """Redis key of what a conversation prefix stands for."""
+    return f"{PREFIX}context:{{{room}}}:{prefix_hash}"
+
+
+def embedder_tag(fingerprint: str) -> str:
+    """A short name of an embedder, safe in keys and index names."""
+    return digest("embedder", fingerprint)[:12]
+
+
+def entry_prefix(fingerprint: str) -> str:
+    """Key prefix of the entries one embedder made: an index covers exactly these."""
+    return f"{PREFIX}entry:{embedder_tag(fingerprint)}:"
+
+
+def entry_key(fingerprint: str, room: str, entry_id: str) -> str:
+    """Redis key of an entry."""
+    return f"{entry_prefix(fingerprint)}{{{room}}}:{entry_id}"
+
+
+def index_name(fingerprint: str) -> str:
+    """RediSearch index of one embedder; a change of embedder opens another."""
+    return f"{PREFIX}index:{embedder_tag(fingerprint)}"
+
+
+def session_tag(tenant: str, session: str) -> str:
+    """Hash tag of a session; tenants never share one."""
+    return digest("session", tenant, session)
+
+
+def session_keys(tag: str) -> tuple[str, str, str]:
+    """Redis keys of a session: turns, events, meta."""
+    base = f"{PREFIX}session:{{{tag}}}:"
+    return f"{base}turns", f"{base}events", f"{base}meta"

@@ -1,0 +1,164 @@
+"""The read side, as a pure state machine: facts in, named state out.
+
+    plan(request, directives)          -> Forward(reason)      the cache is not asked
+                                        | LookUp               read the exact tier and the context
+    after_exact(lookup, entry)         -> Serve(exact) | Embed | Forward(reason)
+    after_search(lookup, candidates)   -> Judge(candidates) | Forward(reason)
+    after_fetch(lookup, entry)         -> Serve(semantic) | Forward(reason)
+
+The driver (`services.completions`) does what a state asks for and hands in what it learned. Hard conditions (tenant, room, partition) are
+in the keys and the vector query itself and cannot be reached from here; soft ones (age, wire mode, confidence) are judged here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from proxy.core.chat_answers import can_replay
+from proxy.core.models import Candidate, ChatRequest, Directives, Entry, Forwarded, HitKind, Mode, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """Ask upstream.
+
+    Attributes:
+        fwd: RFC 9211's word for why.
+        reason: ours; a `Reason`, a gate's reason or a route's.
+        similarity: cosine of the best candidate that was judged, if any.
+        entry_key: Redis key of that candidate.
+    """
+
+    fwd: Forwarded
+    reason: str
+    similarity: float | None = None
+    entry_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LookUp:
+    """Read the exact tier; what follows depends on these.
+
+    Attributes:
+        text: what is matched by meaning, None when the semantic tier is out of the question.
+        exact_only: why it is, else None.
+        as_stream: how the answer is to travel.
+        max_age_s: oldest acceptable age, None for no bound.
+        floor: the caller's own confidence floor, None for none.
+    """
+
+    text: str | None
+    exact_only: str | None
+    as_stream: bool
+    max_age_s: int | None
+    floor: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Embed:
+    """Embed the text and search the partition."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Let the judge choose among these, nearest first."""
+
+    candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Serve:
+    """Serve this entry."""
+
+    kind: HitKind
+    entry: Entry
+    similarity: float | None = None
+
+
+def plan(request: ChatRequest, directives: Directives, *, routed: str | None, is_repeat: bool = False) -> Forward | LookUp:
+    """Decide whether to look at all.
+
+    Args:
+        request: canonical form.
+        directives: what the caller asks of the cache.
+        routed: why this text must not be matched by meaning (`core.routing`), None if it may.
+        is_repeat: the same session asked the same seconds ago, and the policy is to regenerate.
+    """
+    if directives.mode is Mode.OFF:
+        return Forward(Forwarded.BYPASS, Reason.MODE_OFF)
+    if directives.no_store:
+        return Forward(Forwarded.BYPASS, Reason.NO_STORE)
+    if directives.no_cache:
+        return Forward(Forwarded.REQUEST, Reason.NO_CACHE)
+    if directives.mode is Mode.WRITE_ONLY:
+        return Forward(Forwarded.REQUEST, Reason.WRITE_ONLY)
+    if is_repeat:
+        return Forward(Forwarded.REQUEST, Reason.REPEAT)
+    exact_only = why_exact_only(request, directives, routed=routed)
+    return LookUp(
+        text=None if exact_only else directives.query or request.question,
+        exact_only=exact_only,
+        as_stream=request.is_stream,
+        max_age_s=directives.max_age_s,
+        floor=directives.confidence,
+    )
+
+
+def why_exact_only(request: ChatRequest, directives: Directives, *, routed: str | None) -> str | None:
+    """Why a request may only be answered from the exact tier, None if it may be matched by meaning."""
+    if directives.mode is Mode.EXACT:
+        return Reason.MODE_EXACT
+    if request.question is None and directives.query is None:
+        return Reason.NOT_USER_TEXT
+    if request.choices > 1:
+        return Reason.MULTIPLE_CHOICES
+    return routed
+
+
+def after_exact(lookup: LookUp, entry: Entry | None, *, now_s: float) -> Serve | Embed | Forward:
+    """Judge what the exact tier gave.
+
+    Args:
+        lookup: the plan.
+        entry: the entry of this very request, None if there is none.
+        now_s: unix time in seconds.
+    """
+    if entry is not None and entry.remaining_s(now_s) > 0:
+        if lookup.max_age_s is not None and entry.age_s(now_s) > lookup.max_age_s:
+            return Forward(Forwarded.STALE, Reason.MAX_AGE)
+        if can_replay(entry.wire, as_stream=lookup.as_stream):
+            return Serve(HitKind.EXACT, entry)
+        return Forward(Forwarded.MISS, Reason.NOT_RENDERABLE)
+    if lookup.text is None:
+        return Forward(Forwarded.MISS, lookup.exact_only or Reason.NO_CANDIDATE)
+    return Embed(lookup.text)
+
+
+def after_search(lookup: LookUp, candidates: Sequence[Candidate], *, now_s: float) -> Judge | Forward:
+    """Keep the candidates that are fresh; expired ones may linger in the index.
+
+    Args:
+        lookup: the plan.
+        candidates: nearest first, all from the caller's partition; may be empty.
+        now_s: unix time in seconds.
+    """
+    fresh = [candidate for candidate in candidates if now_s - candidate.created_at < candidate.ttl_s]
+    if not fresh:
+        return Forward(Forwarded.MISS, Reason.NO_CANDIDATE)
+    if lookup.max_age_s is not None:
+        fresh = [candidate for candidate in fresh if now_s - candidate.created_at <= lookup.max_age_s]
+        if not fresh:
+            return Forward(Forwarded.STALE, Reason.MAX_AGE)
+    return Judge(tuple(fresh))
+
+
+def after_fetch(lookup: LookUp, entry: Entry | None, *, candidate: Candidate, now_s: float) -> Serve | Forward:
+    """Serve the entry the judge chose, if it is still there and can travel the way the caller asks."""
+    if entry is None or entry.remaining_s(now_s) <= 0:
+        return Forward(Forwarded.MISS, Reason.NO_CANDIDATE)
+    if not can_replay(entry.wire, as_stream=lookup.as_stream):
+        return Forward(Forwarded.MISS, Reason.NOT_RENDERABLE, candidate.similarity, candidate.redis_key)
+    return Serve(HitKind.SEMANTIC, entry, candidate.similarity)

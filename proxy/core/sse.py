@@ -1,0 +1,41 @@
+"""Server-sent events: bytes -> events, and events -> bytes (WHATWG HTML, section 9.2, as far as model providers use it).
+
+What the events mean is left to `core.chat_answers`.
+"""
+
+from __future__ import annotations
+
+import re
+
+DONE = b"[DONE]"
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_TERMINATOR = re.compile(rb"(?:\A|[\r\n])data: ?\[DONE\][ \t]*(?:\r\n|\n|\r)")
+
+
+def events(raw: bytes) -> list[bytes]:
+    """The data of each complete event, in order; however the bytes were split on the way makes no difference.
+
+    Comments and fields other than `data` are skipped. An event not closed by an empty line is not returned.
+    """
+    found: list[bytes] = []
+    data: list[bytes] = []
+    for line in _LINE_END.split(raw.removeprefix(b"\xef\xbb\xbf")):
+        if not line:
+            if data:
+                found.append(b"\n".join(data))
+                data = []
+        elif line.startswith(b"data"):
+            name, _, value = line.partition(b":")
+            if name == b"data":
+                data.append(value.removeprefix(b" "))
+    return found
+
+
+def ends_stream(tail: bytes) -> bool:
+    """Whether these last bytes of a stream hold OpenAI's closing event."""
+    return DONE in tail and _TERMINATOR.search(tail) is not None
+
+
+def event(data: bytes) -> bytes:
+    """One event that carries `data`, which must hold no line break."""
+    return b"data: " + data + b"\n\n"

@@ -1,0 +1,43 @@
+"""Tasks that outlive the call that started them.
+
+The event loop keeps only weak references to tasks, so a bare `asyncio.create_task` may vanish half-way; and an exception in it
+would be seen by nobody. `spawn` keeps the reference and logs the failure by type.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+logger = logging.getLogger("deja.background")
+
+
+class Background:
+    """The background tasks of one application; `aclose` ends them all."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def spawn(self, work: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any]:
+        """Run a coroutine beside the caller and keep it alive until it ends."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    async def aclose(self) -> None:
+        """Cancel what still runs and wait for it."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            return
+        if (error := task.exception()) is not None:
+            # The type alone: a message may quote a prompt.
+            logger.error("background task %s ended with %s", task.get_name(), type(error).__name__)

@@ -1,0 +1,296 @@
+"""Every setting, its default and its check; the only reader of the environment.
+
+A setting comes from the environment (`DEJA_CACHE__TTL_S`), else from `deja.yaml` (`cache: {ttl_s: …}`), else from the
+default here. A wrong one stops the start with a sentence that names it. Secrets are `SecretStr`, so that no repr shows them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic.fields import FieldInfo
+
+from proxy.core.models import Mode
+from proxy.errors import ConfigError
+
+PREFIX = "DEJA_"
+EMBEDDED_URL = "embedded://"
+OPENAI_URL = "https://api.openai.com/v1"
+
+
+def _comma_list(value: object) -> object:
+    """Let the environment write a list as `a,b`."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+CommaList = Annotated[tuple[str, ...], BeforeValidator(_comma_list)]
+SecretCommaList = Annotated[tuple[SecretStr, ...], BeforeValidator(_comma_list)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class UpstreamSettings(_Section):
+    """The model provider that serves what the cache does not."""
+
+    base_url: str | None = Field(None, description="Provider's base URL, ends in /v1. Unset: the simulated provider.")
+    api_key: SecretStr | None = Field(None, description="Replaces the caller's credential on the way up.")
+    connect_timeout_s: float = Field(5.0, gt=0, description="Seconds to wait for a connection.")
+    read_timeout_s: float = Field(600.0, gt=0, description="Seconds of silence after which a call is given up.")
+    max_connections: int = Field(1000, ge=1, description="Connections kept to the provider, at most.")
+
+    @field_validator("base_url")
+    @classmethod
+    def _has_scheme(cls, value: str | None) -> str | None:
+        if not value:
+            return None
+        if not value.startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://")
+        return value.rstrip("/")
+
+
+class RedisSettings(_Section):
+    """Where the data lives."""
+
+    url: str = Field(EMBEDDED_URL, description="`embedded://`, or a redis://, rediss://, unix:// or redis+sentinel:// URL.")
+    deadline_ms: float = Field(50.0, gt=0, description="A look-up that takes longer is given up; the call goes upstream.")
+    store_deadline_ms: float = Field(500.0, gt=0, description="The same for storing an answer, before its last byte leaves.")
+    max_connections: int = Field(64, ge=1, description="Connections to Redis, at most.")
+    max_memory_bytes: int = Field(
+        1 << 30, ge=64 << 20, description="Memory cap of the embedded server; an external one has its own."
+    )
+
+
+class CacheSettings(_Section):
+    """What is cached, for how long, and how sure a hit must be."""
+
+    mode: Mode = Field(Mode.SEMANTIC, description="What a request gets that does not say: off, exact, semantic, …")
+    max_wrong_hit_rate: float = Field(
+        0.01, gt=0, le=0.5, description="Wrong semantic hits among semantic hits, at most."
+    )
+    ttl_s: int = Field(3600, ge=1, description="Seconds an answer stays fresh unless the request says otherwise.")
+    max_bytes: int = Field(512 << 20, ge=1 << 20, description="Bytes the cache may take in Redis, below maxmemory.")
+    key_user: bool = Field(True, description="Keep answers for different `user` fields apart.")
+    on_repeat: Literal["hit", "regenerate"] = Field(
+        "hit", description="What the same request inside one session within seconds gets."
+    )
+    repeat_window_s: float = Field(10.0, ge=0, description="Those seconds.")
+    candidates: int = Field(5, ge=3, le=50, description="Neighbours looked at per semantic look-up.")
+
+
+class EmbedderSettings(_Section):
+    """What turns a text into a vector."""
+
+    source: str = Field(
+        "package", description="`package`, a local directory, a hub id, or the base URL of any /v1/embeddings."
+    )
+    model: str | None = Field(None, description="Model name to ask a remote embedder for.")
+    api_key: SecretStr | None = Field(None, description="Credential for a remote embedder.")
+    precision: Literal["int8", "fp32"] = Field("int8", description="Weights of a local model.")
+    threads: int = Field(1, ge=1, le=64, description="Threads of a local model.")
+    deadline_ms: float = Field(1000.0, gt=0, description="An embedding that takes longer is given up.")
+
+
+class AuthSettings(_Section):
+    """Who may call."""
+
+    keys: SecretCommaList = Field((), description="Keys of which a caller must present one. Empty: anyone on loopback.")
+    allow_open_bind: bool = Field(False, description="Say aloud that others may reach Deja without a key.")
+
+
+class SessionSettings(_Section):
+    """What is recorded of a session."""
+
+    ttl_s: int = Field(86_400, ge=1, description="Seconds a session is kept after its last turn.")
+    max_turns: int = Field(1000, ge=2, description="Turns kept per session; older ones go first.")
+
+
+class JournalSettings(_Section):
+    """The recorder behind sessions and journal."""
+
+    queue_records: int = Field(10_000, ge=1, description="Records that wait for Redis, at most; more are counted and dropped.")
+    max_events: int = Field(100_000, ge=100, description="Events kept in the journal; older ones go first.")
+
+
+class LimitSettings(_Section):
+    """What a request may cost before it is looked at."""
+
+    body_bytes: int = Field(10 << 20, ge=1024, description="Largest request body of a cached route; larger ones get 413.")
+    answer_bytes: int = Field(4 << 20, ge=1024, description="Largest answer that is stored; larger ones only pass through.")
+
+
+class Settings(_Section):
+    """All settings, frozen."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8080, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
+    workers: int = Field(1, ge=1, le=64, description="Processes that serve.")
+    data_dir: Path = Field(Path(), description="Where the embedded Redis, the models and Deja's own secret live.")
+    artifacts_dir: Path | None = Field(None, description="Where fetched models and libraries live; else `<data_dir>/artifacts`.")
+    config: Path | None = Field(None, description="The YAML file these settings may also stand in.")
+    secret: SecretStr | None = Field(
+        None, description="Key of the tenant hash; replicas on one Redis need the same. Unset: made once in the data directory."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
+    upstream: UpstreamSettings = UpstreamSettings()  # type: ignore[call-arg]
+    redis: RedisSettings = RedisSettings()  # type: ignore[call-arg]
+    cache: CacheSettings = CacheSettings()  # type: ignore[call-arg]
+    embedder: EmbedderSettings = EmbedderSettings()  # type: ignore[call-arg]
+    auth: AuthSettings = AuthSettings()
+    sessions: SessionSettings = SessionSettings()  # type: ignore[call-arg]
+    journal: JournalSettings = JournalSettings()  # type: ignore[call-arg]
+    limits: LimitSettings = LimitSettings()  # type: ignore[call-arg]
+    model_list: tuple[dict[str, Any], ...] = Field((), description="LiteLLM's `model_list`, in deja.yaml only.")
+
+    @property
+    def artifacts(self) -> Path:
+        """Directory of fetched models and libraries."""
+        return self.artifacts_dir or self.data_dir / "artifacts"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the listening address."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+def load(environ: Mapping[str, str], **overrides: object) -> Settings:
+    """Read the settings.
+
+    Args:
+        environ: usually `os.environ`.
+        overrides: top-level settings given on the command line; None means not given.
+
+    Raises:
+        ConfigError: one sentence that names the setting and how to mend it.
+    """
+    values = _from_yaml(_config_path(environ, overrides.get("config")))
+    _merge(values, _from_environ(environ))
+    _merge(values, {name: value for name, value in overrides.items() if value is not None})
+    upstream = values.setdefault("upstream", {})
+    if isinstance(upstream, dict):
+        _honour_openai_names(upstream, environ)
+    values.setdefault("data_dir", _default_data_dir(environ))
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_sentence(error)) from None
+    _refuse_open_bind(settings)
+    return settings
+
+
+def _honour_openai_names(upstream: dict[str, Any], environ: Mapping[str, str]) -> None:
+    """Fill an unset upstream from the names OpenAI's own clients read."""
+    key = environ.get("OPENAI_API_KEY")
+    base_url = environ.get("OPENAI_BASE_URL") or (OPENAI_URL if key else None)
+    if base_url and not upstream.get("base_url"):
+        upstream["base_url"] = base_url
+    if key and not upstream.get("api_key"):
+        upstream["api_key"] = key
+
+
+def _config_path(environ: Mapping[str, str], given: object) -> Path | None:
+    named = given or environ.get(f"{PREFIX}CONFIG")
+    if named:
+        path = Path(str(named))
+        if not path.is_file():
+            raise ConfigError(f"The configuration file {path} does not exist; correct --config or {PREFIX}CONFIG.")
+        return path
+    default = Path("deja.yaml")
+    return default if default.is_file() else None
+
+
+def _from_yaml(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"The configuration file {path} cannot be read as YAML: {error}") from error
+    if loaded is None:
+        return {}
+    if not isinstance(loaded, dict):
+        raise ConfigError(f"The configuration file {path} must hold a mapping of settings, such as `cache: {{ttl_s: 60}}`.")
+    return loaded
+
+
+def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    known = environment_names()
+    for name, value in environ.items():
+        if not name.startswith(PREFIX):
+            continue
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else "see docs/reference/settings.md for the names."
+            raise ConfigError(f"{name} is not a setting; {hint}")
+        if value == "":
+            continue
+        node = values
+        *sections, leaf = name.removeprefix(PREFIX).lower().split("__")
+        for section in sections:
+            node = node.setdefault(section, {})
+        node[leaf] = value
+    return values
+
+
+def environment_names() -> dict[str, FieldInfo]:
+    """Every environment variable that is a setting, in the order of this file."""
+    names: dict[str, FieldInfo] = {}
+    for name, field in Settings.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, _Section):
+            for leaf, leaf_field in section.model_fields.items():
+                names[f"{PREFIX}{name}__{leaf}".upper()] = leaf_field
+        elif name != "model_list":
+            names[f"{PREFIX}{name}".upper()] = field
+    return names
+
+
+def _merge(target: dict[str, Any], source: Mapping[str, Any]) -> None:
+    """Lay `source` over `target`, section by section."""
+    for name, value in source.items():
+        if isinstance(value, Mapping) and isinstance(target.get(name), dict):
+            _merge(target[name], value)
+        else:
+            target[name] = value
+
+
+def _default_data_dir(environ: Mapping[str, str]) -> Path:
+    """`$XDG_DATA_HOME/deja`, as the XDG base directory specification says."""
+    base = environ.get("XDG_DATA_HOME")
+    return Path(base) / "deja" if base else Path.home() / ".local" / "share" / "deja"
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first thing wrong, as one sentence; the value itself is left out, it may be a secret."""
+    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    path = [str(part) for part in first["loc"]]
+    yaml_name = ".".join(path)
+    env_name = PREFIX + "__".join(path).upper()
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        return f"{yaml_name} ({env_name}) is not a setting; see docs/reference/settings.md for the names."
+    return f"{env_name} (in deja.yaml: {yaml_name}) cannot be used: {message[0].lower()}{message[1:]}."
+
+
+def _refuse_open_bind(settings: Settings) -> None:
+    if settings.is_loopback or settings.auth.keys or settings.auth.allow_open_bind:
+        return
+    raise ConfigError(
+        f"Listening on {settings.host} would let others in without a key: set DEJA_AUTH__KEYS, "
+        "or DEJA_AUTH__ALLOW_OPEN_BIND=true if that is meant, or keep to 127.0.0.1."
+    )
