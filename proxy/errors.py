@@ -5,6 +5,7 @@
     ├── RequestError           the caller's request is wrong; carries status, code and field
     ├── StoreError             Redis did not do what was asked
     │   ├── StoreUnavailableError   no answer: refused, reset, timed out, loading
+    │   │   └── StoreLoadingError   it answers, to say that it is still loading its data
     │   ├── IndexMissingError       Redis answers, the vector index is not there (yet)
     │   └── StoreFullError          Redis is out of memory
     ├── UpstreamError          the model provider could not be reached, or broke off
@@ -61,6 +62,10 @@ class StoreError(DejaError):
 
 class StoreUnavailableError(StoreError):
     """Redis gave no usable answer in time: refused, reset, timed out, or still loading its data."""
+
+
+class StoreLoadingError(StoreUnavailableError):
+    """Redis is up and reads its data from disk; it will serve by itself."""
 
 
 class IndexMissingError(StoreError):
