@@ -119,7 +119,7 @@ def modules(loaded: Mapping[str, int] | None, can_search: bool) -> list[Check]:
     """
     loaded = loaded or {}
     search = next((number for name, number in loaded.items() if "search" in name), None)
-    shown = "" if search is None else f" {module_version(search)}"
+    shown = "" if search is None else f", version {module_version(search)}"
     if can_search:
         checks = [Check("search module", Status.OK, f"Vector search is there{shown}.")]
     else:

@@ -129,7 +129,7 @@ def _ours(error: BaseException) -> StoreError:
         case AuthenticationError() | AuthorizationError():
             return StoreUnavailableError(f"Redis refused the credentials in {urls.SETTING}: {text}")
         case ConnectionError() | TimeoutError() | OSError():
-            return StoreUnavailableError(f"Redis gave no answer ({type(error).__name__}).")
+            return StoreUnavailableError(f"Redis gave no answer: {text or type(error).__name__}")
         case ReadOnlyError() | ClusterDownError() | TryAgainError():
             return StoreUnavailableError(f"Redis takes no writes right now: {text}")
         case OutOfMemoryError():

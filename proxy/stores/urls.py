@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from proxy.errors import ConfigError
 
@@ -54,7 +54,10 @@ def parse(url: str) -> Target:
     Raises:
         ConfigError: it cannot be used; the sentence says why and never repeats the URL.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:  # unbalanced brackets
+        raise ConfigError(f"{SETTING} cannot be read as a URL: an IPv6 address goes in square brackets.") from error
     if parts.scheme not in SCHEMES:
         raise ConfigError(f"{SETTING} must begin with one of {', '.join(f'{name}://' for name in SCHEMES)}.")
     credentials, _, where = parts.netloc.rpartition("@")
@@ -82,17 +85,20 @@ def parse(url: str) -> Target:
 
 
 def redact(url: str) -> str:
-    """Return the URL with every password hidden, fit for logs and messages."""
-    try:
-        parts = urlsplit(url)
-        credentials, at, where = parts.netloc.rpartition("@")
-        user, colon, _ = credentials.partition(":")
-        shown = f"{user}:{HIDDEN}" if colon else HIDDEN  # without a colon, redis-py once took it for the password
-        query = [(name, HIDDEN if name in SECRET_OPTIONS else value) for name, value in parse_qsl(parts.query)]
-        netloc = f"{shown}@{where}" if at else where
-        return parts._replace(netloc=netloc, query=urlencode(query, safe="*/")).geturl()
-    except ValueError:
-        return "(a URL that cannot be read)"
+    """Return the URL with user and passwords hidden, fit for logs and messages; works on malformed URLs too."""
+    scheme, colons, rest = url.partition("://")
+    if not colons:
+        return HIDDEN if "@" in url else url
+    where, mark, query = rest.partition("?")
+    if "@" in query:  # perhaps a raw ? in the password: then nothing is certain
+        return f"{scheme}://{HIDDEN}"
+    if "@" in where and not where.startswith("/"):  # an @ in a socket's path hides nothing
+        where = f"{HIDDEN}@{where.rpartition('@')[2]}"  # the last one: a raw @ or / may stand in the password
+    shown = [
+        pair if pair.partition("=")[0] not in SECRET_OPTIONS else f"{pair.partition('=')[0]}={HIDDEN}"
+        for pair in query.split("&")
+    ]
+    return f"{scheme}://{where}{mark}{'&'.join(shown)}"
 
 
 def _credentials(text: str) -> tuple[str | None, str | None]:
