@@ -286,7 +286,11 @@ def chat(text: str = "Hello from the fake provider.", *, after_s: float = 0.0, *
     """An OpenAI chat completion, streamed if the request asks for it; `fields` overwrite the top level."""
 
     async def behave(exchange: Exchange) -> None:
-        body = exchange.request.json if exchange.request.body else {}
+        try:
+            body = exchange.request.json if exchange.request.body else {}
+        except ValueError:
+            await error(400, code="invalid_json")(exchange)
+            return
         if body.get("stream"):
             chunks = sse_chat(text, with_usage=bool((body.get("stream_options") or {}).get("include_usage")))
             await sse(chunks, before_s=after_s)(exchange)
