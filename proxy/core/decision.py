@@ -1,0 +1,137 @@
+"""May a stored answer serve this question? The interim judge: a strict cosine level, and no gate refuses.
+
+Both must agree, and neither can talk over the other: a similarity of 1.0 does not open a gate. A verifier will stand behind the
+same `Judge` later. Why these levels: docs/decisions/0003-strict-level-and-gates.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from proxy.core.gates import GateReason, Reading, read, refusal
+from proxy.core.models import Reason
+
+STRICT_SIMILARITY = 0.86
+"""Cosine of all-MiniLM-L6-v2 in [-1, 1] from which an answer is served if no gate refuses (decision 0003)."""
+
+MERGE_SIMILARITY = 0.86
+"""The same for letting two conversations go on as one: what makes that stricter are the merge gates, not the cosine."""
+
+
+class Neighbour(Protocol):
+    """A stored question near the asked one; `core.models.Candidate` is one."""
+
+    @property
+    def question(self) -> str:
+        """The stored question."""
+
+    @property
+    def similarity(self) -> float:
+        """Its cosine similarity to the asked one, in [-1, 1]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a judge says of a list of candidates.
+
+    Attributes:
+        chosen: index of the candidate whose answer serves; None for a miss.
+        reason: why the most similar candidate was refused; None when one was chosen.
+        confidence: probability that the chosen answer serves; None until one is calibrated.
+    """
+
+    chosen: int | None
+    reason: Reason | GateReason | None
+    confidence: float | None = None
+
+
+class Judge(Protocol):
+    """Decides which stored answer serves; asynchronous because a verifier runs off the event loop."""
+
+    @property
+    def level(self) -> float:
+        """What a candidate must reach; a caller's floor may only be higher."""
+
+    async def judge(self, asked: str, candidates: Sequence[Neighbour], *, floor: float | None = None) -> Verdict:
+        """Choose a candidate, or say why none serves."""
+
+    def may_merge(self, stored: str, asked: str, similarity: float) -> bool:
+        """Whether a conversation opened with `asked` may go on as the one opened with `stored`."""
+
+
+@dataclass(frozen=True, slots=True)
+class StrictJudge:
+    """The interim judge: cosine at least `level`, and no gate refuses.
+
+    Attributes:
+        level: cosine in [-1, 1] that a candidate must reach.
+    """
+
+    level: float = STRICT_SIMILARITY
+
+    async def judge(self, asked: str, candidates: Sequence[Neighbour], *, floor: float | None = None) -> Verdict:
+        """Choose the most similar candidate that may serve; see `decide`."""
+        return decide(asked, candidates, level=self.level if floor is None else max(floor, self.level))
+
+    def may_merge(self, stored: str, asked: str, similarity: float) -> bool:
+        """Whether the two wordings are one question, for all that may follow it; see `why_not_merge`."""
+        return why_not_merge(stored, asked, similarity) is None
+
+
+def decide(asked: str | Reading, candidates: Sequence[Neighbour], *, level: float = STRICT_SIMILARITY) -> Verdict:
+    """Choose the most similar candidate that may serve.
+
+    Args:
+        asked: the question to answer, or its reading.
+        candidates: stored questions of the same partition, in any order; may be empty.
+        level: cosine that a candidate must reach.
+    """
+    if not candidates:
+        return Verdict(None, Reason.NO_CANDIDATE)
+    reading = read(asked) if isinstance(asked, str) else asked
+    first: Reason | GateReason | None = None
+    for i in sorted(range(len(candidates)), key=lambda i: -candidates[i].similarity):
+        reason = why_not_serve(candidates[i].question, reading, candidates[i].similarity, level=level)
+        if reason is None:
+            return Verdict(i, None)
+        first = first or reason
+    return Verdict(None, first)
+
+
+def why_not_serve(
+    stored: str | Reading, asked: str | Reading, similarity: float, *, level: float = STRICT_SIMILARITY
+) -> Reason | GateReason | None:
+    """Why the answer to `stored` may not serve `asked`; None when it may. Symmetric in the two texts.
+
+    Args:
+        stored: the question whose answer is at hand.
+        asked: the question to answer.
+        similarity: their cosine, in [-1, 1]; nan refuses.
+        level: cosine to reach.
+    """
+    if not similarity >= level:
+        return Reason.BELOW_CONFIDENCE
+    return refusal(stored, asked)
+
+
+def why_not_merge(stored: str | Reading, asked: str | Reading, similarity: float) -> Reason | GateReason | None:
+    """Why two conversations opened with these questions may not go on as one; None when they may. Symmetric.
+
+    Stricter than serving, since every later turn is read in the light of this one: what one wording says of its writer, or
+    adds beside the question, the other must say too.
+    """
+    if not similarity >= MERGE_SIMILARITY:
+        return Reason.BELOW_CONFIDENCE
+    return refusal(stored, asked, strictly=True)
+
+
+def merge_confidence(similarity: float) -> float:
+    """How sure a merge is, in [0, 1], for the product along a chain of turns (`core.context`).
+
+    A cosine is no probability: 0.86 means near certainty once the merge gates passed. From 0.97 at the level to 1.0 at
+    equality, so that a conversation may be reworded in several turns before its chain goes raw.
+    """
+    share = (similarity - MERGE_SIMILARITY) / (1.0 - MERGE_SIMILARITY)
+    return 0.97 + 0.03 * min(1.0, max(0.0, share))

@@ -1,0 +1,150 @@
+"""The word lists as Python values, and the stemmer that keys them. Loaded once, on first use; everything here is read-only.
+
+The lists are plain text under `proxy/core/words`; each file's first lines say what it holds and how it was made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from importlib.resources import files
+from types import MappingProxyType
+
+Phrase = tuple[str, ...]
+
+_VOWELS = frozenset("aeiouy")
+# Verbs that British spelling doubles against the one-syllable rule: "cancelled", "travelling".
+_DOUBLED_L = frozenset(
+    {"cancell", "travell", "modell", "labell", "controll", "excell", "levell", "signall", "enroll", "fulfill"}
+)
+
+
+def lines(name: str) -> list[str]:
+    """The lines of one word list, without comments and blanks."""
+    text = (files("proxy.core") / "words" / f"{name}.txt").read_text("utf-8")
+    return [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+
+
+def words(name: str) -> frozenset[str]:
+    """A word list as a set."""
+    return frozenset(word for line in lines(name) for word in line.split())
+
+
+@cache
+def _irregular() -> Mapping[str, str]:
+    forms = {line.split()[0]: line.split()[1] for line in lines("irregular")}
+    for word in words("final_e"):
+        if not word.endswith("ee"):
+            forms[word[:-1] + "ing"] = word
+        forms[word + "d"] = word
+        forms[word + "s"] = word
+    return MappingProxyType(forms)
+
+
+@cache
+def _kept() -> frozenset[str]:
+    return words("keep") | words("final_e")
+
+
+@lru_cache(maxsize=65_536)
+def stem(word: str) -> str:
+    """Fold the inflected forms of one English word together (sorts, sorted, sorting: sort); a key, not always a word.
+
+    Args:
+        word: lower case, no apostrophe. Words with letters outside a-z come back unchanged.
+    """
+    word = _irregular().get(word, word)
+    if len(word) < 4 or word in _kept() or not (word.isascii() and word.isalpha()):
+        return word
+    if word.endswith(("ied", "ies")):
+        return word[:-3] + "i"
+    if word.endswith("s") and word[-2] not in "su" and not word.endswith("is"):
+        word = word[:-1]
+    for ending in ("ing", "ed"):
+        base = word[: -len(ending)]
+        if word.endswith(ending) and len(base) > 2 and _VOWELS & set(base):
+            if base[-1] == base[-2] and (base[-1] not in "lsfzeo" or base in _DOUBLED_L):
+                base = base[:-1]
+            word = _irregular().get(word, base)
+            break
+    if word in _kept():
+        return word
+    if word.endswith("e") and len(word) > 3:
+        word = word[:-1]
+    if word.endswith("y") and word[-2] not in _VOWELS:
+        word = word[:-1] + "i"
+    return word
+
+
+@dataclass(frozen=True, slots=True)
+class Lexicon:
+    """Every list the gates look words up in; words are stemmed where the reading stems them."""
+
+    stopwords: frozenset[str]
+    fillers: frozenset[str]
+    names: frozenset[str]
+    negations: frozenset[str]
+    quantifiers: frozenset[str]
+    free: frozenset[str]
+    soft: frozenset[str]
+    strict: frozenset[str]
+    pasts: frozenset[str]
+    numbers: Mapping[str, str]
+    concepts: Mapping[str, str]
+    antonyms: frozenset[tuple[str, str]]
+    languages: Mapping[str, frozenset[str]]
+    harmless_extras: frozenset[str]
+    harmless_swaps: frozenset[tuple[str, str]]
+
+    def concept(self, word: str) -> str:
+        """The class a word belongs to: its stem, or the first word of its line of synonyms."""
+        key = stem(word)
+        return self.concepts.get(key, key)
+
+
+def _table(name: str) -> dict[str, str]:
+    return dict(line.split(maxsplit=1) for line in lines(name))
+
+
+def _pairs(name: str, concepts: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+    """Both orders of the first two words of each line."""
+    found = set()
+    for line in lines(name):
+        a, b = (concepts.get(stem(word), stem(word)) for word in line.split()[:2])
+        if a != b:
+            found |= {(a, b), (b, a)}
+    return frozenset(found)
+
+
+@cache
+def lexicon() -> Lexicon:
+    """Read every list; the first call costs some milliseconds, later ones nothing."""
+    concepts: dict[str, str] = {}
+    for line in lines("synonyms"):
+        first, *rest = (stem(word) for word in line.split())
+        concepts |= {word: first for word in (first, *rest)}
+    classes = {line.split(":")[0]: frozenset(line.split(":")[1].split()) for line in lines("prepositions")}
+
+    def stemmed(name: str) -> frozenset[str]:
+        return frozenset(concepts.get(stem(word), stem(word)) for word in words(name))
+
+    return Lexicon(
+        stopwords=words("stopwords"),
+        fillers=stemmed("fillers"),
+        names=stemmed("names"),
+        negations=words("negations"),
+        quantifiers=stemmed("quantifiers"),
+        free=classes["free"],
+        soft=classes["soft"],
+        strict=classes["strict"],
+        pasts=frozenset(line.split()[0] for line in lines("irregular") if line.endswith("*")),
+        numbers=MappingProxyType(_table("number_words")),
+        concepts=MappingProxyType(concepts),
+        antonyms=_pairs("antonyms", concepts),
+        languages=MappingProxyType(
+            {line.split(":")[0]: frozenset(line.split(":")[1].split()) for line in lines("languages")}
+        ),
+        harmless_extras=stemmed("harmless_extras"),
+        harmless_swaps=_pairs("harmless_swaps", concepts),
+    )

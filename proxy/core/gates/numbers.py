@@ -1,0 +1,97 @@
+"""Number words to numbers ("twenty-five", "two thousand", "1.5 million", "World War II"), in place among the tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+
+from proxy.core.gates.tokens import Kind, Token
+
+# "one" counts only before a thing; after these, or before a verb, it stands for a person or a thing already named.
+_ONE_IS_NO_NUMBER_AFTER = frozenset(
+    "how does do did can could should would must may no any every some this that which the each good better best no-one if when".split()
+)
+
+
+def fold_numbers(tokens: Sequence[Token], values: Mapping[str, str], stopwords: frozenset[str]) -> list[Token]:
+    """Replace runs of number words and digits by one number token each.
+
+    Args:
+        tokens: from `tokenise`.
+        values: number word to value; ordinals end in `th`, multipliers start with `x`.
+        stopwords: a word here after "one" shows that it is no number ("one can").
+    """
+    out: list[Token] = []
+    i = 0
+    while i < len(tokens):
+        token = tokens[i]
+        if token.kind is not Kind.NUMBER and token.text not in values and token.text != "one":
+            out.append(token)
+            i += 1
+            continue
+        value, used = _run(tokens, i, values, stopwords)
+        out.append(Token(value, Kind.NUMBER) if value else token)
+        i += used
+    return out
+
+
+def _run(tokens: Sequence[Token], start: int, values: Mapping[str, str], stopwords: frozenset[str]) -> tuple[str, int]:
+    """The number that begins at `start` and how many tokens it takes; an empty string when it is none."""
+    word = tokens[start].text
+    if tokens[start].kind is Kind.NUMBER:
+        text = word
+    elif word == "one":
+        before = tokens[start - 1].text if start else ""
+        after = tokens[start + 1] if start + 1 < len(tokens) else None
+        if after is None or after.kind is Kind.STOP or before in _ONE_IS_NO_NUMBER_AFTER or after.text in stopwords:
+            return "", 1
+        text = "1"
+    elif word == "second" and _is_a_time(tokens, start):
+        return "", 1
+    else:
+        text = values[word]
+    if text.startswith("x"):
+        text = text[1:] if start == 0 or tokens[start - 1].text not in {"hundreds", "thousands", "millions"} else text
+    return _extend(tokens, start, text, values)
+
+
+def _is_a_time(tokens: Sequence[Token], at: int) -> bool:
+    before = tokens[at - 1] if at else None
+    return before is not None and (before.kind is Kind.NUMBER or before.text in {"per", "a", "one", "each", "every"})
+
+
+def _extend(tokens: Sequence[Token], start: int, text: str, values: Mapping[str, str]) -> tuple[str, int]:
+    """Go on through "million", "hundred and five", "twenty two", from a first value already read."""
+    if not text.replace(".", "", 1).isdigit():
+        return text, 1
+    total, current, used = Decimal(0), Decimal(text), 1
+    is_digits = tokens[start].kind is Kind.NUMBER
+    multiplied = False
+    while start + used < len(tokens):
+        token = tokens[start + used]
+        value = values.get(token.text, "")
+        if value.startswith("x"):
+            factor = Decimal(value[1:])
+            if factor >= 1000:
+                total, current = total + current * factor, Decimal(0)
+            else:
+                current *= factor
+            multiplied = True
+        elif (
+            value.isdigit()
+            and not is_digits
+            and (multiplied or (current % 10 == 0 and 20 <= current < 100 and int(value) < 10))
+        ):
+            current += Decimal(value)
+        elif token.text == "and" and multiplied and _next_is_small(tokens, start + used + 1, values):
+            pass
+        else:
+            break
+        used += 1
+    if used == 1:
+        return text, 1
+    return format((total + current).normalize(), "f"), used
+
+
+def _next_is_small(tokens: Sequence[Token], at: int, values: Mapping[str, str]) -> bool:
+    return at < len(tokens) and values.get(tokens[at].text, "").isdigit()

@@ -1,0 +1,140 @@
+"""A text as the gates compare it: parsed once, then compared with many others.
+
+Theory: a question is its *content words* (stemmed, synonyms folded), each with the preposition that marks its part, plus what it
+asks for (focus), when (tense), of whom (person), how often it says no, and the parts that must be equal as they stand (numbers,
+identifiers, symbols, code). Two readings that agree in all of these ask the same; every gate looks at one of them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from proxy.core.gates import focus
+from proxy.core.gates.language import language_of
+from proxy.core.gates.lexicon import Lexicon, lexicon
+from proxy.core.gates.numbers import fold_numbers
+from proxy.core.gates.rewrites import rewrite
+from proxy.core.gates.tokens import Kind, Token, tokenise
+
+# Readings kept by `read`: some 3 KB each, so a few tens of megabytes at most.
+_REMEMBERED = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the gates know of one text. All words are keys of the lexicon, not for showing.
+
+    Args:
+        plain: the text's words in lower case, in order; equal `plain` and equal fixed parts mean the same text.
+        language: a code from words/languages.txt; "en" when nothing says otherwise; a script's name outside Latin letters.
+        numbers: values in order of writing, ordinals ending in "th"; each with the words before and after it.
+        identifiers: addresses, order numbers, names of code, sorted.
+        symbols: operators and emoji in order of writing.
+        code: fenced and back-ticked pieces, as written.
+        quoted: quotations, lower-cased.
+        negations: how many words turn the sense over.
+        focus: what the question asks for, see `focus`.
+        tense: "past", "future" or "present".
+        persons: whose it is: subset of {"my", "your", "i", "you"}.
+        connectives: subset of {"and", "or"}.
+        strict: strict prepositions and particles, sorted.
+        words: content words in order.
+        marks: for each of `words` the preposition it stands under ("" for none); a run shares its mark.
+        counts: how often each content word occurs.
+        names: those of `words` written or known as names.
+        tells: whether the writer says something of himself or herself ("I'm writing to my wife").
+    """
+
+    plain: tuple[str, ...]
+    language: str
+    numbers: tuple[tuple[str, str, str], ...]
+    identifiers: tuple[str, ...]
+    symbols: tuple[str, ...]
+    code: tuple[str, ...]
+    quoted: tuple[str, ...]
+    negations: int
+    focus: focus.Focus
+    tense: str
+    persons: frozenset[str]
+    connectives: frozenset[str]
+    strict: tuple[str, ...]
+    words: tuple[str, ...]
+    marks: tuple[str, ...]
+    counts: Mapping[str, int]
+    names: frozenset[str]
+    tells: bool
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def read(text: str) -> Reading:
+    """Parse a text for the gates; the same text is parsed once."""
+    lex = lexicon()
+    parts = tokenise(text)
+    raw = [token for token in parts.words if token.kind is not Kind.STOP]
+    plain = tuple(token.text for token in raw)
+    tokens = rewrite(fold_numbers(parts.words, lex.numbers, lex.stopwords))
+    words, marks, names = _content(tokens, lex)
+    return Reading(
+        plain=plain,
+        language=language_of(text, plain),
+        numbers=_numbers(tokens, lex),
+        identifiers=tuple(sorted(parts.identifiers)),
+        symbols=parts.symbols,
+        code=parts.code,
+        quoted=parts.quoted,
+        negations=sum(1 for token in tokens if token.text in lex.negations),
+        focus=focus.focus_of(tokens),
+        tense=focus.tense_of(plain, lex.pasts),
+        persons=focus.persons_of(plain),
+        connectives=frozenset(word for word in ("and", "or") if word in plain),
+        strict=tuple(sorted(token.text for token in tokens if token.text in lex.strict)),
+        words=words,
+        marks=marks,
+        counts=Counter(words),
+        names=names,
+        tells=focus.tells_of_self(plain),
+    )
+
+
+def _numbers(tokens: Sequence[Token], lex: Lexicon) -> tuple[tuple[str, str, str], ...]:
+    out = []
+    for i, token in enumerate(tokens):
+        if token.kind is Kind.NUMBER:
+            before = tokens[i - 1].text if i else ""
+            after = tokens[i + 1].text if i + 1 < len(tokens) else ""
+            out.append((token.text, lex.concept(before), lex.concept(after)))
+    return tuple(out)
+
+
+def _content(tokens: Sequence[Token], lex: Lexicon) -> tuple[tuple[str, ...], tuple[str, ...], frozenset[str]]:
+    """The content words with their marks, and which of them are names."""
+    words: list[str] = []
+    marks: list[str] = []
+    names: set[str] = set()
+    mark = ""
+    open_run = False  # whether the last content word may be followed by another under the same mark
+    for token in tokens:
+        text = token.text
+        if token.kind is Kind.STOP:
+            mark, open_run = "", False
+        elif text in lex.free or text in lex.soft or text in lex.strict:
+            mark, open_run = text, False
+        elif token.kind is Kind.NUMBER:
+            open_run = True
+        elif text in focus.DROPPED or text in lex.negations or text in {"and", "or"}:
+            mark = mark if text in {"and", "or"} else ""
+            open_run = False
+        elif text in lex.stopwords and not token.is_name:
+            if open_run:
+                mark = ""
+        else:
+            word = lex.concept(text)
+            words.append(word)
+            marks.append("of" if token.is_possessive else mark)
+            open_run = True
+            if token.is_name or word in lex.names:
+                names.add(word)
+    return tuple(words), tuple(marks), frozenset(names)

@@ -1,0 +1,206 @@
+"""A text as tokens: words, numbers, identifiers, symbols, code and quotations. Knows characters, not meaning.
+
+Identifiers (addresses, URLs, paths, order numbers, dotted and snake_case names) are kept whole and in their own case where it
+carries meaning; words are lower-cased, with contractions opened ("isn't": is not) and possessives marked.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from enum import Enum
+
+_QUOTES = str.maketrans(
+    {"’": "'", "‘": "'", "ʼ": "'", "`": "`", "“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "–": "-", "—": " - "}
+)
+_CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]+`", re.DOTALL)
+_QUOTED = re.compile(r'"([^"]+)"')
+
+_TOKEN = re.compile(
+    r"""
+    (?P<url>(?:https?://|www\.)\S+[^\s.,;:!?)\]}'"])
+  | (?P<email>[\w.+-]+@[\w-]+(?:\.[\w-]+)+)
+  | (?P<path>(?:~|\.{1,2})?(?:/[\w.@-]*\w){2,}/?|~/[\w.@/-]+|[A-Za-z]:\\[\w.\\-]+|(?<![\w)])/[\w-]+(?:/[\w.-]+)*)
+  | (?P<stamp>\d+(?:[-/:.]\d+){2,}\w*|\d+(?:[-/:]\d+)+)
+  | (?P<number>(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?![\w])|(?<![\w])\.\d+(?!\w))
+  | (?P<amount>(?<![\w])\d[\d,]*(?:\.\d+)?(?:st|nd|rd|th|k|bn|mn|am|pm|kg|g|mg|lbs?|km|cm|mm|m|ft|gb|mb|kb|tb|hz|ghz|mhz|mph|kmh|ml|l|
+        s|ms|min|mins|h|hrs?|hours?|days?|weeks?|months?|years?|yrs?|yo|usd|eur|gbp|rs|inr|p|px|x|d|cc|w|v|mah|c|f)\b)
+  | (?P<sharp>(?<![\w])(?:[cC]\+\+|[cCfF]\#)(?!\w)|(?<![\w])\.(?:net|NET|Net)\b)
+  | (?P<mixed>[^\W_]*(?:\d[^\W\d_]|[^\W\d_]\d)[^\W_]*(?:[-_.][^\W_]+)*)
+  | (?P<dotted>(?:[A-Za-z]\.){2,}|[^\W_]+(?:_[^\W_]+)+|_+[^\W_]\w*|[^\W\d_]{2,}(?:\.[^\W\d_]{2,})+|\#\w+|@\w+)
+  | (?P<word>[^\W\d_]+(?:'[^\W\d_]+)*'?)
+  | (?P<symbol>[^\s\w])
+    """,
+    re.VERBOSE,
+)
+_AMOUNT = re.compile(r"(\d[\d,]*(?:\.\d+)?)([a-z]+)", re.IGNORECASE)
+_LETTERS_DIGITS = re.compile(r"([a-z]{1,})(\d+(?:\.\d+)*)", re.IGNORECASE)
+# `$` and its like are words; the rest of these change a question when they change ("2+2", "a<b").
+_CURRENCY = {
+    "$": "dollar",
+    "€": "euro",
+    "£": "pound",
+    "¥": "yen",
+    "₹": "rupee",
+    "₽": "rouble",
+    "₩": "won",
+    "₺": "lira",
+    "฿": "baht",
+    "₿": "bitcoin",
+}
+_OPERATORS = frozenset("+*=<>^|~#@\\")
+_IS_CONTRACTED = frozenset(
+    {"what", "who", "where", "when", "how", "why", "that", "it", "there", "here", "he", "she", "which", "let"}
+)
+_ENDINGS = {"m": "am", "re": "are", "ll": "will", "ve": "have", "d": "would"}
+
+
+class Kind(Enum):
+    """What a token is."""
+
+    WORD = 0
+    NUMBER = 1
+    STOP = 2  # a sentence ends here
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One word or number.
+
+    Args:
+        text: lower case; digits without thousands separators for a number.
+        kind: word, number or the end of a sentence.
+        is_name: written with a capital where a common word would have none.
+        is_possessive: it owned the next word ("France's").
+    """
+
+    text: str
+    kind: Kind = Kind.WORD
+    is_name: bool = False
+    is_possessive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """A text taken apart; the parts that must be equal as they stand are set aside from the words."""
+
+    words: tuple[Token, ...]
+    identifiers: tuple[str, ...]
+    symbols: tuple[str, ...]
+    code: tuple[str, ...]
+    quoted: tuple[str, ...]
+
+
+def tokenise(text: str) -> Tokens:
+    """Take a text apart. Outer white space, letter case of words and final punctuation leave no trace."""
+    text = unicodedata.normalize("NFC", text).translate(_QUOTES).strip()
+    code = tuple(match.strip("`").strip() for match in _CODE.findall(text))
+    if code:
+        text = _CODE.sub(" ", text)
+    quoted = (
+        tuple(" ".join(part.lower().split()).rstrip(" .,;:!?") for part in _QUOTED.findall(text)) if '"' in text else ()
+    )
+    has_case = _has_case(text)
+    words: list[Token] = []
+    identifiers: list[str] = []
+    symbols: list[str] = []
+    starts = True
+    for match in _TOKEN.finditer(text):
+        kind, raw = match.lastgroup, match.group()
+        if kind == "word":
+            _add_word(
+                words, raw, is_name=has_case and not starts and not raw.islower() and raw != "I" and raw[:2] != "I'"
+            )
+            starts = False
+        elif kind == "symbol":
+            if raw in ".!?;:\n":
+                starts = True
+                words.append(Token(raw, Kind.STOP))
+            else:
+                _add_symbol(words, symbols, raw, text, match.start())
+        else:
+            starts = False
+            _add_other(words, identifiers, str(kind), raw, has_case=has_case)
+    return Tokens(tuple(words), tuple(identifiers), tuple(symbols), code, quoted)
+
+
+def _has_case(text: str) -> bool:
+    """Whether capitals tell names apart here: not in a text written all in one case, nor in a headline."""
+    words = [word for word in text.split() if word[0].isalpha()]
+    capitals = sum(1 for word in words if word[0].isupper())
+    return capitals * 5 <= len(words) * 3 or capitals <= 2
+
+
+def _add_word(words: list[Token], raw: str, *, is_name: bool) -> None:
+    word = raw.lower()
+    if "'" not in word:
+        words.append(Token("usa" if word == "us" and raw == "US" and is_name else word, is_name=is_name))
+        return
+    base, _, ending = word.rpartition("'")
+    if ending == "t" and base.endswith("n"):
+        stem = {"can": "can", "won": "will", "shan": "shall", "ain": "is"}.get(base, base[:-1])
+        words += [Token(stem), Token("not")]
+    elif ending in _ENDINGS:
+        words += [Token(base), Token(_ENDINGS[ending])]
+    elif ending == "s" and base in _IS_CONTRACTED:
+        words += [Token(base), Token("is")]
+    elif ending in {"s", ""}:
+        words.append(Token(base, is_name=is_name, is_possessive=True))
+    else:
+        words.append(Token(word.replace("'", ""), is_name=is_name))
+
+
+def _add_symbol(words: list[Token], symbols: list[str], raw: str, text: str, at: int) -> None:
+    if raw in _CURRENCY:
+        words.append(Token(_CURRENCY[raw]))
+    elif raw == "%":
+        words.append(Token("percent"))
+    elif raw == "&":
+        words.append(Token("and"))
+    elif raw in _OPERATORS or (not raw.isascii() and unicodedata.category(raw) in {"So", "Sm", "Sk"}):
+        symbols.append(raw)
+    elif raw in "-/" and _between_operands(text, at):
+        symbols.append(raw)
+
+
+def _between_operands(text: str, at: int) -> bool:
+    """Whether a dash or slash is arithmetic: a digit or a bracket right before it and right after it, blanks aside."""
+    before, after = text[:at].rstrip()[-1:], text[at + 1 :].lstrip()[:1]
+    return (before.isdigit() or before == ")") and (after.isdigit() or after == "(")
+
+
+def _add_other(words: list[Token], identifiers: list[str], kind: str, raw: str, *, has_case: bool) -> None:
+    if kind == "number":
+        words.append(Token(plain_number(raw), Kind.NUMBER))
+    elif kind == "amount" and (parts := _AMOUNT.fullmatch(raw)):
+        unit = parts[2].lower()
+        number = plain_number(parts[1])
+        if unit in {"st", "nd", "rd", "th"}:
+            words.append(Token(number + "th", Kind.NUMBER))
+        else:
+            words += [
+                Token(number, Kind.NUMBER),
+                Token({"k": "thousand", "bn": "billion", "mn": "million"}.get(unit, unit)),
+            ]
+    elif kind == "mixed" and (parts := _LETTERS_DIGITS.fullmatch(raw)):
+        if parts[1].lower() not in {"v", "version"}:
+            words.append(Token(parts[1].lower(), is_name=has_case and parts[1][0].isupper()))
+        words.append(Token(parts[2], Kind.NUMBER))
+    elif kind == "dotted" and raw.endswith(".") and raw.count(".") > 1:
+        words.append(
+            Token({"u.s.": "usa", "u.s.a.": "usa", "u.k.": "uk"}.get(raw.lower(), raw.replace(".", "").lower()))
+        )
+    elif kind in {"url", "path"}:
+        identifiers.append(raw.rstrip("/"))
+    elif kind == "sharp":
+        words.append(Token(raw.lower(), is_name=True))
+    else:
+        identifiers.append(raw.lower())
+
+
+def plain_number(raw: str) -> str:
+    """A number as digits: thousands separators dropped, the fraction as written (3.10 is not 3.1 when it is a version)."""
+    sign = "-" if raw.startswith("-") else ""
+    whole, dot, fraction = raw.lstrip("-").replace(",", "").partition(".")
+    return sign + (whole.lstrip("0") or "0") + dot + fraction
