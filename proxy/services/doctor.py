@@ -80,17 +80,17 @@ async def examine_redis(redis: Commands, shown_url: str, *, key_prefix: str = PR
     checks = [reachable]
     server = await _info(redis, "server")
     if server is None:
-        mend = f"Allow this user more: ACL SETUSER <user> +info ~{key_prefix}*."
+        mend = f"Give this user its rights: {rights(key_prefix)}."
         checks.append(Check("redis version", Status.WARN, "This user may not run INFO: nothing is known.", mend))
     else:
         checks.append(version(server))
-    checks += await _modules(redis)
+    checks += await _modules(redis, key_prefix)
     persistence, memory = await _info(redis, "persistence"), await _info(redis, "memory")
     if persistence is not None:
         checks.append(durability(persistence, await _setting(redis, "appendfsync")))
     if memory is not None:
         checks += [eviction(memory), memory_cap(memory)]
-    checks += [await _write_access(redis, key_prefix), await _search_access(redis), await _clock(redis)]
+    checks += [await _write_access(redis, key_prefix), await _search_access(redis, key_prefix), await _clock(redis)]
     return checks
 
 
@@ -110,27 +110,25 @@ def version(server: Mapping[str, str]) -> Check:
     return Check(name, Status.FAIL, f"Redis {text} is older than {'.'.join(map(str, OLDEST_REDIS))}.", mend)
 
 
-def modules(loaded: Mapping[str, int] | None, can_search: bool) -> list[Check]:
+def modules(loaded: Mapping[str, int], *, can_search: bool, has_json: bool) -> list[Check]:
     """Judge what the server can do beyond core Redis.
 
     Args:
-        loaded: module version by lower-case name, None if the list may not be read.
-        can_search: whether FT._LIST is a command the server knows.
+        loaded: module version by lower-case name; empty if the list may not be read.
+        can_search: whether the server knows the search commands.
+        has_json: whether it knows the JSON commands.
     """
-    loaded = loaded or {}
-    search = next((number for name, number in loaded.items() if "search" in name), None)
-    shown = "" if search is None else f", version {module_version(search)}"
+    number = next((number for name, number in loaded.items() if "search" in name), None)
+    shown = "" if number is None else f", version {module_version(number)}"
     if can_search:
-        checks = [Check("search module", Status.OK, f"Vector search is there{shown}.")]
+        search = Check("search module", Status.OK, f"Vector search is there{shown}.")
     else:
         mend = "Use Redis 8, Redis Stack, or load the search module (redisearch.so, valkey-search)."
-        checks = [Check("search module", Status.FAIL, "This Redis has no search: no semantic hits.", mend)]
-    if "rejson" in loaded or "json" in loaded:
-        checks.append(Check("json module", Status.OK, "JSON is there."))
-    else:
-        mend = "Use Redis 8 or Redis Stack, or load rejson.so; the cache itself does without."
-        checks.append(Check("json module", Status.WARN, "JSON was not seen.", mend))
-    return checks
+        search = Check("search module", Status.FAIL, "This Redis has no search: no semantic hits.", mend)
+    if has_json:
+        return [search, Check("json module", Status.OK, "JSON is there.")]
+    mend = "Use Redis 8 or Redis Stack, or load rejson.so; the cache itself does without."
+    return [search, Check("json module", Status.WARN, "This Redis has no JSON.", mend)]
 
 
 def module_version(number: int) -> str:
@@ -189,6 +187,11 @@ def clock(redis_s: float, asked_s: float, answered_s: float) -> Check:
     return Check("clock", Status.WARN, what, "Run time synchronisation (NTP) on both machines.")
 
 
+def rights(key_prefix: str) -> str:
+    """Return the command that gives an ACL user what Deja needs and no more: its own keys and channels, and INFO."""
+    return f"ACL SETUSER <user> ~{key_prefix}* &{key_prefix}* +@all -@dangerous +info"
+
+
 # ── looking ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -229,15 +232,22 @@ async def _setting(redis: Commands, name: str) -> str | None:
     return _text(reply[1]) if reply else None
 
 
-async def _modules(redis: Commands) -> list[Check]:
-    can_search, loaded = True, None
-    try:
-        await redis.execute_command("FT._LIST")
-    except StoreError as error:
-        can_search = "unknown command" not in str(error).lower()  # a denied command is there; see "search access"
-    with contextlib.suppress(StoreError):
+async def _modules(redis: Commands, key_prefix: str) -> list[Check]:
+    loaded: dict[str, int] = {}
+    with contextlib.suppress(StoreError):  # an administrators' command
         loaded = {name.lower(): number for name, number in map(_module, await redis.execute_command("MODULE", "LIST"))}
-    return modules(loaded, can_search)
+    can_search = await _knows(redis, "FT._LIST")
+    has_json = await _knows(redis, "JSON.TYPE", f"{key_prefix}doctor")
+    return modules(loaded, can_search=can_search, has_json=has_json)
+
+
+async def _knows(redis: Commands, *command: str) -> bool:
+    """Tell whether the server knows a command; one that it knows but denies this user counts."""
+    try:
+        await redis.execute_command(*command)
+    except StoreError as error:
+        return "unknown command" not in str(error).lower()
+    return True
 
 
 def _module(reply: Any) -> tuple[str, int]:
@@ -256,19 +266,17 @@ async def _write_access(redis: Commands, key_prefix: str) -> Check:
     except StoreFullError as error:
         return Check(name, Status.FAIL, str(error), "Raise maxmemory, or delete what is not needed.")
     except StoreError as error:
-        mend = f"Let this user write: ACL SETUSER <user> ~{key_prefix}* +@all -@dangerous; and use a primary."
+        mend = f"Give this user its rights, and use a primary: {rights(key_prefix)}."
         return Check(name, Status.FAIL, f"Deja cannot write: {error}", mend)
     return Check(name, Status.OK, f"Keys under {key_prefix} can be written, expired and deleted.")
 
 
-async def _search_access(redis: Commands) -> Check:
+async def _search_access(redis: Commands, key_prefix: str) -> Check:
     name = "search access"
     try:
         indexes = await redis.execute_command("FT._LIST")
     except StoreError as error:
-        mend = (
-            "Let this user search: ACL SETUSER <user> +@search (Redis 8), or +FT.SEARCH +FT.CREATE +FT.INFO +FT._LIST."
-        )
+        mend = f"Give this user its rights: {rights(key_prefix)}."
         return Check(name, Status.FAIL, f"Indexes cannot be listed: {error}", mend)
     return Check(name, Status.OK, f"Indexes can be listed; there are {len(indexes)}.")
 
@@ -278,7 +286,7 @@ async def _clock(redis: Commands) -> Check:
     try:
         reply = await redis.execute_command("TIME")
     except StoreError:
-        return Check("clock", Status.WARN, "This user may not run TIME.", "ACL SETUSER <user> +time.")
+        return Check("clock", Status.WARN, "This user may not run TIME.", "Allow it: ACL SETUSER <user> +time.")
     seconds, micros = reply
     return clock(int(seconds) + int(micros) / 1e6, asked_s, time.time())
 

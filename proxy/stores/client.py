@@ -47,9 +47,7 @@ SHOWN_ERROR_CHARACTERS = 160
 INDEX_MISSING = re.compile(r"no such index|unknown index name|index.* not found", re.IGNORECASE)
 
 
-def open_client(
-    url: str, *, deadline_ms: float | None, max_connections: int = MAX_CONNECTIONS, client_name: str = "deja"
-) -> Redis:
+def open_client(url: str, *, deadline_ms: float | None, max_connections: int = MAX_CONNECTIONS) -> Redis:
     """Return a client for `url`; nothing is contacted before the first command. Close it with `aclose`.
 
     Args:
@@ -58,14 +56,13 @@ def open_client(
             (`breaker.Guard` bounds the whole). None: no bound but on connecting, for blocking reads, subscriptions,
             and clients used inside a Guard alone, where redis-py's timer per reply costs 30-50 us for nothing.
         max_connections: connections open at once.
-        client_name: shown by CLIENT LIST.
 
     Raises:
         ConfigError: the URL cannot be used.
     """
     target = urls.parse(url)
     deadline_s = None if deadline_ms is None else deadline_ms / 1000
-    common = _connection_options(target, deadline_s, client_name)
+    common = _connection_options(target, deadline_s)
     if target.service is not None:
         return Redis.from_pool(_sentinel_pool(target, common, max_connections))
     connection_class, where = _endpoint(target)
@@ -118,6 +115,8 @@ def translate(error: BaseException) -> StoreError | None:
     found: BaseException | None = error
     while found is not None and not isinstance(found, (RedisError, OSError)):
         found = found.__cause__
+    if type(found) is ConnectionError and isinstance(found.__cause__, RedisError):
+        found = found.__cause__  # redis-py's wrapping of whatever the server said to the greeting
     return None if found is None else _ours(found)
 
 
@@ -160,7 +159,7 @@ def _shown(error: BaseException) -> str:
     return " ".join(text.split())[:SHOWN_ERROR_CHARACTERS]
 
 
-def _connection_options(target: Target, deadline_s: float | None, client_name: str) -> dict[str, Any]:
+def _connection_options(target: Target, deadline_s: float | None) -> dict[str, Any]:
     options: dict[str, Any] = {
         "username": target.username,
         "password": target.password,
@@ -168,8 +167,9 @@ def _connection_options(target: Target, deadline_s: float | None, client_name: s
         "socket_connect_timeout": CONNECT_TIMEOUT_S if deadline_s is None else deadline_s,
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,
-        "driver_info": None,  # CLIENT SETINFO would cost two more round trips per connection
-        "client_name": client_name,
+        # CLIENT SETINFO and SETNAME (client_name) would cost round trips per connection, and the latter fails the
+        # connection of an ACL user who may not run it.
+        "driver_info": None,
         "decode_responses": False,
     }
     if target.tls:
