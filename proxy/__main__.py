@@ -1,1 +1,166 @@
-"""Reads the command line."""
+"""The `deja` command line: parses, then calls services. Heavy imports happen inside the commands, so that `--help` is instant."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from proxy import console
+from proxy.errors import ConfigError
+from proxy.settings import EMBEDDED_URL, Settings, load
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Deja: an OpenAI-compatible proxy that answers from Redis when a prompt means what an earlier one meant.\n\n"
+    "Start it with `deja serve`, then point any OpenAI client at http://127.0.0.1:8080/v1. Settings are environment "
+    "variables (DEJA_CACHE__TTL_S=600) or the same names in deja.yaml; docs/reference/settings.md lists them.",
+)
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="YAML file with settings; the environment wins over it.")
+]
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on (DEJA_HOST).")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on, 0 for a free one (DEJA_PORT).")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that serve (DEJA_WORKERS).")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Serve the proxy. Sets up what is missing (model, embedded Redis) on the first run.
+
+    With OPENAI_API_KEY or DEJA_UPSTREAM__BASE_URL set it forwards to that provider, else to a simulated one.
+    """
+    settings = _settings(host=host, port=port, workers=workers, config=config)
+    _serve(settings)
+
+
+@app.command()
+def prepare(config: ConfigOption = None) -> None:
+    """Set up what `serve` needs, and serve nothing: the embedding model and the embedded Redis."""
+    settings = _settings(config=config)
+    _prepare(settings)
+    console.say("ready: model and Redis are in place")
+
+
+@app.command()
+def doctor(config: ConfigOption = None) -> None:
+    """Check every part (Redis, index, model, upstream) and say how to mend what is not well. Exits 1 if something fails."""
+    from proxy import checkup
+
+    settings = _settings(config=config)
+    raise typer.Exit(1 if checkup.run(settings) else 0)
+
+
+def _settings(**overrides: object) -> Settings:
+    try:
+        return load(os.environ, **overrides)
+    except ConfigError as error:
+        raise _stop(error) from None
+
+
+def _stop(error: ConfigError) -> SystemExit:
+    console.complain(str(error))
+    return SystemExit(2)
+
+
+def _prepare(settings: Settings) -> None:
+    """Fetch and build what is not there yet; milliseconds when all is."""
+    from embeddings import prepare as embedding
+    from embeddings.errors import EmbedderError
+    from proxy.stores.embedded import ensure_binaries
+
+    try:
+        if settings.redis.url == EMBEDDED_URL:
+            ensure_binaries(settings.artifacts, console.say)
+        embedding.prepare(settings.embedder.source, settings.artifacts, settings.embedder.precision, console.progress)
+    except ConfigError as error:
+        raise _stop(error) from None
+    except EmbedderError as error:
+        raise _stop(ConfigError(str(error))) from None
+
+
+def _serve(settings: Settings) -> None:
+    import uvicorn
+
+    from proxy import telemetry
+
+    telemetry.configure_logging(settings.log_level)
+    _prepare(settings)
+    # uvicorn raises the signal that stopped it once more when it is done; ours turns it into an orderly exit.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with ExitStack() as stack:
+        try:
+            redis_url = _running_redis(settings, stack)
+            options = {
+                "host": settings.host,
+                "port": settings.port,
+                "log_config": None,
+                "access_log": False,
+                "server_header": False,
+                "timeout_graceful_shutdown": 10,
+            }
+            if settings.workers > 1:
+                _hand_down(settings, redis_url)
+                uvicorn.run(
+                    "proxy.app:create_app_from_environment",
+                    factory=True,
+                    workers=settings.workers,
+                    **options,  # type: ignore[arg-type]
+                )
+                return
+            from proxy.app import create_app
+
+            server = console.AnnouncingServer(
+                uvicorn.Config(create_app(settings, redis_url=redis_url, environ=os.environ), **options),  # type: ignore[arg-type]
+                settings,
+            )
+            server.run()
+        except ConfigError as error:
+            raise _stop(error) from None
+        except KeyboardInterrupt:
+            return
+        if not server.started:
+            raise SystemExit(1)
+
+
+def _running_redis(settings: Settings, stack: ExitStack) -> str:
+    """URL of a running Redis; the embedded one is started, and stopped on the way out."""
+    if settings.redis.url != EMBEDDED_URL:
+        return settings.redis.url
+    from proxy.stores.embedded import EmbeddedRedis
+
+    server = EmbeddedRedis(
+        settings.data_dir, settings.artifacts, max_memory_bytes=settings.redis.max_memory_bytes, progress=console.say
+    )
+    server.start()
+    stack.callback(server.stop)
+    return server.url
+
+
+def _hand_down(settings: Settings, redis_url: str) -> None:
+    """Workers read their settings from the environment anew: pass on what the command line and this process decided."""
+    os.environ["DEJA_REDIS__URL"] = redis_url
+    os.environ["DEJA_DATA_DIR"] = str(settings.data_dir)
+    os.environ["DEJA_HOST"] = settings.host
+    os.environ["DEJA_PORT"] = str(settings.port)
+    if settings.config is not None:
+        os.environ["DEJA_CONFIG"] = str(settings.config)
+
+
+def main() -> None:
+    """Entry point of the `deja` command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

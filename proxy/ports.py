@@ -6,9 +6,20 @@ network may raise the errors named in its docstring and no others.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embeddings.base import Embedding
+from proxy.core.decision import Verdict
+from proxy.core.models import Candidate, ContextRecord, Entry
+from proxy.core.records import Session
+
+FloatArray = NDArray[np.float32]
 
 Headers = tuple[tuple[bytes, bytes], ...]
 """Header pairs in wire order, names lower-case; a name may repeat."""
@@ -77,3 +88,111 @@ class Upstream(Protocol):
 
     async def aclose(self) -> None:
         """Close all connections."""
+
+
+class UpstreamRoute(Protocol):
+    """Where one request goes."""
+
+    @property
+    def upstream(self) -> Upstream:
+        """What to call."""
+
+    @property
+    def identity(self) -> str:
+        """What keeps answers of this route apart in the cache."""
+
+    def rewrite(self, request: UpstreamRequest) -> UpstreamRequest:
+        """The request under the model name this upstream knows."""
+
+
+class Upstreams(Protocol):
+    """The configured model providers."""
+
+    def resolve(self, model: str | None) -> UpstreamRoute:
+        """Find the upstream for a model name.
+
+        Raises:
+            RequestError: nothing serves it.
+        """
+
+
+class ResponseStore(Protocol):
+    """Where answers lie. Methods raise `StoreError` and its branches only."""
+
+    async def look_up(self, exact_key: str, context_key: str | None) -> tuple[Entry | None, ContextRecord | None]:
+        """Read the entry of exactly this request and the meaning of its conversation."""
+
+    async def fetch(self, redis_key: str) -> Entry | None:
+        """Read an entry by its key; None if it is gone."""
+
+    async def put(
+        self,
+        entry: Entry,
+        *,
+        redis_key: str,
+        partition: str,
+        vector: bytes | None,
+        exact_key: str,
+        context_key: str | None,
+        record: ContextRecord,
+    ) -> None:
+        """Store an entry with its exact key and the context it opens, atomically."""
+
+    async def link(self, context_key: str, record: ContextRecord, *, ttl_s: int) -> None:
+        """Write what a conversation prefix stands for, unless it already stands for something."""
+
+
+class VectorIndex(Protocol):
+    """Nearest stored questions. Methods raise `StoreError` and its branches only."""
+
+    async def nearest(self, partition: str, vector: FloatArray, *, k: int) -> list[Candidate]:
+        """The nearest entries of one partition, nearest first."""
+
+
+class Embedder(Protocol):
+    """Text to vector, off the event loop."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names model, weights, dims and metric; part of every entry's key."""
+
+    async def embed(self, text: str) -> Embedding:
+        """Embed one text.
+
+        Raises:
+            EmbeddingError: it could not be.
+        """
+
+
+class Judge(Protocol):
+    """Says whether a stored answer may serve; the one place where a hit by meaning is decided."""
+
+    @property
+    def level(self) -> float:
+        """The confidence a hit needs at least, in [0, 1]; a caller may only ask for more."""
+
+    async def judge(self, asked: str, candidates: Sequence[Candidate], *, floor: float | None) -> Verdict:
+        """Choose among candidates, nearest first.
+
+        Args:
+            asked: the text to answer.
+            candidates: all from the caller's partition.
+            floor: the caller's own level, None for the server's.
+        """
+
+    def may_merge(self, stored: str, asked: str, similarity: float) -> bool:
+        """Whether two conversations opened with these texts may go on as one; stricter than serving."""
+
+
+class SessionReader(Protocol):
+    """Recorded sessions."""
+
+    async def read(self, tenant: str, session: str, *, limit: int) -> Session | None:
+        """A tenant's session, its last `limit` turns and events; None if there is none. Raises StoreError."""
+
+
+class Guard(Protocol):
+    """Bounds what Redis may cost."""
+
+    def within(self, deadline_s: float) -> AbstractAsyncContextManager[None]:
+        """Guard the calls inside the block; raises StoreUnavailableError when they got no answer in time."""

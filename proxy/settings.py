@@ -61,9 +61,15 @@ class UpstreamSettings(_Section):
 class RedisSettings(_Section):
     """Where the data lives."""
 
-    url: str = Field(EMBEDDED_URL, description="`embedded://`, or a redis://, rediss://, unix:// or redis+sentinel:// URL.")
-    deadline_ms: float = Field(50.0, gt=0, description="A look-up that takes longer is given up; the call goes upstream.")
-    store_deadline_ms: float = Field(500.0, gt=0, description="The same for storing an answer, before its last byte leaves.")
+    url: str = Field(
+        EMBEDDED_URL, description="`embedded://`, or a redis://, rediss://, unix:// or redis+sentinel:// URL."
+    )
+    deadline_ms: float = Field(
+        50.0, gt=0, description="A look-up that takes longer is given up; the call goes upstream."
+    )
+    store_deadline_ms: float = Field(
+        500.0, gt=0, description="The same for storing an answer, before its last byte leaves."
+    )
     max_connections: int = Field(64, ge=1, description="Connections to Redis, at most.")
     max_memory_bytes: int = Field(
         1 << 30, ge=64 << 20, description="Memory cap of the embedded server; an external one has its own."
@@ -117,15 +123,21 @@ class SessionSettings(_Section):
 class JournalSettings(_Section):
     """The recorder behind sessions and journal."""
 
-    queue_records: int = Field(10_000, ge=1, description="Records that wait for Redis, at most; more are counted and dropped.")
+    queue_records: int = Field(
+        10_000, ge=1, description="Records that wait for Redis, at most; more are counted and dropped."
+    )
     max_events: int = Field(100_000, ge=100, description="Events kept in the journal; older ones go first.")
 
 
 class LimitSettings(_Section):
     """What a request may cost before it is looked at."""
 
-    body_bytes: int = Field(10 << 20, ge=1024, description="Largest request body of a cached route; larger ones get 413.")
-    answer_bytes: int = Field(4 << 20, ge=1024, description="Largest answer that is stored; larger ones only pass through.")
+    body_bytes: int = Field(
+        10 << 20, ge=1024, description="Largest request body of a cached route; larger ones get 413."
+    )
+    answer_bytes: int = Field(
+        4 << 20, ge=1024, description="Largest answer that is stored; larger ones only pass through."
+    )
 
 
 class Settings(_Section):
@@ -135,20 +147,23 @@ class Settings(_Section):
     port: int = Field(8080, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
     workers: int = Field(1, ge=1, le=64, description="Processes that serve.")
     data_dir: Path = Field(Path(), description="Where the embedded Redis, the models and Deja's own secret live.")
-    artifacts_dir: Path | None = Field(None, description="Where fetched models and libraries live; else `<data_dir>/artifacts`.")
+    artifacts_dir: Path | None = Field(
+        None, description="Where fetched models and libraries live; else `<data_dir>/artifacts`."
+    )
     config: Path | None = Field(None, description="The YAML file these settings may also stand in.")
     secret: SecretStr | None = Field(
-        None, description="Key of the tenant hash; replicas on one Redis need the same. Unset: made once in the data directory."
+        None,
+        description="Key of the tenant hash; replicas on one Redis need the same. Unset: made once in the data directory.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
-    upstream: UpstreamSettings = UpstreamSettings()  # type: ignore[call-arg]
-    redis: RedisSettings = RedisSettings()  # type: ignore[call-arg]
-    cache: CacheSettings = CacheSettings()  # type: ignore[call-arg]
-    embedder: EmbedderSettings = EmbedderSettings()  # type: ignore[call-arg]
-    auth: AuthSettings = AuthSettings()
-    sessions: SessionSettings = SessionSettings()  # type: ignore[call-arg]
-    journal: JournalSettings = JournalSettings()  # type: ignore[call-arg]
-    limits: LimitSettings = LimitSettings()  # type: ignore[call-arg]
+    upstream: UpstreamSettings = Field(default_factory=UpstreamSettings)
+    redis: RedisSettings = Field(default_factory=RedisSettings)
+    cache: CacheSettings = Field(default_factory=CacheSettings)
+    embedder: EmbedderSettings = Field(default_factory=EmbedderSettings)
+    auth: AuthSettings = Field(default_factory=AuthSettings)
+    sessions: SessionSettings = Field(default_factory=SessionSettings)
+    journal: JournalSettings = Field(default_factory=JournalSettings)
+    limits: LimitSettings = Field(default_factory=LimitSettings)
     model_list: tuple[dict[str, Any], ...] = Field((), description="LiteLLM's `model_list`, in deja.yaml only.")
 
     @property
@@ -223,7 +238,9 @@ def _from_yaml(path: Path | None) -> dict[str, Any]:
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):
-        raise ConfigError(f"The configuration file {path} must hold a mapping of settings, such as `cache: {{ttl_s: 60}}`.")
+        raise ConfigError(
+            f"The configuration file {path} must hold a mapping of settings, such as `cache: {{ttl_s: 60}}`."
+        )
     return loaded
 
 

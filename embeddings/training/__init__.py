@@ -1,0 +1,1 @@
+"""How our own weights were made, runnable again."""

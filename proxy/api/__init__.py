@@ -1,0 +1,1 @@
+"""HTTP: parse, call one service, render. Status codes and headers live here and nowhere else."""

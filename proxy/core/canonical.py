@@ -49,7 +49,7 @@ def canonical_chat(body: Mapping[str, Any], *, key_user: bool = True) -> ChatReq
     """
     model = body.get("model")
     if not isinstance(model, str) or not model:
-        raise _bad("model", "name the model as a string, such as \"gpt-4o-mini\"")
+        raise _bad("model", 'name the model as a string, such as "gpt-4o-mini"')
     messages = _messages(body)
     lead = 0
     while lead < len(messages) - 1 and messages[lead]["role"] in _INSTRUCTION_ROLES:
@@ -145,7 +145,7 @@ def _messages(body: Mapping[str, Any]) -> list[dict[str, Any]]:
         if not isinstance(message, dict):
             raise _bad(f"messages[{index}]", "make it an object with `role` and `content`")
         if not isinstance(message.get("role"), str):
-            raise _bad(f"messages[{index}].role", "make it a string such as \"user\"")
+            raise _bad(f"messages[{index}].role", 'make it a string such as "user"')
     return messages
 
 
@@ -161,7 +161,7 @@ def _include_usage(body: Mapping[str, Any]) -> bool:
     if options is None:
         return False
     if not isinstance(options, Mapping):
-        raise _bad("stream_options", "make it an object such as {\"include_usage\": true}")
+        raise _bad("stream_options", 'make it an object such as {"include_usage": true}')
     return options.get("include_usage") is True
 
 

@@ -18,7 +18,9 @@ import orjson
 from proxy.core import sse
 from proxy.core.models import NotStored, WireMode
 
-_TOP = frozenset({"id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier", "obfuscation"})
+_TOP = frozenset(
+    {"id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier", "obfuscation"}
+)
 _CHOICE = frozenset({"index", "finish_reason", "logprobs"})
 _MESSAGE = frozenset({"role", "content", "refusal", "tool_calls", "reasoning_content", "reasoning"})
 _JOINED = ("content", "refusal", "reasoning_content", "reasoning")
@@ -144,7 +146,8 @@ def _is_known_message(message: Mapping[str, Any]) -> bool:
 
 def _is_known_chunk(chunk: Mapping[str, Any]) -> bool:
     return chunk.keys() <= _TOP and all(
-        choice.keys() <= _CHOICE | {"delta"} and _is_known_message(choice.get("delta") or {}) for choice in chunk["choices"]
+        choice.keys() <= _CHOICE | {"delta"} and _is_known_message(choice.get("delta") or {})
+        for choice in chunk["choices"]
     )
 
 
@@ -337,7 +340,11 @@ def _deltas(choice: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], Any, st
     """(delta, logprobs, finish_reason) of each chunk one choice is replayed as."""
     message = choice["message"]
     logprobs = choice.get("logprobs")
-    yield {"role": message.get("role", "assistant"), "content": "" if message.get("content") is not None else None}, None, None
+    yield (
+        {"role": message.get("role", "assistant"), "content": "" if message.get("content") is not None else None},
+        None,
+        None,
+    )
     for name in ("reasoning_content", "reasoning", "refusal", "content"):
         text = message.get(name)
         if not text:

@@ -99,7 +99,7 @@ def _from_dialect(dialect: Any) -> dict[str, Any]:
     if dialect is None:
         return {}
     if not isinstance(dialect, Mapping):
-        raise _bad("cache", "make it an object such as {\"no-cache\": true}")
+        raise _bad("cache", 'make it an object such as {"no-cache": true}')
     values: dict[str, Any] = {}
     for name, value in dialect.items():
         label = f"cache.{name}"

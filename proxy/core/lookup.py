@@ -78,13 +78,15 @@ class Serve:
     similarity: float | None = None
 
 
-def plan(request: ChatRequest, directives: Directives, *, routed: str | None, is_repeat: bool = False) -> Forward | LookUp:
+def plan(
+    request: ChatRequest, directives: Directives, *, exact_only: str | None, is_repeat: bool = False
+) -> Forward | LookUp:
     """Decide whether to look at all.
 
     Args:
         request: canonical form.
         directives: what the caller asks of the cache.
-        routed: why this text must not be matched by meaning (`core.routing`), None if it may.
+        exact_only: what `why_exact_only` said.
         is_repeat: the same session asked the same seconds ago, and the policy is to regenerate.
     """
     if directives.mode is Mode.OFF:
@@ -97,7 +99,6 @@ def plan(request: ChatRequest, directives: Directives, *, routed: str | None, is
         return Forward(Forwarded.REQUEST, Reason.WRITE_ONLY)
     if is_repeat:
         return Forward(Forwarded.REQUEST, Reason.REPEAT)
-    exact_only = why_exact_only(request, directives, routed=routed)
     return LookUp(
         text=None if exact_only else directives.query or request.question,
         exact_only=exact_only,
@@ -108,7 +109,13 @@ def plan(request: ChatRequest, directives: Directives, *, routed: str | None, is
 
 
 def why_exact_only(request: ChatRequest, directives: Directives, *, routed: str | None) -> str | None:
-    """Why a request may only be answered from the exact tier, None if it may be matched by meaning."""
+    """Why a request may only be answered from the exact tier, None if it may be matched by meaning.
+
+    Args:
+        request: canonical form.
+        directives: what the caller asks of the cache.
+        routed: why its text must not be matched by meaning (`core.routing`), None if it may.
+    """
     if directives.mode is Mode.EXACT:
         return Reason.MODE_EXACT
     if request.question is None and directives.query is None:

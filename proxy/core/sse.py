@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+import orjson
+
 DONE = b"[DONE]"
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _TERMINATOR = re.compile(rb"(?:\A|[\r\n])data: ?\[DONE\][ \t]*(?:\r\n|\n|\r)")
@@ -39,3 +41,8 @@ def ends_stream(tail: bytes) -> bool:
 def event(data: bytes) -> bytes:
     """One event that carries `data`, which must hold no line break."""
     return b"data: " + data + b"\n\n"
+
+
+def error_data(message: str, *, code: str) -> bytes:
+    """The data of an error event in OpenAI's shape; their SDKs raise it."""
+    return orjson.dumps({"error": {"message": message, "type": "upstream_error", "param": None, "code": code}})

@@ -29,7 +29,9 @@ def why_not_stored(answer: Answer) -> NotStored | None:
     """The first reason a complete, well-formed answer may not be stored; None when it may."""
     if any(reason not in _STORABLE_FINISH for reason in answer.finish_reasons):
         return NotStored.FINISH_REASON
-    messages = [choice["message"] for choice in answer.body["choices"]] if "choices" in answer.body else [answer.message or {}]
+    messages = (
+        [choice["message"] for choice in answer.body["choices"]] if "choices" in answer.body else [answer.message or {}]
+    )
     for message in messages:
         if reason := _why_not_message(message, has_tool_calls=answer.has_tool_calls):
             return reason

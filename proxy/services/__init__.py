@@ -1,0 +1,1 @@
+"""Orchestration over ports and core; makes ids and timestamps, knows neither HTTP nor Redis."""

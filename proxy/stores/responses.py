@@ -41,7 +41,7 @@ class ResponseStore:
     async def fetch(self, redis_key: str) -> Entry | None:
         """Read an entry by its Redis key; None if it is gone. One round trip."""
         with translated():
-            fields = await self._client.hmget(redis_key, list(_FIELDS))  # type: ignore[misc]
+            fields: Any = await self._client.hmget(redis_key, list(_FIELDS))
         return _entry(fields)
 
     async def put(

@@ -1,0 +1,49 @@
+"""What the plain FastAPI routes are given."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+
+from proxy.api.identity import Identity
+from proxy.ports import SessionReader, Upstreams
+from proxy.telemetry import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The parts a route may call.
+
+    Attributes:
+        identity: who is asking.
+        sessions: recorded sessions.
+        upstreams: the configured providers.
+        models: configured model names, for `/v1/models`.
+        metrics: what is counted.
+        readiness: the state of each part, and whether calls can be served.
+    """
+
+    identity: Identity
+    sessions: SessionReader
+    upstreams: Upstreams
+    models: tuple[str, ...]
+    metrics: Metrics
+    readiness: Callable[[], Awaitable[tuple[bool, dict[str, Any]]]]
+
+
+def services(request: Request) -> Services:
+    """The application's services."""
+    found: Services = request.app.state.services
+    return found
+
+
+def tenant(request: Request) -> str:
+    """The tenant of a request; RequestError 401 where a key is required and missing."""
+    return services(request).identity.tenant(request.scope["headers"])
+
+
+Tenant = Annotated[str, Depends(tenant)]
+Deps = Annotated[Services, Depends(services)]

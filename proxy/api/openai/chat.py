@@ -1,0 +1,277 @@
+"""POST /v1/chat/completions: parse, let `services.completions` decide and answer, render. Raw ASGI, the hot path."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+import orjson
+
+from proxy.api import asgi
+from proxy.api.asgi import ClientLeft, Receive, Scope, Send
+from proxy.api.cache_headers import REQUEST_ID, cache_status, response_headers
+from proxy.api.errors import CLIENT_LEFT, INTERNAL, body_of, status_of
+from proxy.api.identity import Identity
+from proxy.api.passthrough import PassThrough
+from proxy.core.canonical import OWN_FIELDS, canonical_chat
+from proxy.core.directives import parse_directives
+from proxy.core.models import Forwarded, Mode, Reason
+from proxy.core.outcome import Outcome
+from proxy.core.records import record_of
+from proxy.errors import DejaError, RequestError
+from proxy.ports import Headers
+from proxy.services import ids
+from proxy.services.background import Background
+from proxy.services.calls import Call, Decision, Reply
+from proxy.services.completions import Completions
+from proxy.services.recorder import Recorder
+from proxy.telemetry import Metrics
+from proxy.upstream.headers import end_to_end
+
+logger = logging.getLogger("deja.chat")
+
+ROUTE = "chat"
+PATH = "/chat/completions"
+_DISTINCT_PREFIXES = (b"openai-", b"anthropic-")
+"""Request headers that choose an organisation, a project or a beta: answers differ with them."""
+_JSON: Headers = ((b"content-type", b"application/json"),)
+
+
+class ChatCompletions:
+    """The ASGI application of the route.
+
+    Args:
+        completions: the driver.
+        identity: who is asking.
+        recorder: takes what is to be recorded.
+        metrics: counts.
+        background: where the watch for a caller's leaving runs.
+        passthrough: takes requests whose body we cannot read (a compressed one).
+        default_mode: of requests that name none.
+        key_user: whether the `user` field keeps answers apart.
+        body_bytes: the largest body.
+        now: unix time in seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        completions: Completions,
+        identity: Identity,
+        recorder: Recorder,
+        metrics: Metrics,
+        background: Background,
+        passthrough: PassThrough,
+        default_mode: Mode,
+        key_user: bool,
+        body_bytes: int,
+        now: Callable[[], float],
+    ) -> None:
+        self._completions = completions
+        self._identity = identity
+        self._recorder = recorder
+        self._metrics = metrics
+        self._background = background
+        self._passthrough = passthrough
+        self._default_mode = default_mode
+        self._key_user = key_user
+        self._body_bytes = body_bytes
+        self._now = now
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if asgi.header(scope, b"content-encoding") not in (None, b"identity"):
+            await self._passthrough(scope, receive, send)
+            return
+        await _Exchange(self, scope, receive, send).run()
+
+    async def parse(self, scope: Scope, receive: Receive, *, request_id: str, began_at: float) -> Call:
+        """Read and understand a request.
+
+        Raises:
+            RequestError: it cannot be served as sent.
+        """
+        tenant = self._identity.tenant(scope["headers"])
+        raw = await asgi.read_body(scope, receive, limit_bytes=self._body_bytes)
+        body = _parse_json(raw)
+        directives = parse_directives(scope["headers"], body, default_mode=self._default_mode)
+        request = canonical_chat(body, key_user=self._key_user)
+        return Call(
+            request_id=request_id,
+            tenant=tenant,
+            request=request,
+            directives=directives,
+            message=body["messages"][-1],
+            path=PATH,
+            query=scope["query_string"],
+            headers=self._identity.for_upstream(end_to_end(scope["headers"])),
+            body=_without_own_fields(raw, body),
+            distinctions=_distinctions(scope),
+            prompt_chars=sum(len(str(message.get("content") or "")) for message in body["messages"]),
+            began_at=began_at,
+        )
+
+    def finish(self, decision: Decision, *, status: int, answered: Mapping[str, Any] | None) -> None:
+        """Count and record a request whose answer has left, or will not."""
+        call, outcome = decision.call, decision.outcome
+        duration_s = time.monotonic() - call.began_at
+        self._metrics.requests.labels(ROUTE, outcome.label, outcome.reason or "").inc()
+        self._metrics.duration.labels(ROUTE, outcome.label).observe(duration_s)
+        for stage, milliseconds in outcome.timings_ms.items():
+            self._metrics.stage.labels(stage).observe(milliseconds / 1000)
+        if outcome.not_stored is not None:
+            self._metrics.not_stored.labels(outcome.not_stored).inc()
+        self._recorder.put(
+            record_of(
+                at=self._now(),
+                tenant=call.tenant,
+                request_id=call.request_id,
+                session=call.directives.session,
+                agent=call.directives.agent,
+                model=call.request.model,
+                outcome=outcome,
+                status=status,
+                duration_ms=duration_s * 1000,
+                asked=call.message,
+                answered=answered,
+            )
+        )
+
+    @property
+    def completions(self) -> Completions:
+        """The driver."""
+        return self._completions
+
+    @property
+    def background(self) -> Background:
+        """Where watches run."""
+        return self._background
+
+    @property
+    def metrics(self) -> Metrics:
+        """Counts."""
+        return self._metrics
+
+
+class _Exchange:
+    """One request and its response."""
+
+    def __init__(self, route: ChatCompletions, scope: Scope, receive: Receive, send: Send) -> None:
+        self._route = route
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._request_id = ids.request_id()
+        self._decision: Decision | None = None
+        self._has_head = False
+
+    async def run(self) -> None:
+        try:
+            call = await self._route.parse(
+                self._scope, self._receive, request_id=self._request_id, began_at=time.monotonic()
+            )
+            self._decision = decision = await self._route.completions.decide(call)
+            if decision.outcome.hit is not None:
+                await self._answer_from_cache(decision)
+            else:
+                await self._answer_from_upstream(decision)
+        except ClientLeft:
+            self._finish(CLIENT_LEFT)
+        except DejaError as error:
+            await self._fail(status_of(error), body_of(error))
+        except Exception as error:
+            logger.exception("request %s failed with %s", self._request_id, type(error).__name__)
+            await self._fail(500, INTERNAL)
+
+    async def _answer_from_cache(self, decision: Decision) -> None:
+        reply = self._route.completions.reply_from_cache(decision)
+        await self._send_reply(decision, reply)
+        entry = decision.outcome.entry
+        needs_answer = decision.call.directives.session is not None and entry is not None
+        self._finish(reply.status, _stored_message(entry.body) if needs_answer and entry is not None else None)
+
+    async def _answer_from_upstream(self, decision: Decision) -> None:
+        if decision.call.directives.only_if_cached:
+            decision.outcome.forward(Forwarded.MISS, Reason.ONLY_IF_CACHED)
+            raise RequestError(
+                "No stored answer fits this request, and `only-if-cached` forbids asking the model provider.",
+                status=504,
+                code="only_if_cached",
+                param="Cache-Control",
+            )
+        async with asgi.UntilClientLeaves(self._receive, self._route.background):
+            reply, answer = await self._route.completions.forward(decision)
+            if reply.is_event_stream:
+                await self._send_reply(decision, reply)
+        if reply.is_event_stream:
+            await asgi.send_end(self._send)
+            answer = decision.answer
+        else:
+            await self._send_reply(decision, reply)
+        self._finish(reply.status, answer.message if answer is not None else None)
+
+    async def _send_reply(self, decision: Decision, reply: Reply) -> None:
+        headers = response_headers(reply.headers, decision.outcome, self._request_id)
+        self._has_head = True
+        if isinstance(reply.body, bytes):
+            await asgi.send_whole(self._send, reply.status, headers, reply.body)
+            return
+        await asgi.send_head(self._send, reply.status, headers)
+        await asgi.send_pieces(self._send, reply.body)
+        if decision.outcome.hit is not None:
+            await asgi.send_end(self._send)
+
+    async def _fail(self, status: int, body: bytes) -> None:
+        self._finish(status)
+        if self._has_head:
+            return  # the response has begun: the server closes the connection, and the caller sees it cut
+        headers = [*_JSON, (REQUEST_ID, self._request_id.encode())]
+        if self._decision is not None:
+            headers.append((b"cache-status", cache_status(self._decision.outcome).encode()))
+        await asgi.send_whole(self._send, status, tuple(headers), body)
+
+    def _finish(self, status: int, answered: Mapping[str, Any] | None = None) -> None:
+        if self._decision is not None:
+            self._route.finish(self._decision, status=status, answered=answered)
+        else:
+            self._route.metrics.requests.labels(ROUTE, Outcome().label, str(status)).inc()
+
+
+def _parse_json(raw: bytes) -> dict[str, Any]:
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise RequestError(
+            f"The request body is not valid JSON in UTF-8 ({error.msg}, line {error.lineno} column {error.colno}); correct it there.",
+            code="invalid_json",
+        ) from None
+    if not isinstance(body, dict):
+        raise RequestError("The request body must be a JSON object with `model` and `messages`.", code="invalid_json")
+    return body
+
+
+def _without_own_fields(raw: bytes, body: Mapping[str, Any]) -> bytes:
+    """What travels upstream: the caller's own bytes, unless they hold fields that speak to Deja."""
+    if OWN_FIELDS.isdisjoint(body):
+        return raw
+    return orjson.dumps({name: value for name, value in body.items() if name not in OWN_FIELDS})
+
+
+def _distinctions(scope: Scope) -> tuple[str, ...]:
+    """Headers and query parameters that make answers different, in a fixed order."""
+    headers = sorted(
+        f"{name.decode('latin-1')}: {value.decode('latin-1')}"
+        for name, value in scope["headers"]
+        if name.startswith(_DISTINCT_PREFIXES)
+    )
+    query = sorted(f"{name}={value}" for name, value in parse_qsl(scope["query_string"].decode("latin-1")))
+    return (*headers, "?", *query)
+
+
+def _stored_message(body: bytes) -> dict[str, Any] | None:
+    """The message of a stored answer, for the session's record; None where it is kept as a stream."""
+    choices = orjson.loads(body).get("choices")
+    return choices[0]["message"] if choices else None

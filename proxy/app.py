@@ -1,0 +1,358 @@
+"""create_app: wires stores -> services -> routes; the lifespan opens and closes them. Only this module sees everything."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator, Mapping
+from importlib.metadata import version
+from typing import Any
+
+from embeddings.batching import BatchingEmbedder
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.routing import Route
+
+from embeddings import prepare
+from embeddings.base import Embedder
+from embeddings.errors import EmbedderError
+from proxy import telemetry
+from proxy.api import errors as api_errors
+from proxy.api import health, sessions
+from proxy.api.deps import Services
+from proxy.api.identity import Identity
+from proxy.api.openai import chat, models
+from proxy.api.passthrough import PassThrough
+from proxy.core.models import Candidate
+from proxy.errors import ConfigError, DejaError, IndexMissingError, RequestError, StoreError
+from proxy.ports import FloatArray, Upstream
+from proxy.services.background import Background
+from proxy.services.completions import Completions, Policy
+from proxy.services.embedding import BoundedEmbedder
+from proxy.services.judging import StrictJudge
+from proxy.services.keeper import Keeper
+from proxy.services.recorder import Recorder
+from proxy.services.repeats import Repeats
+from proxy.services.single_flight import Flights
+from proxy.services.upkeep import Upkeep
+from proxy.settings import Settings, load
+from proxy.stores.breaker import Guard
+from proxy.stores.capacity import Capacity
+from proxy.stores.client import open_client
+from proxy.stores.responses import ResponseStore
+from proxy.stores.sessions import SessionStore
+from proxy.stores.vectors import VectorIndex
+from proxy.upstream.openai import OpenAIUpstream
+from proxy.upstream.registry import UpstreamRegistry, build_registry
+from proxy.upstream.simulated import simulated_upstream
+
+VERSION = version("deja")
+logger = logging.getLogger("deja.app")
+
+DRAIN_S = 5.0
+"""How long the way out waits for records to be written."""
+EMBEDDER_RETRY_S = 5.0
+
+
+class Application:
+    """The parts of one Deja process, opened and closed together.
+
+    Args:
+        settings: all of them.
+        redis_url: of a running Redis; `embedded://` was resolved before.
+        environ: for `os.environ/NAME` in `model_list`.
+    """
+
+    def __init__(self, settings: Settings, *, redis_url: str, environ: Mapping[str, str]) -> None:
+        self.settings = settings
+        self.metrics = telemetry.Metrics()
+        self.background = Background()
+        self.identity = Identity(
+            tenant_secret(settings), [key.get_secret_value().encode() for key in settings.auth.keys]
+        )
+        self.upstreams = _upstreams(settings, environ)
+        self.embedder = BoundedEmbedder(deadline_s=settings.embedder.deadline_ms / 1000)
+        self.passthrough = PassThrough(
+            upstreams=self.upstreams, identity=self.identity, metrics=self.metrics, background=self.background
+        )
+        self._redis_url = redis_url
+        self._is_open = False
+
+    async def open(self) -> None:
+        """Open connections and start the background work; Redis need not be there."""
+        settings = self.settings
+        self.client = open_client(
+            self._redis_url,
+            deadline_ms=settings.redis.store_deadline_ms,
+            max_connections=settings.redis.max_connections,
+        )
+        self.probe = open_client(self._redis_url, deadline_ms=settings.redis.store_deadline_ms, max_connections=2)
+        self.guard = Guard(self.probe.ping)
+        self.responses = ResponseStore(self.client)
+        self.sessions = SessionStore(
+            self.client,
+            ttl_s=settings.sessions.ttl_s,
+            max_turns=settings.sessions.max_turns,
+            max_journal=settings.journal.max_events,
+        )
+        self.recorder = Recorder(
+            self.sessions,
+            queue_records=settings.journal.queue_records,
+            on_drop=lambda count: self.metrics.records_dropped.inc(count),
+        )
+        self.metrics.records_waiting.set_function(lambda: self.recorder.waiting)
+        self.upkeep = Upkeep(
+            Capacity(self.client, max_bytes=settings.cache.max_bytes),
+            on_evict=lambda count: self.metrics.entries_evicted.inc(count),
+            now=time.time,
+        )
+        self.chat = self._chat()
+        self.background.spawn(self.recorder.run(), name="recorder")
+        self.background.spawn(self.upkeep.run(), name="upkeep")
+        if not await self._load_embedder():
+            self.background.spawn(self._retry_embedder(), name="embedder")
+        self._is_open = True
+
+    async def aclose(self) -> None:
+        """Write what is still to be recorded, then close everything."""
+        self._is_open = False
+        await self.background.aclose()
+        await self.recorder.drain(deadline_s=DRAIN_S)
+        await self.embedder.aclose()
+        await self.guard.aclose()
+        await self.upstreams.aclose()
+        await self.client.aclose()
+        await self.probe.aclose()
+
+    def services(self) -> Services:
+        """What the plain routes are given."""
+        return Services(
+            identity=self.identity,
+            sessions=self.sessions,
+            upstreams=self.upstreams,
+            models=self.upstreams.models(),
+            metrics=self.metrics,
+            readiness=self.readiness,
+        )
+
+    async def readiness(self) -> tuple[bool, dict[str, Any]]:
+        """Whether calls can be served, and the state of each part."""
+        parts = {
+            "redis": await self._redis_part(),
+            "index": _part(self.upkeep.index_state == "ready", self.upkeep.index_state),
+            "embedder": _part(self.embedder.is_ready, self.embedder.fingerprint),
+            "recorder": _part(not self.recorder.dropped, f"{self.recorder.dropped} records dropped"),
+            "upstream": _part(True, self._default_identity()),
+        }
+        return self._is_open, parts
+
+    async def _redis_part(self) -> dict[str, str]:
+        try:
+            async with self.guard.within(self.settings.redis.deadline_ms / 1000):
+                await self.client.ping()
+        except StoreError as error:
+            return _part(False, str(error))
+        return _part(True, "answers")
+
+    def _default_identity(self) -> str:
+        default = self.upstreams.default
+        return default.identity if default is not None else "model_list only"
+
+    def _chat(self) -> chat.ChatCompletions:
+        settings = self.settings
+        self.vectors = LateIndex()
+        keeper = Keeper(
+            self.responses,
+            self.embedder,
+            self.guard,
+            deadline_s=settings.redis.store_deadline_ms / 1000,
+            default_ttl_s=settings.cache.ttl_s,
+            now=time.time,
+        )
+        completions = Completions(
+            responses=self.responses,
+            vectors=self.vectors,
+            guard=self.guard,
+            embedder=self.embedder,
+            judge=StrictJudge(),
+            upstreams=self.upstreams,
+            flights=Flights(self.background),
+            keeper=keeper,
+            repeats=Repeats(is_on=settings.cache.on_repeat == "regenerate", window_s=settings.cache.repeat_window_s),
+            policy=Policy(
+                lookup_deadline_s=settings.redis.deadline_ms / 1000,
+                candidates=settings.cache.candidates,
+                answer_bytes=settings.limits.answer_bytes,
+            ),
+            on_index_missing=self.upkeep.index_missing,
+            now=time.time,
+        )
+        return chat.ChatCompletions(
+            completions=completions,
+            identity=self.identity,
+            recorder=self.recorder,
+            metrics=self.metrics,
+            background=self.background,
+            passthrough=self.passthrough,
+            default_mode=settings.cache.mode,
+            key_user=settings.cache.key_user,
+            body_bytes=settings.limits.body_bytes,
+            now=time.time,
+        )
+
+    async def _load_embedder(self) -> bool:
+        """Open the model and its index; False when that did not succeed now."""
+        try:
+            embedder = await asyncio.to_thread(open_embedder, self.settings)
+        except EmbedderError as error:
+            logger.warning("only exact hits until the embedder is there: %s", error)
+            return False
+        self.embedder.use(BatchingEmbedder(embedder))
+        index = VectorIndex(self.client, fingerprint=embedder.fingerprint, dim=embedder.dim)
+        self.vectors.use(index)
+        self.upkeep.watch(index)
+        return True
+
+    async def _retry_embedder(self) -> None:
+        while True:
+            await asyncio.sleep(EMBEDDER_RETRY_S)
+            if await self._load_embedder():
+                return
+
+
+class LateIndex:
+    """The vector index once the embedder, which names it, is there. Implements `ports.VectorIndex`."""
+
+    def __init__(self) -> None:
+        self._inner: VectorIndex | None = None
+
+    def use(self, inner: VectorIndex) -> None:
+        """The index is known."""
+        self._inner = inner
+
+    async def nearest(self, partition: str, vector: FloatArray, *, k: int) -> list[Candidate]:
+        """See the port; IndexMissingError until the index is known."""
+        if self._inner is None:
+            raise IndexMissingError("The vector index is not known before the embedder is there.")
+        return await self._inner.nearest(partition, vector, k=k)
+
+
+def create_app(settings: Settings, *, redis_url: str, environ: Mapping[str, str]) -> FastAPI:
+    """Build the application; nothing is opened before its lifespan begins.
+
+    Raises:
+        ConfigError: a setting cannot be used.
+    """
+    deja = Application(settings, redis_url=redis_url, environ=environ)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await deja.open()
+        app.state.services = deja.services()
+        # The hot path is raw ASGI, known only now; it stands before the catch-all.
+        app.router.routes.insert(0, Route("/v1/chat/completions", endpoint=deja.chat, methods=["POST"]))
+        try:
+            yield
+        finally:
+            await deja.aclose()
+
+    app = FastAPI(title="Deja", version=VERSION, lifespan=lifespan, docs_url="/docs", redoc_url=None)
+    app.state.deja = deja
+    for router in (health.router, sessions.router, models.router):
+        app.include_router(router)
+    app.router.routes.append(Route("/v1/{path:path}", endpoint=deja.passthrough))
+    app.add_exception_handler(DejaError, _deja_error)  # type: ignore[arg-type]
+    app.add_exception_handler(RequestValidationError, _validation_error)  # type: ignore[arg-type]
+    return app
+
+
+def create_app_from_environment() -> FastAPI:
+    """For servers that import a factory, and for each of several workers; an embedded Redis was started by their parent."""
+    settings = load(os.environ)
+    telemetry.configure_logging(settings.log_level)
+    return create_app(settings, redis_url=settings.redis.url, environ=os.environ)
+
+
+def open_embedder(settings: Settings) -> Embedder:
+    """The embedder the settings ask for, its model prepared if it is not yet.
+
+    Raises:
+        EmbedderError: it cannot be had now.
+    """
+    wanted = settings.embedder
+    return prepare.open_embedder(
+        wanted.source,
+        settings.artifacts,
+        precision=wanted.precision,
+        threads=wanted.threads,
+        model=wanted.model,
+        api_key=wanted.api_key.get_secret_value() if wanted.api_key else None,
+    )
+
+
+def tenant_secret(settings: Settings) -> bytes:
+    """The key of the tenant hash: the setting's, else one made once and kept in the data directory, readable by its owner alone.
+
+    Raises:
+        ConfigError: the data directory cannot be written.
+    """
+    if settings.secret is not None:
+        return settings.secret.get_secret_value().encode()
+    path = settings.data_dir / "secret"
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with contextlib.suppress(FileExistsError):
+            draft = settings.data_dir / f".secret-{os.getpid()}-{secrets.token_hex(4)}"
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(secrets.token_hex(32))
+            try:
+                os.link(draft, path)  # fails where another process was first, and never shows a half-written file
+            finally:
+                draft.unlink()
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"The data directory {settings.data_dir} cannot be used ({error.strerror}); make it writable or set DEJA_DATA_DIR."
+        ) from error
+
+
+def _upstreams(settings: Settings, environ: Mapping[str, str]) -> UpstreamRegistry:
+    wanted = settings.upstream
+    default: Upstream
+    if wanted.base_url is None:
+        default = simulated_upstream()
+    else:
+        default = OpenAIUpstream(
+            wanted.base_url,
+            api_key=wanted.api_key.get_secret_value() if wanted.api_key else None,
+            connect_timeout_s=wanted.connect_timeout_s,
+            read_timeout_s=wanted.read_timeout_s,
+            max_connections=wanted.max_connections,
+        )
+    return build_registry(
+        default,
+        settings.model_list,
+        environ=environ,
+        connect_timeout_s=wanted.connect_timeout_s,
+        read_timeout_s=wanted.read_timeout_s,
+        max_connections=wanted.max_connections,
+    )
+
+
+def _part(is_ok: bool, detail: str) -> dict[str, str]:
+    return {"status": "ok" if is_ok else "degraded", "detail": detail}
+
+
+async def _deja_error(_: Request, error: DejaError) -> Response:
+    return Response(api_errors.body_of(error), status_code=api_errors.status_of(error), media_type="application/json")
+
+
+async def _validation_error(request: Request, error: RequestValidationError) -> Response:
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"][1:])
+    return await _deja_error(request, RequestError(f"`{field}` cannot be used: {first['msg']}.", param=field))

@@ -1,0 +1,96 @@
+"""One completion on its way through the services: what was asked, where it belongs, what was decided."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from embeddings.base import Embedding
+from proxy.core.chat_answers import Answer
+from proxy.core.context import Context
+from proxy.core.keys import Place
+from proxy.core.models import ChatRequest, Directives
+from proxy.core.outcome import Outcome
+from proxy.ports import Headers, UpstreamRoute
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A parsed request.
+
+    Attributes:
+        request_id: ours, `req_…`.
+        tenant: who is asking, as `keys.tenant_of` names it.
+        request: canonical form.
+        directives: what the caller asks of the cache.
+        message: the last message as sent, for the session's record.
+        path: below the base URL, such as `/chat/completions`.
+        query: raw query string.
+        headers: those that may travel upstream.
+        body: bytes that travel upstream; Deja's own fields already gone.
+        distinctions: values of headers and query that make answers different (organisation, beta features, api version).
+        prompt_chars: length of all messages, for a usage estimate.
+        began_at: monotonic seconds.
+    """
+
+    request_id: str
+    tenant: str
+    request: ChatRequest
+    directives: Directives
+    message: dict[str, object]
+    path: str
+    query: bytes
+    headers: Headers
+    body: bytes
+    distinctions: tuple[str, ...]
+    prompt_chars: int
+    began_at: float
+
+
+@dataclass(slots=True)
+class Decision:
+    """What is known and decided about a call; filled in step by step by `services.completions`.
+
+    Attributes:
+        call: the call.
+        route: where it goes if it goes.
+        place: room, fingerprint and prefix.
+        outcome: what became of it.
+        context: what its conversation stands for, None until looked up.
+        embedding: of its text, None until computed, or when it must not be matched by meaning.
+        exact_only: why it must not be, None if it may.
+        answer: the provider's answer taken apart, once a stream of it is complete.
+        is_store_down: a look-up just failed, so storing is not even tried.
+    """
+
+    call: Call
+    route: UpstreamRoute
+    place: Place
+    outcome: Outcome = field(default_factory=Outcome)
+    context: Context | None = None
+    embedding: Embedding | None = None
+    exact_only: str | None = None
+    answer: Answer | None = None
+    is_store_down: bool = False
+
+    @property
+    def text(self) -> str | None:
+        """What is matched by meaning."""
+        return self.call.directives.query or self.call.request.question
+
+
+@dataclass(slots=True)
+class Reply:
+    """What goes back to the caller, HTTP not yet spoken.
+
+    Attributes:
+        status: HTTP status.
+        headers: the provider's end-to-end headers, empty on a hit.
+        body: whole, or piece by piece; an iterator must be closed with `aclose`.
+        is_event_stream: the body is server-sent events.
+    """
+
+    status: int
+    headers: Headers
+    body: bytes | AsyncIterator[bytes]
+    is_event_stream: bool = False

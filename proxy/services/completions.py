@@ -1,0 +1,358 @@
+"""The driver of a chat completion: asks the core what to do, does it, and tells what became of it.
+
+`decide` reads the cache; `reply_from_cache` or `forward` answers. The cache never breaks the call: whatever Redis or the embedder do,
+`decide` returns, within their deadlines, a decision to forward.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import assert_never
+
+from proxy.core import context as contexts
+from proxy.core import keys, lookup, routing, sse
+from proxy.core.chat_answers import Answer, render_json, render_stream
+from proxy.core.lookup import Embed, Forward, LookUp, Serve
+from proxy.core.models import Candidate, Forwarded, Mode, NotStored, Reason
+from proxy.errors import EmbeddingError, IndexMissingError, StoreError, StoreLoadingError, UpstreamError
+from proxy.ports import Embedder, Guard, Judge, ResponseStore, UpstreamRequest, UpstreamResponse, Upstreams, VectorIndex
+from proxy.services import ids
+from proxy.services.calls import Call, Decision, Reply
+from proxy.services.keeper import Keeper
+from proxy.services.repeats import Repeats
+from proxy.services.single_flight import Flight, Flights
+
+logger = logging.getLogger("deja.completions")
+
+_JSON = ((b"content-type", b"application/json"),)
+_EVENTS = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
+_TAIL_BYTES = 64  # the closing event of a stream, split wherever it may be, fits in these
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The settings the driver needs.
+
+    Attributes:
+        lookup_deadline_s: for all Redis reads of one decision.
+        candidates: neighbours to look at.
+        answer_bytes: the largest answer that is stored.
+    """
+
+    lookup_deadline_s: float
+    candidates: int
+    answer_bytes: int
+
+
+class Completions:
+    """Chat completions through the cache."""
+
+    def __init__(
+        self,
+        *,
+        responses: ResponseStore,
+        vectors: VectorIndex,
+        guard: Guard,
+        embedder: Embedder,
+        judge: Judge,
+        upstreams: Upstreams,
+        flights: Flights,
+        keeper: Keeper,
+        repeats: Repeats,
+        policy: Policy,
+        on_index_missing: Callable[[], None],
+        now: Callable[[], float],
+    ) -> None:
+        self._responses = responses
+        self._vectors = vectors
+        self._guard = guard
+        self._embedder = embedder
+        self._judge = judge
+        self._upstreams = upstreams
+        self._flights = flights
+        self._keeper = keeper
+        self._repeats = repeats
+        self._policy = policy
+        self._on_index_missing = on_index_missing
+        self._now = now
+
+    # --- reading ---------------------------------------------------------------------------------------------------------------
+
+    async def decide(self, call: Call) -> Decision:
+        """Look for a stored answer. On return `outcome.hit` says whether there is one; never raises on account of the cache."""
+        decision = self._place(call)
+        plan = self._plan(decision)
+        state: LookUp | Embed | Serve | Forward = plan
+        while True:
+            match state:
+                case LookUp():
+                    state = await self._read_exact(decision, state)
+                case Embed(text=text):
+                    assert isinstance(plan, LookUp)
+                    state = await self._read_semantic(decision, plan, text)
+                case Serve():
+                    if call.directives.mode is not Mode.SHADOW:
+                        decision.outcome.serve(state.kind, state.entry, now_s=self._now())
+                        decision.outcome.similarity = state.similarity
+                        return decision
+                    decision.outcome.would_hit = state.kind
+                    state = Forward(Forwarded.BYPASS, Reason.SHADOW, state.similarity)
+                case Forward():
+                    is_shadow = call.directives.mode is Mode.SHADOW
+                    decision.outcome.forward(
+                        Forwarded.BYPASS if is_shadow else state.fwd, Reason.SHADOW if is_shadow else state.reason
+                    )
+                    decision.outcome.similarity = state.similarity
+                    return decision
+                case _:
+                    assert_never(state)
+
+    def _place(self, call: Call) -> Decision:
+        route = self._upstreams.resolve(call.request.model)
+        place = keys.place_of(
+            call.request,
+            tenant=call.tenant,
+            namespace=call.directives.namespace,
+            upstream=(route.identity, *call.distinctions),
+            family="chat",
+            query=call.directives.query,
+            context=call.directives.context,
+        )
+        return Decision(call, route, place)
+
+    def _plan(self, decision: Decision) -> Forward | LookUp:
+        call = decision.call
+        text = decision.text
+        routed = None
+        if text is not None:
+            routed = routing.exact_only(text, has_tools=call.request.has_tools)
+        decision.exact_only = lookup.why_exact_only(call.request, call.directives, routed=routed)
+        is_repeat = self._repeats.seen(
+            call.tenant, call.directives.session, decision.place.fingerprint, at=call.began_at
+        )
+        floor = call.directives.confidence
+        decision.outcome.confidence_clamped = floor is not None and floor < self._judge.level
+        return lookup.plan(call.request, call.directives, exact_only=decision.exact_only, is_repeat=is_repeat)
+
+    async def _read_exact(self, decision: Decision, plan: LookUp) -> Serve | Embed | Forward:
+        place = decision.place
+        started = time.perf_counter()
+        context_key = keys.context_key(place.room, place.prefix_hash) if place.prefix_hash else None
+        try:
+            async with self._guard.within(self._policy.lookup_deadline_s):
+                entry, record = await self._responses.look_up(
+                    keys.exact_key(place.room, place.fingerprint), context_key
+                )
+        except StoreError as error:
+            return self._without_redis(decision, error)
+        finally:
+            _took(decision, "lookup", started)
+        about_own_words = decision.text is not None and routing.refers_to_own_words(decision.text)
+        decision.context = contexts.resolve(place.prefix_hash, record, about_own_words=about_own_words)
+        return lookup.after_exact(plan, entry, now_s=self._now())
+
+    async def _read_semantic(self, decision: Decision, plan: LookUp, text: str) -> Serve | Forward:
+        started = time.perf_counter()
+        try:
+            decision.embedding = await self._embedder.embed(text)
+        except EmbeddingError:
+            return Forward(Forwarded.MISS, Reason.EMBEDDER_UNAVAILABLE)
+        finally:
+            _took(decision, "embed", started)
+        if decision.embedding.is_truncated:
+            decision.exact_only = Reason.TEXT_TOO_LONG  # never match a long prompt by its first page
+            return Forward(Forwarded.MISS, Reason.TEXT_TOO_LONG)
+        try:
+            return await self._search(decision, plan, text)
+        except IndexMissingError:
+            self._on_index_missing()
+            return Forward(Forwarded.BYPASS, Reason.INDEX_LOADING)
+        except StoreError as error:
+            return self._without_redis(decision, error)
+
+    async def _search(self, decision: Decision, plan: LookUp, text: str) -> Serve | Forward:
+        assert decision.embedding is not None
+        assert decision.context is not None
+        partition = keys.partition_of(decision.place.room, decision.context.context_id, decision.place.turn_hash)
+        started = time.perf_counter()
+        try:
+            async with self._guard.within(self._policy.lookup_deadline_s):
+                found = await self._vectors.nearest(partition, decision.embedding.vector, k=self._policy.candidates)
+        finally:
+            _took(decision, "lookup", started)
+        state = lookup.after_search(plan, found, now_s=self._now())
+        if isinstance(state, Forward):
+            return state
+        started = time.perf_counter()
+        verdict = await self._judge.judge(text, state.candidates, floor=plan.floor)
+        _took(decision, "verify", started)
+        if verdict.chosen is None:
+            return Forward(
+                Forwarded.MISS,
+                verdict.reason or Reason.BELOW_CONFIDENCE,
+                state.candidates[0].similarity,
+                state.candidates[0].redis_key,
+            )
+        return await self._take(decision, plan, state.candidates[verdict.chosen], text)
+
+    async def _take(self, decision: Decision, plan: LookUp, candidate: Candidate, text: str) -> Serve | Forward:
+        """Fetch the chosen entry and, where the two wordings are the same question, join the conversations."""
+        started = time.perf_counter()
+        try:
+            async with self._guard.within(self._policy.lookup_deadline_s):
+                entry = await self._responses.fetch(candidate.redis_key)
+            state = lookup.after_fetch(plan, entry, candidate=candidate, now_s=self._now())
+            if (
+                isinstance(state, Serve)
+                and decision.call.directives.mode is not Mode.SHADOW
+                and self._judge.may_merge(candidate.question, text, candidate.similarity)
+            ):
+                await self._keeper.link(decision, state.entry, merge_confidence=min(1.0, candidate.similarity))
+        finally:
+            _took(decision, "lookup", started)
+        return state
+
+    def _without_redis(self, decision: Decision, error: StoreError) -> Forward:
+        decision.is_store_down = True
+        is_loading = isinstance(error, StoreLoadingError)
+        return Forward(Forwarded.BYPASS, Reason.INDEX_LOADING if is_loading else Reason.REDIS_UNAVAILABLE)
+
+    # --- answering -------------------------------------------------------------------------------------------------------------
+
+    def reply_from_cache(self, decision: Decision) -> Reply:
+        """Replay the entry that was decided on, with a new id and fresh tool-call ids."""
+        entry, request = decision.outcome.entry, decision.call.request
+        assert entry is not None
+        mint = ids.call_id if entry.has_tool_calls else None
+        created = int(self._now())
+        if not request.is_stream:
+            body = render_json(entry.body, answer_id=ids.completion_id(), created=created, mint=mint)
+            return Reply(200, _JSON, body)
+        events = render_stream(
+            entry.body, answer_id=ids.completion_id(), created=created, include_usage=request.include_usage, mint=mint
+        )
+        return Reply(200, _EVENTS, _replayed(events), is_event_stream=True)
+
+    async def forward(self, decision: Decision) -> tuple[Reply, Answer | None]:
+        """Ask upstream, or join the call in flight that asks the same.
+
+        Returns:
+            The reply, and the answer taken apart where it is already complete.
+
+        Raises:
+            UpstreamError: no answer to pass on.
+        """
+        flight = self._board(decision)
+        reader = flight.attach()
+        try:
+            await flight.head()
+            decision.outcome.timings_ms["upstream"] = flight.upstream_ms
+            if flight.is_event_stream:
+                stream, reader = self._stream(decision, flight, reader), 0
+                return Reply(flight.status, flight.headers, stream, is_event_stream=True), None
+            body = await flight.body(reader)
+            decision.outcome.stored_as, decision.outcome.not_stored = flight.entry_id, flight.not_stored
+            return Reply(flight.status, flight.headers, body), flight.answer
+        finally:
+            if reader:
+                flight.detach(reader)
+
+    def _board(self, decision: Decision) -> Flight:
+        """The flight this call shares, or leads."""
+        call, outcome = decision.call, decision.outcome
+        key = None
+        # A request that must not be stored, or must reach the provider by itself, keeps to itself.
+        if outcome.fwd in (Forwarded.MISS, Forwarded.STALE) or outcome.reason in _SHARED_BYPASSES:
+            key = (decision.place.fingerprint, call.request.is_stream, call.request.include_usage)
+            flight = self._flights.join(key, began_at=call.began_at)
+            if flight is not None:
+                outcome.is_collapsed = True
+                return flight
+        return self._flights.lead(key, lambda flight: self._fly(decision, flight))
+
+    async def _fly(self, decision: Decision, flight: Flight) -> None:
+        call = decision.call
+        started = time.perf_counter()
+        request = UpstreamRequest("POST", call.path, call.query, call.headers, call.body, call.request.model)
+        try:
+            response = await decision.route.upstream.send(decision.route.rewrite(request))
+        except UpstreamError as error:
+            flight.land(error)
+            return
+        flight.upstream_ms = (time.perf_counter() - started) * 1000
+        try:
+            await self._carry(decision, flight, response)
+            flight.land()
+        except UpstreamError as error:
+            flight.not_stored = NotStored.PARTIAL
+            flight.land(error)
+        finally:
+            await response.aclose()
+
+    async def _carry(self, decision: Decision, flight: Flight, response: UpstreamResponse) -> None:
+        """Pass the body on as it comes; store the answer before its last byte leaves."""
+        is_event_stream = response.status == 200 and _is_event_stream(response)
+        flight.depart(response.status, response.headers, is_event_stream=is_event_stream)
+        size, tail, is_kept = 0, b"", False
+        async for piece in response.chunks():
+            size += len(piece)
+            fits = size <= self._policy.answer_bytes
+            if is_event_stream and fits:
+                tail = (tail + piece)[-_TAIL_BYTES:]
+                if sse.ends_stream(tail):
+                    await self._keep(decision, flight, flight.raw() + piece)
+                    is_kept = True
+            await flight.add(piece, keep=fits or not is_event_stream)
+        if size > self._policy.answer_bytes:
+            flight.not_stored = NotStored.TOO_LARGE
+        elif not is_kept:
+            await self._keep(decision, flight, flight.raw())
+
+    async def _keep(self, decision: Decision, flight: Flight, raw: bytes) -> None:
+        kept = await self._keeper.keep(
+            decision, status=flight.status, headers=flight.headers, is_event_stream=flight.is_event_stream, raw=raw
+        )
+        flight.entry_id, flight.not_stored, flight.answer = kept.entry_id, kept.not_stored, kept.answer
+
+    async def _stream(self, decision: Decision, flight: Flight, reader: int) -> AsyncIterator[bytes]:
+        """The pieces as they come; an answer that breaks off ends with an error event, never with a splice."""
+        try:
+            async for piece in flight.pieces(reader):
+                yield piece
+        except UpstreamError as error:
+            yield sse.event(broken_off(error))
+        finally:
+            decision.outcome.stored_as, decision.outcome.not_stored = flight.entry_id, flight.not_stored
+            decision.answer = flight.answer
+            flight.detach(reader)
+
+
+_SHARED_BYPASSES = frozenset({Reason.REDIS_UNAVAILABLE.value, Reason.INDEX_LOADING.value})
+"""Bypasses the caller did not ask for: sharing a call is worth most while the cache is away."""
+
+
+def broken_off(error: UpstreamError) -> bytes:
+    """The data of the event that closes a stream whose provider went silent."""
+    text = (
+        f"The model provider broke off its answer: {error} What you have so far is incomplete; send the request again."
+    )
+    return sse.error_data(text, code="upstream_broken")
+
+
+def _is_event_stream(response: UpstreamResponse) -> bool:
+    return any(
+        name == b"content-type" and value.lower().startswith(b"text/event-stream") for name, value in response.headers
+    )
+
+
+async def _replayed(events: list[bytes]) -> AsyncIterator[bytes]:
+    for event in events:
+        yield event
+
+
+def _took(decision: Decision, what: str, started: float) -> None:
+    timings = decision.outcome.timings_ms
+    timings[what] = timings.get(what, 0.0) + (time.perf_counter() - started) * 1000

@@ -1,0 +1,61 @@
+"""The embedder as the services see it: with a deadline, our own errors, and a stand-in until the model is there."""
+
+from __future__ import annotations
+
+import asyncio
+
+from embeddings.batching import BatchingEmbedder
+
+from embeddings.base import Embedding
+from embeddings.errors import EmbedderError
+from proxy.errors import EmbeddingError
+
+NO_FINGERPRINT = "none"
+"""Of entries stored while there was no embedder: they lie outside every index and serve exact repeats."""
+
+
+class BoundedEmbedder:
+    """Embeds within a deadline. Implements `proxy.ports.Embedder`.
+
+    Args:
+        deadline_s: longer, and the call goes on without.
+    """
+
+    def __init__(self, *, deadline_s: float) -> None:
+        self._deadline_s = deadline_s
+        self._inner: BatchingEmbedder | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is a model."""
+        return self._inner is not None
+
+    @property
+    def fingerprint(self) -> str:
+        """Name of the vector space."""
+        return self._inner.fingerprint if self._inner is not None else NO_FINGERPRINT
+
+    def use(self, inner: BatchingEmbedder) -> None:
+        """The model is there."""
+        self._inner = inner
+
+    async def embed(self, text: str) -> Embedding:
+        """Embed one text.
+
+        Raises:
+            EmbeddingError: no model, a failing one, or no vector in time.
+        """
+        if self._inner is None:
+            raise EmbeddingError("The embedding model is not there yet.")
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                return await self._inner.embed(text)
+        except TimeoutError:
+            raise EmbeddingError(f"No vector within {self._deadline_s * 1000:.0f} ms.") from None
+        except EmbedderError as error:
+            raise EmbeddingError(str(error)) from error
+
+    async def aclose(self) -> None:
+        """Let the model go."""
+        if self._inner is not None:
+            await self._inner.aclose()

@@ -1,0 +1,25 @@
+"""Ids that Deja mints: unguessable, never reused, recognisable by their first letters."""
+
+from __future__ import annotations
+
+import secrets
+
+
+def request_id() -> str:
+    """`req_…`, one per request."""
+    return f"req_{secrets.token_hex(12)}"
+
+
+def entry_id() -> str:
+    """`ent_…`, one per stored answer; 128 bits, since conversations are told apart by it."""
+    return f"ent_{secrets.token_hex(16)}"
+
+
+def completion_id() -> str:
+    """`chatcmpl-…`, one per replay, as OpenAI writes them."""
+    return f"chatcmpl-{secrets.token_hex(14)}"
+
+
+def call_id() -> str:
+    """`call_…`, one per replayed tool call."""
+    return f"call_{secrets.token_hex(12)}"

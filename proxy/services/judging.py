@@ -1,0 +1,26 @@
+"""The judge behind the port: today `core.decision`'s strict level and gates. A verifier takes this module's place, and no other's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from proxy.core import decision
+from proxy.core.decision import Verdict
+from proxy.core.models import Candidate
+
+
+class StrictJudge:
+    """A hit needs a cosine of at least `level`, and no gate may refuse."""
+
+    @property
+    def level(self) -> float:
+        """Cosine similarity in [-1, 1]."""
+        return decision.STRICT_SIMILARITY
+
+    async def judge(self, asked: str, candidates: Sequence[Candidate], *, floor: float | None) -> Verdict:
+        """Choose the most similar candidate that may serve."""
+        return decision.judge(asked, candidates, level=max(self.level, floor or 0.0))
+
+    def may_merge(self, stored: str, asked: str, similarity: float) -> bool:
+        """Whether the two wordings may share the rest of their conversations."""
+        return decision.may_merge(stored, asked, similarity) is None

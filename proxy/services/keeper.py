@@ -1,0 +1,172 @@
+"""The write side: an answer taken apart, judged storable, stored with its vector and the context it opens.
+
+Runs before the answer's last byte leaves, so that a request sent after it finds the entry (read-your-writes).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import orjson
+
+from proxy.core import context as contexts
+from proxy.core import keys, storability
+from proxy.core.canonical import canonical_messages
+from proxy.core.chat_answers import Answer, Malformed, read_json, read_stream
+from proxy.core.context import Context
+from proxy.core.models import ContextRecord, Entry, NotStored
+from proxy.errors import EmbeddingError, StoreError, StoreFullError
+from proxy.ports import Embedder, Guard, Headers, ResponseStore
+from proxy.services import ids
+from proxy.services.calls import Decision
+
+logger = logging.getLogger("deja.keeper")
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What became of an answer: stored under `entry_id`, or why not; the answer itself where it could be read."""
+
+    entry_id: str | None = None
+    not_stored: NotStored | None = None
+    answer: Answer | None = None
+
+
+class Keeper:
+    """Stores answers.
+
+    Args:
+        responses: where.
+        embedder: for texts that were not embedded on the way in.
+        guard: bounds what Redis may cost.
+        deadline_s: for one store.
+        default_ttl_s: where the caller names none.
+        now: unix time in seconds.
+    """
+
+    def __init__(
+        self,
+        responses: ResponseStore,
+        embedder: Embedder,
+        guard: Guard,
+        *,
+        deadline_s: float,
+        default_ttl_s: int,
+        now: Callable[[], float],
+    ) -> None:
+        self._responses = responses
+        self._embedder = embedder
+        self._guard = guard
+        self._deadline_s = deadline_s
+        self._default_ttl_s = default_ttl_s
+        self._now = now
+
+    async def keep(
+        self, decision: Decision, *, status: int, headers: Headers, is_event_stream: bool, raw: bytes
+    ) -> Kept:
+        """Store a complete answer if it may be stored; never raises on account of the cache."""
+        answer, reason = _read(decision, status, headers, is_event_stream, raw)
+        if answer is None or reason is not None:
+            return Kept(not_stored=reason, answer=answer)
+        if not decision.call.directives.mode.writes or decision.call.directives.no_store:
+            return Kept(not_stored=NotStored.REQUEST, answer=answer)
+        if decision.is_store_down:
+            return Kept(not_stored=NotStored.STORE_UNAVAILABLE, answer=answer)
+        try:
+            return Kept(entry_id=await self._store(decision, answer), answer=answer)
+        except StoreFullError:
+            return Kept(not_stored=NotStored.STORE_FULL, answer=answer)
+        except StoreError as error:
+            logger.debug("not stored: %s", error)
+            return Kept(not_stored=NotStored.STORE_UNAVAILABLE, answer=answer)
+
+    async def link(self, decision: Decision, entry: Entry, *, merge_confidence: float) -> None:
+        """After a semantic hit: let the prefix that ends with this answer stand for the entry.
+
+        Raises:
+            StoreError: Redis did not take it.
+        """
+        if decision.context is None or decision.call.directives.context is not None:
+            return
+        body = orjson.loads(entry.body)
+        if "choices" not in body:
+            return
+        record = contexts.extend(decision.context, entry.entry_id, merge_confidence=merge_confidence)
+        key = _context_key(decision, body["choices"][0]["message"])
+        async with self._guard.within(self._deadline_s):
+            await self._responses.link(key, record, ttl_s=entry.remaining_s(self._now()) or entry.ttl_s)
+
+    async def _store(self, decision: Decision, answer: Answer) -> str:
+        vector = None if answer.has_tool_calls else await self._vector(decision)
+        directives, room = decision.call.directives, decision.place.room
+        entry = Entry(
+            entry_id=ids.entry_id(),
+            question=(decision.text or "") if vector is not None else "",
+            body=orjson.dumps(answer.body),
+            wire=answer.wire,
+            created_at=self._now(),
+            ttl_s=directives.ttl_s or self._default_ttl_s,
+            has_tool_calls=answer.has_tool_calls,
+            usage_estimated=answer.usage_estimated,
+            tags=directives.tags,
+        )
+        async with self._guard.within(self._deadline_s):
+            context = decision.context or await self._context(decision)
+            await self._responses.put(
+                entry,
+                redis_key=keys.entry_key(self._embedder.fingerprint, room, entry.entry_id),
+                partition=keys.partition_of(room, context.context_id, decision.place.turn_hash),
+                vector=vector,
+                exact_key=keys.exact_key(room, decision.place.fingerprint),
+                context_key=_context_key(decision, answer.message) if directives.context is None else None,
+                record=_opens(context, entry),
+            )
+        return entry.entry_id
+
+    async def _vector(self, decision: Decision) -> bytes | None:
+        """The embedding of the text, None when it must not, or cannot, be matched by meaning."""
+        if decision.exact_only is not None or decision.text is None:
+            return None
+        if decision.embedding is None:
+            try:
+                decision.embedding = await self._embedder.embed(decision.text)
+            except EmbeddingError:
+                return None
+        return None if decision.embedding.is_truncated else decision.embedding.vector.tobytes()
+
+    async def _context(self, decision: Decision) -> Context:
+        """What the conversation stands for, for requests that did not look."""
+        prefix_hash, room = decision.place.prefix_hash, decision.place.room
+        record = None
+        if prefix_hash is not None:
+            exact_key = keys.exact_key(room, decision.place.fingerprint)
+            _, record = await self._responses.look_up(exact_key, keys.context_key(room, prefix_hash))
+        return contexts.resolve(prefix_hash, record, about_own_words=False)
+
+
+def _opens(context: Context, entry: Entry) -> ContextRecord:
+    return contexts.extend(context, entry.entry_id, merge_confidence=1.0)
+
+
+def _context_key(decision: Decision, message: dict[str, object] | None) -> str:
+    """Key of the prefix the next turn will have: this conversation, this turn, this answer."""
+    request = decision.call.request
+    turns = canonical_messages([*request.prefix, request.last, {"role": "assistant", **(message or {})}])
+    return keys.context_key(decision.place.room, keys.prefix_hash_of(turns))
+
+
+def _read(
+    decision: Decision, status: int, headers: Headers, is_event_stream: bool, raw: bytes
+) -> tuple[Answer | None, NotStored | None]:
+    """Take an answer apart; with it, or instead of it, the reason it may not be stored."""
+    if status != 200:
+        return None, NotStored.STATUS
+    if any(name == b"content-encoding" and value != b"identity" for name, value in headers):
+        return None, NotStored.ENCODED
+    try:
+        answer = read_stream(raw, prompt_chars=decision.call.prompt_chars) if is_event_stream else read_json(raw)
+    except Malformed as malformed:
+        return None, malformed.reason
+    return answer, storability.why_not_stored(answer)

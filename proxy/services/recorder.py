@@ -1,0 +1,107 @@
+"""Records completions off the hot path: a bounded queue, written in batches; what does not fit is counted, never silently lost.
+
+While Redis is away the batch is kept and tried again; the queue fills, and from then on the newest records are dropped and counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from proxy.core.records import Record
+from proxy.errors import StoreError, StoreFullError, StoreUnavailableError
+
+logger = logging.getLogger("deja.recorder")
+
+BATCH_RECORDS = 200
+"""Records per round trip: some 100 KB of commands, a few milliseconds of Redis' one thread."""
+RETRY_S = 0.5
+
+
+class RecordStore(Protocol):
+    """Where records go."""
+
+    async def append(self, records: Sequence[Record]) -> None:
+        """Write a batch; raises StoreError."""
+
+
+class Recorder:
+    """The queue and its writer.
+
+    Args:
+        store: where records go.
+        queue_records: how many may wait.
+        on_drop: told of each record that did not fit or could not be written.
+    """
+
+    def __init__(self, store: RecordStore, *, queue_records: int, on_drop: Callable[[int], None]) -> None:
+        self._store = store
+        self._queue: asyncio.Queue[Record] = asyncio.Queue(maxsize=queue_records)
+        self._on_drop = on_drop
+        self._is_dropping = False
+        self.dropped = 0
+
+    @property
+    def waiting(self) -> int:
+        """Records not yet written."""
+        return self._queue.qsize()
+
+    def put(self, record: Record) -> None:
+        """Take a record; returns at once."""
+        try:
+            self._queue.put_nowait(record)
+        except asyncio.QueueFull:
+            self._drop(1, "the queue is full")
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        while True:
+            batch = [await self._queue.get()]
+            while len(batch) < BATCH_RECORDS and not self._queue.empty():
+                batch.append(self._queue.get_nowait())
+            await self._write(batch)
+
+    async def drain(self, *, deadline_s: float) -> None:
+        """On the way out: write what waits, within the deadline; the rest is counted as dropped."""
+        try:
+            async with asyncio.timeout(deadline_s):
+                while not self._queue.empty():
+                    batch = [self._queue.get_nowait() for _ in range(min(BATCH_RECORDS, self._queue.qsize()))]
+                    try:
+                        await self._store.append(batch)
+                    except StoreError:
+                        self._drop(len(batch), "Redis is away at shutdown")
+        except TimeoutError:
+            self._drop(self._queue.qsize(), "Redis is too slow at shutdown")
+
+    async def _write(self, batch: list[Record]) -> None:
+        try:
+            while not await self._is_written(batch):  # noqa: ASYNC110 - Redis sends no event when it is back
+                await asyncio.sleep(RETRY_S)
+        except asyncio.CancelledError:
+            for record in batch:  # for `drain`; what was written just before the cancel is written twice
+                self.put(record)
+            raise
+
+    async def _is_written(self, batch: list[Record]) -> bool:
+        """Try once; False means try again."""
+        try:
+            await self._store.append(batch)
+        except (StoreUnavailableError, StoreFullError):
+            return False
+        except StoreError as error:  # Redis refuses these very commands: trying again would block all that follows
+            self._drop(len(batch), str(error))
+            return True
+        self._is_dropping = False
+        return True
+
+    def _drop(self, count: int, why: str) -> None:
+        if not count:
+            return
+        self.dropped += count
+        self._on_drop(count)
+        if not self._is_dropping:
+            self._is_dropping = True
+            logger.warning("recorder: dropping records of sessions and journal, %s", why)

@@ -1,0 +1,89 @@
+"""What must be looked after while Deja serves: the vector index is there and complete, the cache stays below its cap."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from proxy.errors import StoreError
+
+logger = logging.getLogger("deja.upkeep")
+
+INDEX_RETRY_S = 0.5
+"""Between attempts while the index is not there: hits by meaning wait for it."""
+ROUND_S = 5.0
+"""Between rounds when all is well; three cheap commands each."""
+
+
+class Index(Protocol):
+    """A vector index that can be looked after."""
+
+    async def ensure(self) -> bool:
+        """Create it if it is not there; True if it had to be."""
+
+    async def is_complete(self) -> bool:
+        """Whether all stored entries are in it."""
+
+
+class Cap(Protocol):
+    """A cache that can be trimmed."""
+
+    async def trim(self, *, now_s: float) -> int:
+        """Remove what is too much; returns how many entries went."""
+
+
+class Upkeep:
+    """The caretaker.
+
+    Args:
+        cap: the cache's byte cap.
+        on_evict: told how many entries were removed.
+        now: unix time in seconds.
+    """
+
+    def __init__(self, cap: Cap, *, on_evict: Callable[[int], None], now: Callable[[], float]) -> None:
+        self._index: Index | None = None
+        self._cap = cap
+        self._on_evict = on_evict
+        self._now = now
+        self._wake = asyncio.Event()
+        self.index_state = "waiting for the embedder"
+
+    def watch(self, index: Index) -> None:
+        """The embedder is there, and so its index is known."""
+        self._index = index
+        self.index_missing()
+
+    def index_missing(self) -> None:
+        """A search found no index: look at once."""
+        self.index_state = "missing"
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Look after things until cancelled."""
+        while True:
+            is_well = await self._round()
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(ROUND_S if is_well else INDEX_RETRY_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def _round(self) -> bool:
+        try:
+            if self._index is not None:
+                if await self._index.ensure():
+                    logger.info("the vector index was not there and has been created")
+                self.index_state = "ready" if await self._index.is_complete() else "loading"
+            evicted = await self._cap.trim(now_s=self._now())
+        except StoreError as error:
+            self.index_state = "unknown"
+            logger.debug("upkeep put off: %s", error)
+            return False
+        if evicted:
+            self._on_evict(evicted)
+            logger.info("the cache is over its cap: %d entries that would expire first were removed", evicted)
+        return self._index is not None and self.index_state == "ready"

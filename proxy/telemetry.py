@@ -1,0 +1,66 @@
+"""Metric names and labels, and how Deja logs: one list of each.
+
+Labels are bounded: no tenant, no model name a caller could make up, no prompt.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+"""Bucket bounds: hits lie below 10 ms, models answer within two minutes."""
+
+
+class Metrics:
+    """All metrics of one application, in a registry of its own (two applications in one process do not collide)."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "deja_requests",
+            "Requests of cached routes, by outcome (exact, semantic, collapsed, miss, stale, request, bypass, error) and named reason.",
+            ["route", "outcome", "reason"],
+            registry=self.registry,
+        )
+        self.not_stored = Counter(
+            "deja_answers_not_stored",
+            "Answers that were not stored, by named reason.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.duration = Histogram(
+            "deja_request_duration_seconds",
+            "From a request's arrival to its answer's last byte.",
+            ["route", "outcome"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.stage = Histogram(
+            "deja_stage_duration_seconds",
+            "Time in one stage: lookup, embed, verify, upstream (to the answer's head).",
+            ["stage"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.records_dropped = Counter(
+            "deja_records_dropped",
+            "Records of sessions and journal that were lost for want of room.",
+            registry=self.registry,
+        )
+        self.records_waiting = Gauge(
+            "deja_records_waiting", "Records of sessions and journal not yet written.", registry=self.registry
+        )
+        self.entries_evicted = Counter(
+            "deja_entries_evicted", "Entries removed to keep the cache below its byte cap.", registry=self.registry
+        )
+
+
+def configure_logging(level: str) -> None:
+    """Log to standard error, one line an event: time, level, logger, sentence. Prompts and secrets are never passed in."""
+    logging.basicConfig(
+        level=level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z"
+    )
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logging.getLogger("redisvl").setLevel(logging.WARNING)
