@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -37,6 +38,8 @@ BACKOFF_FIRST_S = 0.1
 BACKOFF_LAST_S = 2.0
 DAMAGED_RETRY_S = 30.0  # a file that does not load will not mend itself, but someone may mend it
 LOG_TAIL_BYTES = 4096
+
+LOG_PREFIX = re.compile(r"^\d+:[A-Z] \d+ \w+ \d+ [\d:.]+ [.\-*#] ")  # "6405:M 22 Nov 2026 15:26:35.790 # "
 
 # What redis-server logs when the append-only file itself is at fault (aof.c), in lower case.
 DAMAGE = (
@@ -234,11 +237,8 @@ class EmbeddedRedis:
             return damage_advice(self._layout, self._files)
         if status < 0:
             return f"The embedded Redis server was ended by signal {-status}; see {self._layout.log}."
-        last = [line for line in tail.splitlines() if line.strip()][-1:] or ["(it logged nothing)"]
-        return (
-            f"The embedded Redis server ended with exit status {status}: {last[0].strip()} See {self._layout.log}. "
-            f"{WAY_OUT}"
-        )
+        said = last_words(tail)
+        return f"The embedded Redis server ended with exit status {status}: {said} See {self._layout.log}. {WAY_OUT}"
 
 
 def answers(path: Path) -> bool:
@@ -258,6 +258,12 @@ def answers(path: Path) -> bool:
 def backoff_s(failures: int) -> float:
     """Return the pause before a restart after this many failures in a row (from 1): 0.1 s doubling up to 2 s."""
     return float(min(BACKOFF_LAST_S, BACKOFF_FIRST_S * 2 ** min(failures - 1, 10)))
+
+
+def last_words(log_text: str) -> str:
+    """Return the last two things the server logged: the last one is often only that it gives up."""
+    lines = [LOG_PREFIX.sub("", line).strip().rstrip(".") for line in log_text.splitlines() if line.strip()]
+    return "; ".join(lines[-2:]) + "." if lines else "it logged nothing."
 
 
 def damage_advice(layout: layouts.Layout, files: ServerFiles) -> str:
