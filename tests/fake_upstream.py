@@ -111,7 +111,7 @@ class FakeUpstream:
     Attributes:
         requests: what came, in order of arrival.
         disconnects: how many clients left before their answer was complete.
-        connections: how many connections were opened.
+        connections, open_connections: how many connections were opened, and are open now.
         in_flight, peak_in_flight: calls being answered, now and at most.
     """
 
@@ -119,6 +119,7 @@ class FakeUpstream:
         self.requests: list[Recorded] = []
         self.disconnects = 0
         self.connections = 0
+        self.open_connections = 0
         self.in_flight = 0
         self.peak_in_flight = 0
         self._script: list[Behaviour] = [chat()]
@@ -204,6 +205,7 @@ class FakeUpstream:
 
     async def _connection(self, line: _Line, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self.open_connections += 1
         try:
             while (request := await _read_request(line)) is not None:
                 self.requests.append(request)
@@ -212,6 +214,7 @@ class FakeUpstream:
                 if not await self._answer(behaviour, exchange, line):
                     break
         finally:
+            self.open_connections -= 1
             writer.transport.abort() if writer.transport.is_closing() else writer.close()
 
     async def _answer(self, behaviour: Behaviour, exchange: Exchange, line: _Line) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import socket
 from collections.abc import AsyncIterator
 from functools import lru_cache
 from urllib.request import getproxies, proxy_bypass
@@ -19,21 +18,8 @@ import httpx
 from proxy.errors import ConfigError, RequestError, UpstreamBrokenError, UpstreamError, UpstreamTimeoutError
 from proxy.ports import Headers, UpstreamRequest
 from proxy.upstream.headers import CREDENTIALS, FRAMING, end_to_end
+from proxy.upstream.pool import ConnectionPool
 
-KEEPALIVE_S = 55.0
-"""How long an idle connection is kept, in seconds: below the 60 s after which common load balancers (AWS ALB, nginx
-behind one) drop theirs, so that a call is seldom sent into a closing connection."""
-
-_SOCKET_OPTIONS = [
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    # A model may think for minutes without a byte; NAT tables and cloud gateways forget a silent connection after
-    # 350 s (AWS) or less, and without probes neither side would notice.
-    *(
-        (socket.IPPROTO_TCP, getattr(socket, name), value)
-        for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
-        if hasattr(socket, name)
-    ),
-]
 _DOT_SEGMENT = re.compile(r"(?:^|[/\\]|%2f|%5c)(?:\.|%2e){1,2}(?:$|[/\\]|%2f|%5c)", re.IGNORECASE)
 
 
@@ -80,7 +66,7 @@ class OpenAIUpstream:
             "write": read_timeout_s,
         }
         self._max_connections = max_connections
-        self._transport = transport or _open_transport(self._base, max_connections)
+        self._transport = transport or _open_pool(self._base, max_connections)
         self._plain_url = lru_cache(maxsize=64)(self._parse_url)  # parsing costs 20 µs, and few paths are hot
 
     @property
@@ -232,18 +218,13 @@ def _bearer(api_key: str | None) -> Headers:
     return ((b"authorization", b"Bearer " + api_key.encode("ascii")),)
 
 
-def _open_transport(base: httpx.URL, max_connections: int) -> httpx.AsyncHTTPTransport:
-    return httpx.AsyncHTTPTransport(
-        http1=True,
-        http2=False,
-        limits=httpx.Limits(
-            max_connections=max_connections,
-            max_keepalive_connections=max_connections,
-            keepalive_expiry=KEEPALIVE_S,
-        ),
-        proxy=_environment_proxy(base),
-        socket_options=_SOCKET_OPTIONS,
-    )
+def _open_pool(base: httpx.URL, max_connections: int) -> ConnectionPool:
+    try:
+        return ConnectionPool(max_connections, _environment_proxy(base))
+    except ImportError as error:
+        raise ConfigError(
+            "The proxy of the environment is a SOCKS proxy; install httpx[socks], or set NO_PROXY."
+        ) from error
 
 
 def _environment_proxy(base: httpx.URL) -> httpx.Proxy | None:
