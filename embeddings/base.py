@@ -1,0 +1,112 @@
+"""What every embedder is: the `Embedder` protocol, its result, and the naming of vector spaces.
+
+No model lives here. An embedder is synchronous and thread-safe; `embeddings.batching` puts one behind an event loop.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embeddings.errors import EmbedderError
+
+Vector = NDArray[np.float32]
+Precision = Literal["int8", "fp32"]
+"""How an exported model holds its weights."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedding:
+    """One text's place in the vector space, and how much of the text the model really read.
+
+    Args:
+        vector: float32 (dim,), L2-normalised, read-only (it is shared between callers).
+        tokens: tokens the model read, its special ones included; an estimate for remote models.
+        is_truncated: the text was longer than the model reads, so the vector speaks for its beginning only.
+        unknown_tokens: words or characters in what was read that the model has no token for. It saw a placeholder:
+            two texts that differ only there get the same vector. Always 0 where the model cannot tell.
+    """
+
+    vector: Vector
+    tokens: int
+    is_truncated: bool
+    unknown_tokens: int = 0
+
+
+class Embedder(Protocol):
+    """Texts to unit vectors; safe to call from several threads at once."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Name of the vector space, [a-z0-9-]+: vectors of two embedders compare only if it is the same."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Length of every vector."""
+        ...
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens the model reads of one text, its special ones included."""
+        ...
+
+    def embed(self, texts: Sequence[str]) -> list[Embedding]:
+        """Embed the texts, in order; an empty sequence gives an empty list.
+
+        Raises:
+            EmbedderError: nothing was embedded.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release what the embedder holds; it is not used after."""
+        ...
+
+
+def slug(name: str) -> str:
+    """Fold a model's name to [a-z0-9-]+, "model" if nothing is left."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "model"
+
+
+def make_fingerprint(
+    name: str, *, dim: int, precision: str, pooling: str, revision: str, metric: str = "cosine"
+) -> str:
+    """Name a vector space; a change in any argument changes the name.
+
+    Args:
+        name: the model's name, for people.
+        dim: length of the vectors.
+        precision: how the weights are held ("int8", "fp32", "remote").
+        pooling: how token vectors become one ("mean", "cls", "none").
+        revision: all else that moves vectors, such as hashes of weights and tokenizer and the exporter's version.
+        metric: the distance the vectors are made for.
+
+    Returns:
+        [a-z0-9-]+, readable parts first, then 12 hexadecimal digits over the exact arguments.
+    """
+    parts = (name, str(dim), precision, metric, pooling, revision)
+    digest = hashlib.sha256("".join(f"{len(part)}:{part}" for part in parts).encode()).hexdigest()
+    return "-".join((slug(name), str(dim), slug(precision), slug(metric), slug(pooling), digest[:12]))
+
+
+def unit_vector(values: Vector) -> Vector:
+    """Copy `values` to a read-only float32 vector of length 1.
+
+    Raises:
+        EmbedderError: the vector is zero or not finite, so it has no direction.
+    """
+    # The norm is taken in float64: squares of large float32 values overflow.
+    wide = values.astype(np.float64)
+    norm = float(np.linalg.norm(wide))
+    if not np.isfinite(norm) or norm == 0.0:
+        raise EmbedderError("the model returned a vector without a direction (zero or not finite)")
+    vector = (wide / norm).astype(np.float32)
+    vector.flags.writeable = False
+    return vector
