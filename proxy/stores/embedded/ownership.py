@@ -19,6 +19,7 @@ from pathlib import Path
 from proxy.errors import ConfigError
 
 POLL_S = 0.02
+LIVING_GRACE_S = 0.5  # a killed owner is still seen alive for a moment; a really living one can wait to be told of
 TERMINATE_AFTER_S = 0.5  # an orphan gets SIGTERM from the kernel; where that is not so, from us after this time
 KILL_AFTER_S = 6.0  # flushing and fsyncing the append-only file takes well under a second; it survives a SIGKILL
 
@@ -65,7 +66,7 @@ def acquire(lock_file: Path, *, wait_s: float) -> Ownership:
 
     Args:
         lock_file: created if absent.
-        wait_s: how long to wait for an orphan; a living owner is never waited for.
+        wait_s: how long to wait for an orphan; a living owner is hardly waited for.
 
     Raises:
         ConfigError: another living Deja owns it (its pid is named), or an orphan did not end in time.
@@ -75,7 +76,8 @@ def acquire(lock_file: Path, *, wait_s: float) -> Ownership:
     while not _try_lock(descriptor):
         waited_s = time.monotonic() - began
         owner, server = _read(lock_file)
-        if owner is not None and identify(owner.pid) == owner:
+        owner_lives = owner is not None and identify(owner.pid) == owner
+        if owner is not None and owner_lives and waited_s > LIVING_GRACE_S:
             os.close(descriptor)
             raise ConfigError(
                 f"{lock_file.parent} is in use by another Deja, pid {owner.pid}: stop it, or give this one its own "
@@ -85,7 +87,8 @@ def acquire(lock_file: Path, *, wait_s: float) -> Ownership:
             os.close(descriptor)
             who = "another process" if server is None else f"the orphaned redis-server, pid {server.pid},"
             raise ConfigError(f"{who} still holds {lock_file.parent} after {wait_s:.0f} s: end it and start again.")
-        _hurry(server, waited_s)
+        if not owner_lives:
+            _hurry(server, waited_s)
         time.sleep(POLL_S)
     return Ownership(descriptor)
 

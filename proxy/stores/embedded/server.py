@@ -18,6 +18,7 @@ import subprocess
 import sys
 import threading
 import time
+from enum import Enum
 from pathlib import Path
 from types import TracebackType
 
@@ -33,6 +34,7 @@ START_TIMEOUT_S = 15.0  # 0.15 s measured; a busy machine gets time, a hang does
 STOP_TIMEOUT_S = 10.0  # SIGTERM flushes and fsyncs the append-only file; after this SIGKILL, which loses at most 1 s
 POLL_S = 0.005
 ANSWER_TIMEOUT_S = 1.0  # a server loading its data answers between two chunks of it
+LOADING_GRACE_S = 0.5  # start() returns while data is still loading, but not before a damaged file could be noticed
 YOUNG_S = 5.0  # a server that lived longer than this was healthy: its end starts a new count
 BACKOFF_FIRST_S = 0.1
 BACKOFF_LAST_S = 2.0
@@ -53,6 +55,14 @@ DAMAGE = (
 )
 
 log = logging.getLogger("deja.redis")
+
+
+class Answer(Enum):
+    """What a server says to PING."""
+
+    NONE = "none"
+    LOADING = "loading"
+    READY = "ready"
 
 
 class EmbeddedRedis:
@@ -212,10 +222,17 @@ class EmbeddedRedis:
             return self._process
 
     def _wait_until_answering(self, process: subprocess.Popen[bytes]) -> bool:
+        """Wait for an answer, or for "still loading" to last: a damaged file shows itself in the first moments."""
         assert self._layout is not None
+        loading_since: float | None = None
         while process.poll() is None:
-            if answers(self._layout.socket):
+            answer = ask(self._layout.socket)
+            if answer is Answer.READY:
                 return True
+            if answer is Answer.LOADING:
+                loading_since = loading_since or time.monotonic()
+                if time.monotonic() - loading_since > LOADING_GRACE_S:
+                    return True
             time.sleep(POLL_S)
         return False
 
@@ -241,18 +258,21 @@ class EmbeddedRedis:
         return f"The embedded Redis server ended with exit status {status}: {said} See {self._layout.log}. {WAY_OUT}"
 
 
-def answers(path: Path) -> bool:
-    """Tell whether something takes connections on the Unix socket; "still loading" counts as an answer."""
+def ask(path: Path) -> Answer:
+    """Ask whatever listens on the Unix socket how it is."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(ANSWER_TIMEOUT_S)
         try:
             connection.connect(str(path))
             connection.sendall(b"PING\r\n")
-            return connection.recv(64) != b""
+            reply = connection.recv(64)
         except TimeoutError:
-            return True  # it took the connection and is busy loading
+            return Answer.LOADING  # it took the connection and is too busy to say so
         except OSError:
-            return False
+            return Answer.NONE
+    if not reply:
+        return Answer.NONE
+    return Answer.LOADING if reply.startswith(b"-LOADING") else Answer.READY
 
 
 def backoff_s(failures: int) -> float:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
@@ -21,7 +22,7 @@ from proxy.errors import ConfigError
 from proxy.stores.embedded import EmbeddedRedis
 from proxy.stores.embedded.layout import SOCKET_PATH_BYTES
 from proxy.stores.embedded.ownership import identify
-from proxy.stores.embedded.server import backoff_s
+from proxy.stores.embedded.server import Answer, ask, backoff_s
 from tests.redis_server import REPOSITORY, TEST_MEMORY_BYTES, artifacts_dir, private_server
 
 BACK_WITHIN_S = 5.0
@@ -305,6 +306,24 @@ def test_the_socket_of_a_dead_server_does_not_pass_for_an_answer(folder: Path) -
         stale.bind(str(folder / "redis" / "redis.sock"))
     with embedded(folder) as server, connect(server) as client:
         assert client.ping()
+
+
+async def test_loading_is_told_from_ready_and_from_silence(folder: Path) -> None:
+    replies = [b"-LOADING Redis is loading the dataset in memory\r\n", b"+PONG\r\n", b""]
+    answers = []
+    for reply in replies:
+        path = folder / "fake.sock"
+        path.unlink(missing_ok=True)
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, reply: bytes = reply) -> None:
+            await reader.readline()
+            writer.write(reply)
+            writer.close()
+
+        async with await asyncio.start_unix_server(answer, path):
+            answers.append(await asyncio.to_thread(ask, path))
+    assert answers == [Answer.LOADING, Answer.READY, Answer.NONE]
+    assert ask(folder / "nobody.sock") is Answer.NONE
 
 
 def test_the_pause_between_restarts_grows_and_stays_below_the_promise() -> None:
