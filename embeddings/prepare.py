@@ -13,6 +13,11 @@ from embeddings.sources import resolve
 HASHING_SOURCE = "hashing"
 
 
+def is_local(source: str) -> bool:
+    """Whether the source is a model to be prepared on this machine, and not a URL or the hashing stand-in."""
+    return source != HASHING_SOURCE and not source.startswith(("http://", "https://"))
+
+
 def prepare(source: str, artifacts_dir: Path, precision: Precision = "int8", progress: Progress = silent) -> Path:
     """Make the exported model if it is not there yet.
 

@@ -19,6 +19,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
+    pretty_exceptions_enable=False,  # they print local variables, secrets among them
     help="Deja: an OpenAI-compatible proxy that answers from Redis when a prompt means what an earlier one meant.\n\n"
     "Start it with `deja serve`, then point any OpenAI client at http://127.0.0.1:8080/v1. Settings are environment "
     "variables (DEJA_CACHE__TTL_S=600) or the same names in deja.yaml; docs/reference/settings.md lists them.",
@@ -82,7 +83,10 @@ def _prepare(settings: Settings) -> None:
     try:
         if settings.redis.url == EMBEDDED_URL:
             ensure_binaries(settings.artifacts, console.say)
-        embedding.prepare(settings.embedder.source, settings.artifacts, settings.embedder.precision, console.progress)
+        if embedding.is_local(settings.embedder.source):
+            embedding.prepare(
+                settings.embedder.source, settings.artifacts, settings.embedder.precision, console.progress
+            )
     except ConfigError as error:
         raise _stop(error) from None
     except EmbedderError as error:

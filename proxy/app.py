@@ -12,13 +12,13 @@ from collections.abc import AsyncIterator, Mapping
 from importlib.metadata import version
 from typing import Any
 
-from embeddings.batching import BatchingEmbedder
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.routing import Route
 
 from embeddings import prepare
 from embeddings.base import Embedder
+from embeddings.batching import BatchingEmbedder
 from embeddings.errors import EmbedderError
 from proxy import telemetry
 from proxy.api import errors as api_errors
@@ -74,7 +74,7 @@ class Application:
         self.identity = Identity(
             tenant_secret(settings), [key.get_secret_value().encode() for key in settings.auth.keys]
         )
-        self.upstreams = _upstreams(settings, environ)
+        self.upstreams = open_upstreams(settings, environ)
         self.embedder = BoundedEmbedder(deadline_s=settings.embedder.deadline_ms / 1000)
         self.passthrough = PassThrough(
             upstreams=self.upstreams, identity=self.identity, metrics=self.metrics, background=self.background
@@ -287,9 +287,9 @@ def open_embedder(settings: Settings) -> Embedder:
     return prepare.open_embedder(
         wanted.source,
         settings.artifacts,
-        precision=wanted.precision,
+        wanted.precision,
         threads=wanted.threads,
-        model=wanted.model,
+        model=wanted.model or "",
         api_key=wanted.api_key.get_secret_value() if wanted.api_key else None,
     )
 
@@ -321,7 +321,12 @@ def tenant_secret(settings: Settings) -> bytes:
         ) from error
 
 
-def _upstreams(settings: Settings, environ: Mapping[str, str]) -> UpstreamRegistry:
+def open_upstreams(settings: Settings, environ: Mapping[str, str]) -> UpstreamRegistry:
+    """The providers the settings name; the simulated one where they name none.
+
+    Raises:
+        ConfigError: an entry cannot be used.
+    """
     wanted = settings.upstream
     default: Upstream
     if wanted.base_url is None:

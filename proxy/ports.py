@@ -180,8 +180,11 @@ class Judge(Protocol):
             floor: the caller's own level, None for the server's.
         """
 
-    def may_merge(self, stored: str, asked: str, similarity: float) -> bool:
-        """Whether two conversations opened with these texts may go on as one; stricter than serving."""
+    def merge_confidence(self, stored: str, asked: str, similarity: float) -> float | None:
+        """How sure it is, in (0, 1], that two conversations at these texts may go on as one; None if they may not.
+
+        Stricter than serving.
+        """
 
 
 class SessionReader(Protocol):

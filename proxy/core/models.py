@@ -231,8 +231,3 @@ class Candidate:
     def similarity(self) -> float:
         """Cosine, in [-1, 1]."""
         return 1.0 - self.distance
-
-    @property
-    def text(self) -> str:
-        """The stored question, as `core.decision` calls it."""
-        return self.question

@@ -205,12 +205,10 @@ class Completions:
             async with self._guard.within(self._policy.lookup_deadline_s):
                 entry = await self._responses.fetch(candidate.redis_key)
             state = lookup.after_fetch(plan, entry, candidate=candidate, now_s=self._now())
-            if (
-                isinstance(state, Serve)
-                and decision.call.directives.mode is not Mode.SHADOW
-                and self._judge.may_merge(candidate.question, text, candidate.similarity)
-            ):
-                await self._keeper.link(decision, state.entry, merge_confidence=min(1.0, candidate.similarity))
+            if isinstance(state, Serve) and decision.call.directives.mode is not Mode.SHADOW:
+                sure = self._judge.merge_confidence(candidate.question, text, candidate.similarity)
+                if sure is not None:
+                    await self._keeper.link(decision, state.entry, merge_confidence=sure)
         finally:
             _took(decision, "lookup", started)
         return state

@@ -19,8 +19,10 @@ class StrictJudge:
 
     async def judge(self, asked: str, candidates: Sequence[Candidate], *, floor: float | None) -> Verdict:
         """Choose the most similar candidate that may serve."""
-        return decision.judge(asked, candidates, level=max(self.level, floor or 0.0))
+        return decision.decide(asked, candidates, level=max(self.level, floor or 0.0))
 
-    def may_merge(self, stored: str, asked: str, similarity: float) -> bool:
-        """Whether the two wordings may share the rest of their conversations."""
-        return decision.may_merge(stored, asked, similarity) is None
+    def merge_confidence(self, stored: str, asked: str, similarity: float) -> float | None:
+        """How sure it is that the two wordings may share the rest of their conversations, None if they may not."""
+        if decision.why_not_merge(stored, asked, similarity) is not None:
+            return None
+        return decision.merge_confidence(similarity)

@@ -11,6 +11,6 @@ It speaks to the server only to ask whether it answers; clients are `proxy.store
 """
 
 from proxy.stores.embedded.files import ServerFiles, ensure_binaries
-from proxy.stores.embedded.server import EmbeddedRedis
+from proxy.stores.embedded.server import EmbeddedRedis, running_url
 
-__all__ = ["EmbeddedRedis", "ServerFiles", "ensure_binaries"]
+__all__ = ["EmbeddedRedis", "ServerFiles", "ensure_binaries", "running_url"]

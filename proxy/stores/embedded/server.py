@@ -258,6 +258,12 @@ class EmbeddedRedis:
         return f"The embedded Redis server ended with exit status {status}: {said} See {self._layout.log}. {WAY_OUT}"
 
 
+def running_url(data_dir: Path) -> str | None:
+    """URL of the embedded server that another process runs on this directory, None if none does."""
+    path = layouts.lay_out(data_dir).socket
+    return None if ask(path) is Answer.NONE else f"unix://{path}"
+
+
 def ask(path: Path) -> Answer:
     """Ask whatever listens on the Unix socket how it is."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
