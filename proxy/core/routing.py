@@ -51,7 +51,7 @@ def _any(*patterns: str, flags: re.RegexFlag = re.NOFLAG) -> re.Pattern[str]:
 
 _SENTENCES = re.compile(r"(?<=[.!?;])\s+|\n")
 
-# --- personal: an identifier of one person or of one person's affair ------------------------------------------------------------
+# --- personal: an identifier of one person or of one person's affair ---
 
 _PERSONAL = _any(
     r"[\w.+-]+@[\w-]+\.[a-z]{2,}",  # e-mail address
@@ -60,72 +60,97 @@ _PERSONAL = _any(
     r"(?<!\d)\d{3}-\d{2}-\d{4}(?!\d)",  # social security number
     r"(?<![\d.])(?:\d[ -]?){12,18}\d(?![\d.])",  # card number
     r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,}",  # IBAN
-    r"(?i:\b(?:order|purchase|account|acct|invoice|booking|reservation|ticket|tracking|shipment|case|policy|customer|member(?:ship)?|"
+    r"(?i:\b(?:order|purchase|account|acct|invoice|booking|reservation|ticket|tracking|shipment|case|"
+    r"policy|customer|member(?:ship)?|"
     r"patient|claim|reference|ref|confirmation|passport|licen[cs]e|employee|transaction|user)"
     r"(?: (?:number|no\.?|nr\.?|num|id|code|is))*[ :#]*#?(?=[a-z-]*\d)[a-z\d-]{3,}\b)",
     r"#\d{4,}\b",
 )  # fmt: skip
 _MY_THINGS = (
-    r"(?:(?:bank|checking|savings|current|account|card|credit card|pto|vacation|available|remaining|total|gift card|401k) )*"
-    r"(?:balance|credit score|credit limit|bill|paycheck|payslip|salary|schedule|calendar|agenda|appointments?|meetings?|reminders?|"
+    r"(?:(?:bank|checking|savings|current|account|card|credit card|pto|vacation|available|remaining|"
+    r"total|gift card|401k) )*"
+    r"(?:balance|credit score|credit limit|bill|paycheck|payslip|salary|schedule|calendar|agenda|"
+    r"appointments?|meetings?|reminders?|"
     r"alarms?|to-?do list|shopping list|grocery list|inbox|order status|orders?|parcel|package|shipment|transactions?|"
     r"purchases|pto|vacation days|location|ip(?: address)?)"
 )  # fmt: skip
 _MY_STATE = _any(
-    rf"\b(?:what|how much|how high|how big)(?:'s| is| are| was| were) (?:on )?my (?:current |latest |last |next |upcoming )?{_MY_THINGS}\b(?! (?:worth it|so|mean))",
+    rf"\b(?:what|how much|how high|how big)(?:'s| is| are| was| were) (?:on )?my (?:current |latest |"
+    rf"last |next |upcoming )?{_MY_THINGS}\b(?! (?:worth it|so|mean))",
     r"\bwhere(?:'s| is| are) my (?:order|package|parcel|shipment|delivery|refund|paycheck|phone|luggage)s?\b",
-    rf"^(?:please )?(?:can you |could you )?(?:show|tell|give|check|read|list|look up)(?: me| out)? (?:what is |what's |all )?my "
+    rf"^(?:please )?(?:can you |could you )?(?:show|tell|give|check|read|list|look up)(?: me|"
+    rf" out)? (?:what is |what's |all )?my "
     rf"(?:current |latest |last |next |upcoming )?{_MY_THINGS}\b",
     r"\bhow much (?:money )?(?:do i have|is there) (?:left |available )?(?:in|on) my\b",
-    r"\b(?:when|what time)(?:'s| is) my (?:next |upcoming )?(?:\w+ )?(?:appointment|meeting|flight|payment due|bill due|payday|interview)\b",
+    r"\b(?:when|what time)(?:'s| is) my (?:next |upcoming )?(?:\w+ )?(?:appointment|meeting|flight|"
+    r"payment due|bill due|payday|interview)\b",
     r"\bhow (?:many|much) (?:pto|vacation|sick) (?:days|hours|time )?\b.*\bi (?:have|got)\b",
 )  # fmt: skip
 
-# --- action: an order to do something in the world ----------------------------------------------------------------------------------
+# --- action: an order to do something in the world ---
 
 _ASKS = re.compile(
-    r"^(?:\W|and |so |but )*(?:how|what|why|when|where|who|which|is|are|does|do|did|should|if|explain|describe|define)\b"
+    r"^(?:\W|and |so |but )*(?:how|what|why|when|where|who|which|is|are|does|do|did|should|if|explain|"
+    r"describe|define)\b"
 )
 _LEAD = re.compile(
-    r"^(?:(?:hey|hi|hello|ok|okay|so|and|now|then|please|kindly|pls|just|go ahead and|for me|thanks|alexa|siri|assistant)[, ]+)*"
+    r"^(?:(?:hey|hi|hello|ok|okay|so|and|now|then|please|kindly|pls|just|go ahead and|for me|thanks|"
+    r"alexa|siri|assistant)[, ]+)*"
     r"(?:(?:can|could|would|will) you (?:please |kindly |maybe |just |go ahead and )*"
-    r"|i(?:'d| would) (?:like|want) you to |i (?:want|need) you to |you (?:need to|must|should) |let's |make sure (?:to|you) |be sure to )?"
+    r"|i(?:'d| would) (?:like|want) you to |i (?:want|need) you to |you (?:need to|must|should) |let's |"
+    r"make sure (?:to|you) |be sure to )?"
     r"(?:please |kindly |just )*"
 )  # fmt: skip
 _WISH = re.compile(
-    r"^(?:hi[, ]+|hello[, ]+)?(?:i(?:'d| would) like to|i (?:want|need|wish|have) to|i wanna|i'm trying to|help me(?: to)?) "
+    r"^(?:hi[, ]+|hello[, ]+)?(?:i(?:'d| would) like to|i (?:want|need|wish|have) to|i wanna|"
+    r"i'm trying to|help me(?: to)?) "
 )
 _WHOM = r"(?:me|us|him|her|them|my|our|mom|dad|mum|everyone|everybody|the team|the \w+ team|the boss|all)\b"
-_NAMED = rf"(?:{_WHOM}|(?!to |is |are |was |message |messages |file |files |editor |from |the |a |an |this |that |in |with |of |for )[a-z]+ (?:a |an |the |that |saying |to |and |my |\d|[$€£]|i'))"
-_SUM = r"(?:[$€£]\s?\d|\d[\d,.]*\s?(?:[$€£]|k\b|bucks|dollars?|euros?|pounds?|usd|eur|gbp|rupees?|btc|eth))"
+_NAMED = (
+    rf"(?:{_WHOM}|(?!to |is |are |was |message |messages |file |files |editor |from |the |a |an |this |"
+    rf"that |in |with |of |for )[a-z]+ (?:a |an |the |that |saying |to |and |my |\d|[$€£]|i'))"
+)
+_SUM = r"(?:[$€£]\s?\d[\d,.]*|\d[\d,.]*\s?(?:[$€£]|k\b|bucks|dollars?|euros?|pounds?|usd|eur|gbp|rupees?|btc|eth))"
 _BOOKED = (
-    r"(?:table|flights?|room|rooms|hotel|tickets?|seats?|taxi|cab|uber|ride|car|rental|appointment|reservation|trip|meeting|train|bus|"
+    r"(?:table|flights?|room|rooms|hotel|tickets?|seats?|taxi|cab|uber|ride|car|rental|appointment|"
+    r"reservation|trip|meeting|train|bus|"
     r"stay|cruise|tour|slot|session|haircut|massage|airbnb|restaurant|dinner|lunch|visit|viewing|court|call|interview)"
 )  # fmt: skip
 _OWNED = (
-    r"(?:(?:my|our|his|her|their|the user's|all my|both my)\b(?! (?:list|array|string|function|code|text|sentence|essay|paragraph|email draft|"
-    r"resume|cv|poem|story|data|regex|query|file|class|loop|sql|script|html|css|json|variable|equation|answer|understanding|mind))"
-    r"|(?:this|that|the|an?) (?:\w+ )?(?:order|subscription|reservation|booking|appointment|meeting|event|alarm|timer|reminder|account|"
+    r"(?:(?:my|our|his|her|their|the user's|all my|both my)\b(?! (?:list|array|string|function|code|"
+    r"text|sentence|essay|paragraph|email draft|"
+    r"resume|cv|poem|story|data|regex|query|file|class|loop|sql|script|html|css|json|variable|equation|"
+    r"answer|understanding|mind))"
+    r"|(?:this|that|the|an?) (?:\w+ )?(?:order|subscription|reservation|booking|appointment|meeting|"
+    r"event|alarm|timer|reminder|account|"
     r"payment|transfer|membership|flight|card|purchase)\b|order\b|subscription\b|account\b)"
 )  # fmt: skip
 _DEVICE = (
-    r"(?:lights?|lamps?|tv|television|radio|heat(?:er|ing)?|ac|a/c|air con\w*|fan|thermostat|volume|music|oven|alarm|camera|wifi|wi-fi|"
+    r"(?:lights?|lamps?|tv|television|radio|heat(?:er|ing)?|ac|a/c|air con\w*|fan|thermostat|volume|"
+    r"music|oven|alarm|camera|wifi|wi-fi|"
     r"bluetooth|flashlight|location|notifications?|sprinklers?|vacuum|brightness|door|garage|blinds)"
 )  # fmt: skip
 _ORDER = _any(
     rf"(?:send|forward|mail) (?:{_NAMED}|{_SUM}|(?:an?|the|this|that|it|some|another|out)\b.*\bto (?!send|be\b))",
     rf"(?:email|text|message|dm|whatsapp|notify|inform|invite|ping) {_NAMED}",
-    rf"(?:call|phone|ring|dial) (?:(?:my|mom|dad|mum|him|her|them|the (?:police|doctor|bank|restaurant|office|hotel)|\d|\+)"
-    rf"|me (?:a|an) (?:taxi|cab|uber|ride)|(?:a|an) (?:taxi|cab|uber|ambulance))",
-    rf"(?:book|reserve)(?: me| us)?(?: a| an| the| my| our| one| two| three| four| \d+| some)?(?: [\w-]+){{0,4}} {_BOOKED}\b",
+    r"(?:call|phone|ring|dial) (?:(?:my|mom|dad|mum|him|her|them|the (?:police|doctor|bank|restaurant|"
+    r"office|hotel)|\d|\+)"
+    r"|me (?:a|an) (?:taxi|cab|uber|ride)|(?:a|an) (?:taxi|cab|uber|ambulance))",
+    rf"(?:book|reserve)(?: me| us)?(?: a| an| the| my| our| one| two| three| four| \d+|"
+    rf" some)?(?: [\w-]+){{0,4}} {_BOOKED}\b",
     r"(?:make|place|put in|submit|set up|schedule|arrange)(?: me| us)? (?:a|an|my|the|another)(?: [\w-]+){0,3} "
-    r"(?:reservation|appointment|booking|payment|transfer|call|order|meeting|event|reminder|interview|delivery|pickup|deposit)\b",
+    r"(?:reservation|appointment|booking|payment|transfer|call|order|meeting|event|reminder|interview|"
+    r"delivery|pickup|deposit)\b",
     rf"order (?:me |us )?(?:a|an|some|another|more|two|three|four|\d+|{_WHOM}|pizza|food|sushi|takeout|groceries)\b",
-    rf"(?:buy|purchase|sell) (?:me|us|it now|them|{_SUM}|\d[\d,.]* (?:shares?|tickets?|units?|\w+ stock|btc|bitcoins?)|my )",
+    rf"(?:buy|purchase|sell) (?:me|us|it now|them|{_SUM}|\d[\d,.]* (?:shares?|tickets?|units?|\w+ stock|"
+    rf"btc|bitcoins?)|my )",
     rf"pay (?:{_WHOM}|{_SUM}|(?:the|this) (?:\w+ )?(?:bill|invoice|rent|fee|balance)|[a-z]+ {_SUM})",
-    rf"(?:transfer|wire|deposit|withdraw|donate|move) (?:{_SUM}|money|funds|my (?:money|savings|funds)|[a-z]+ {_SUM}|the (?:money|funds))\b",
-    rf"(?:cancel|delete|remove|close|pause|resume|change|update|reset|renew|extend|block|unblock|freeze|unfreeze|activate|deactivate|"
-    rf"reactivate|upgrade|downgrade|return|refund|report|replace|reschedule|confirm|modify|lock|unlock|order|track|dispute|erase|wipe) {_OWNED}",
+    rf"(?:transfer|wire|deposit|withdraw|donate|move) (?:{_SUM}|money|funds|my (?:money|savings|funds)|"
+    rf"[a-z]+ {_SUM}|the (?:money|funds))\b",
+    rf"(?:cancel|delete|remove|close|pause|resume|change|update|reset|renew|extend|block|unblock|freeze|"
+    rf"unfreeze|activate|deactivate|"
+    rf"reactivate|upgrade|downgrade|return|refund|report|replace|reschedule|confirm|modify|lock|unlock|"
+    rf"order|track|dispute|erase|wipe) {_OWNED}",
     r"(?:unsubscribe|subscribe|sign|register|enroll|enrol|check|log) (?:me|us)\b",
     r"(?:remind|wake|alert|warn|notify) (?:me|us)\b(?! (?:how|what|why|who|of the|which|where|that))",
     r"set (?:an?|my|the|up an?)?(?: [\w-]+){0,2} ?(?:alarm|timer|reminder|thermostat|temperature|volume|brightness)\b",
@@ -137,14 +162,18 @@ _ORDER = _any(
     r"(?:list|calendar|cart|basket|playlist|to-?do|schedule|wishlist|agenda|reminders|contacts)\b",
     r"(?:post|tweet|publish|share|upload) (?:this|that|it|my|a|an|the)\b.*\b(?:to|on|in) (?:my |our |the )?"
     r"(?:twitter|x|slack|instagram|facebook|linkedin|blog|channel|youtube|reddit|website|feed|page|wall)\b",
-    r"(?:deploy|restart|reboot|shut ?down|roll ?back|scale|terminate|kill|redeploy) (?:the|my|our|it|all|this|prod|production|staging)\b",
+    r"(?:deploy|restart|reboot|shut ?down|roll ?back|scale|terminate|kill|redeploy) (?:the|my|our|it|"
+    r"all|this|prod|production|staging)\b",
     r"drop (?:the )?(?:production|prod|\w+) (?:table|database)\b(?! in)",
-    r"(?:unlock|lock|open|close) (?:the|my) (?:front |back |garage |car )?(?:doors?|gate|garage|car|blinds|curtains|windows?)\b",
+    r"(?:unlock|lock|open|close) (?:the|my) (?:front |back |garage |car )?(?:doors?|gate|garage|car|"
+    r"blinds|curtains|windows?)\b",
 )  # fmt: skip
 # Orders that are carried out only where there are tools to do so.
 _ORDER_WITH_TOOLS = _any(
-    r"(?:send|cancel|delete|remove|book|buy|order|pay|transfer|restart|stop|start|run|execute|deploy|submit|approve|reject|merge|push|"
-    r"commit|close|open|create|file|update|assign|schedule|invite|post|publish|upload|move|rename|archive|enable|disable|revoke|grant|"
+    r"(?:send|cancel|delete|remove|book|buy|order|pay|transfer|restart|stop|start|run|execute|deploy|"
+    r"submit|approve|reject|merge|push|"
+    r"commit|close|open|create|file|update|assign|schedule|invite|post|publish|upload|move|rename|"
+    r"archive|enable|disable|revoke|grant|"
     r"install|uninstall|trigger|launch|reply|forward|save|turn|switch|set|refund|issue|escalate) "
     r"(?:the|my|our|a|an|this|that|it|all|both|these|those|new|to|\d+|#\d+)\b",
 )  # fmt: skip
@@ -164,68 +193,112 @@ def _acts(sentence: str, *, has_tools: bool) -> bool:
     return bool(_ORDER.match(rest) or _ORDER_WITH_TOOLS.match(rest))
 
 
-# --- volatile: the answer changes by the hour -----------------------------------------------------------------------------------
+# --- volatile: the answer changes by the hour ---
 
-_NOW = r"(?:right now|now|today|tonight|currently|at the moment|at present|this (?:morning|afternoon|evening|minute|hour|week|weekend)|tomorrow|yesterday|last night)"
+_NOW = (
+    r"(?:right now|now|today|tonight|currently|at the moment|at present|this (?:morning|afternoon|"
+    r"evening|minute|hour|week|weekend)|tomorrow|yesterday|last night)"
+)
 _LIVE = (
-    r"(?:news|headlines|weather|forecast|temperature|humidity|traffic|price|prices|stock|stocks|share price|market|exchange rate|rate|"
-    r"score|scores|time|date|day|game|match|games|matches|flights?|events?|showtimes|air quality|aqi|wait time|interest rates?|"
+    r"(?:news|headlines|weather|forecast|temperature|humidity|traffic|price|prices|stock|stocks|"
+    r"share price|market|exchange rate|rate|"
+    r"score|scores|time|date|day|game|match|games|matches|flights?|events?|showtimes|air quality|aqi|"
+    r"wait time|interest rates?|"
     r"mortgage rates?|odds|standings|trending|trends|status|outage|availability|lottery numbers)"
 )  # fmt: skip
-_COMMODITY = r"(?:bitcoin|btc|ethereum|eth|dogecoin|doge|solana|gold|silver|oil|crude|brent|gas|gasoline|petrol|diesel|crypto|copper|platinum)"
+_COMMODITY = (
+    r"(?:bitcoin|btc|ethereum|eth|dogecoin|doge|solana|gold|silver|oil|crude|brent|gas|gasoline|petrol|"
+    r"diesel|crypto|copper|platinum)"
+)
 _MONEY = (
     r"(?:usd|eur|gbp|jpy|inr|cad|aud|chf|cny|dollars?|euros?|pounds?|yen|rupees?|pesos?|francs?|yuan|btc|bitcoins?|eth)"
 )
 _VOLATILE = _any(
-    r"\bwhat(?:'s| is)?(?: the)?(?: current| exact| local)? time\b(?: is it|(?: right)? now| in [a-z ]+)?\s*(?:\?|$|please)",
+    r"\bwhat(?:'s| is)?(?: the)?(?: current| exact| local)? time\b(?: is it|(?: right)? now|"
+    r" in [a-z ]+)?\s*(?:\?|$|please)",
     r"\bwhat time (?:is it|it is)\b",
     r"\b(?:current|local) time\b(?! complexity| zone| series)",
     r"\btime (?:right )?now\b",
     r"\bwhat(?:'s| is)? (?:day|date|month|year) (?:is (?:it|today|tomorrow)|it is|are we)\b",
-    r"\b(?:today'?s date|(?:what's|what is|tell me|give me) (?:the|today's) date(?:\?|$| today| now)|(?:the )?date today|current date\b(?! (?:in|using|with|format|function|object)))",
-    rf"\b(?:current|today'?s|latest|live|real-?time|up-?to-?date|tonight'?s|this week's|breaking|recent|tomorrow'?s) (?:[\w&.'-]+ ){{0,3}}{_LIVE}\b(?! (?:complexity|series|limit|object|class|function|zone|stamp|format|type|column|machine))",
+    r"\b(?:today'?s date|(?:what's|what is|tell me|give me) (?:the|today's) date(?:\?|$| today| now)|"
+    r"(?:the )?date today|current date\b(?! (?:in|using|with|format|function|object)))",
+    rf"\b(?:current|today'?s|latest|live|real-?time|up-?to-?date|tonight'?s|this week's|breaking|recent|"
+    rf"tomorrow'?s) (?:[\w&.'-]+ ){{0,3}}{_LIVE}\b(?! (?:complexity|series|limit|object|class|function|"
+    rf"zone|stamp|format|type|column|machine))",
     rf"\b{_LIVE}\b[^.?!]{{0,60}}\b{_NOW}\b",
-    r"\b(?:what(?:'s| is)|how(?:'s| is)|show|tell me|check|get me)(?: me)?(?: about)?(?: the)? (?:weather|temperature outside|forecast|traffic)\b",
-    r"^(?:the )?(?:weather|forecast|traffic)\b(?! (?:the|a|api|app|forecasting|vane|pattern|light|cone))(?: (?:in|for|at|near|on) [\w ,.'-]+| report| today| tomorrow)?\??$",
-    r"\b(?:is it|is it going to|will it|does it look like it will|should it) (?:be )?(?:rain|raining|snow|snowing|sunny|cloudy|windy|storming|hot|cold|warm|freezing)\b(?=.*(?:\b(?:now|today|tonight|tomorrow|outside|this|later|weekend|in)\b|\?|$))",
+    r"\b(?:what(?:'s| is)|how(?:'s| is)|show|tell me|check|"
+    r"get me)(?: me)?(?: about)?(?: the)? (?:weather|temperature outside|forecast|traffic)\b",
+    r"^(?:the )?(?:weather|forecast|traffic)\b(?! (?:the|a|api|app|forecasting|vane|pattern|light|"
+    r"cone))(?: (?:in|for|at|near|on) [\w ,.'-]+| report| today| tomorrow)?\??$",
+    r"\b(?:is it|is it going to|will it|does it look like it will|should it) (?:be )?(?:rain|raining|"
+    r"snow|snowing|sunny|cloudy|windy|storming|hot|cold|warm|freezing)\b(?=.*(?:\b(?:now|today|tonight|"
+    r"tomorrow|outside|this|later|weekend|in)\b|\?|$))",
     r"\bdo i need (?:an umbrella|a jacket|a coat|sunscreen)\b",
     r"\b(?:what|where|how much)(?:'s| is| are| does)? [\w.&' -]{1,30}\b(?:trading at|trade at|trading for)\b",
-    r"\b(?:stock|share|stocks|shares|crypto) (?:price|quote|value)s? (?:of|for)\b|\b\w+ (?:stock|share) price\b(?! (?:chart|prediction model|mean))",
-    rf"\b(?:price|value|cost) of (?:a |an |one |1 )?{_COMMODITY}\b(?! (?:mining|storage|drilling))|\b{_COMMODITY} prices?\b",
+    r"\b(?:stock|share|stocks|shares|crypto) (?:price|quote|value)s? (?:of|for)\b|\b(?!an? |"
+    r"the )\w{2,} (?:stock|share) price\b(?! (?:chart|prediction model|mean))",
+    rf"\b(?:price|value|cost) of (?:a |an |one |1 )?{_COMMODITY}\b(?! (?:mining|storage|drilling))|"
+    rf"\b{_COMMODITY} prices?\b",
     rf"\bhow much is (?:a |an |one |\d[\d,.]* )?(?:{_COMMODITY}|bitcoins?)(?: worth)?\b",
-    rf"\b\d[\d,.]*\s?{_MONEY} (?:in|to|into|equals?|worth in) {_MONEY}\b|\bhow (?:much|many) {_MONEY}\b[^?]*\b(?:in|to|for|is|are)\b[^?]*\b{_MONEY}\b",
-    rf"\b{_MONEY}(?: ?/ ?| to | vs\.? ){_MONEY}(?: (?:rate|exchange|price|today|now)|\s*\??$)|\bexchange rate (?:of|for|between|from)\b",
-    r"\b(?:latest|breaking|top|today'?s|current|recent) (?:\w+ ){0,2}(?:news|headlines)\b|\bnews (?:today|about today)\b|^(?:the )?(?:latest )?news\??$",
-    r"\bwhat(?:'s| is) (?:happening|going on|new|trending)(?: (?:in|on|at|with|around) [\w ,.'-]+)? ?(?:now|right now|today|tonight|this week|this weekend|in the world|in the news)\b",
-    r"\bwho (?:won|is winning|'s winning|lost)\b.*\b(?:last night|today|yesterday|tonight|right now|so far|the game|this weekend)\b",
+    rf"\b\d[\d,.]*\s?{_MONEY} (?:in|to|into|equals?|worth in) {_MONEY}\b|\bhow (?:much|"
+    rf"many) {_MONEY}\b[^?]*\b(?:in|to|for|is|are)\b[^?]*\b{_MONEY}\b",
+    rf"\b{_MONEY}(?: ?/ ?| to | vs\.? ){_MONEY}(?: (?:rate|exchange|price|today|now)|\s*\??$)|"
+    rf"\bexchange rate (?:of|for|between|from)\b",
+    r"\b(?:latest|breaking|top|today'?s|current|recent) (?:\w+ ){0,2}(?:news|headlines)\b|"
+    r"\bnews (?:today|about today)\b|^(?:the )?(?:latest )?news\??$",
+    r"\bwhat(?:'s| is) (?:happening|going on|new|trending)(?: (?:in|on|at|with|"
+    r"around) [\w ,.'-]+)? ?(?:now|right now|today|tonight|this week|this weekend|in the world|"
+    r"in the news)\b",
+    r"\bwho (?:won|is winning|'s winning|lost)\b.*\b(?:last night|today|yesterday|tonight|right now|"
+    r"so far|the game|this weekend)\b",
     r"\bwhat(?:'s| is|was|'s the| was) (?:the )?(?:final |current )?score\b(?! (?:range|function|mean|on a))",
-    r"\b(?:is|are) (?:the |my |there )?[\w .'&-]{1,40} (?:open|closed|down|delayed|on time|available|in stock|live) (?:right now|now|today|tonight|at the moment|currently|tomorrow)\b",
-    r"\bhow (?:many|much) (?:days|weeks|months|hours|time|longer)(?: are| is)?(?: left)? (?:until|till|til|left|to go|before)\b",
+    r"\b(?:is|are) (?:the |my |there )?[\w .'&-]{1,40} (?:open|closed|down|delayed|on time|available|"
+    r"in stock|live) (?:right now|now|today|tonight|at the moment|currently|tomorrow)\b",
+    r"\bhow (?:many|much) (?:days|weeks|months|hours|time|longer)(?: are| is)?(?: left)? (?:until|till|"
+    r"til|left|to go|before)\b",
     r"\bflight status\b|\b(?:has|is) (?:flight )?[a-z]{2} ?\d{2,4} (?:landed|delayed|on time|departed)\b",
 )  # fmt: skip
 # Questions about how such a thing works, or about a programming language's notion of it.
 _TIMELESS = _any(
-    r"^(?:\W|please |so |hi |hey )*(?:how (?:do|does|can|to|would|could|should|did|is .* (?:calculated|determined|measured|computed|formed))|why|explain|define|write|create|build|"
-    r"implement|generate|what (?:does|determines?|causes?|affects?|influences?|drives?|is the difference|makes|is meant))\b(?!.*\b(?:right now|today|tonight|currently|at the moment)\s*\??$)",
-    r"\b(?:python|java|javascript|typescript|sql|excel|bash|c\+\+|c#|php|ruby|golang|rust|kotlin|swift|pandas|react|api|function|code|script|regex|class|command|linux)\b",
+    r"^(?:\W|please |so |hi |hey )*(?:how (?:do|does|can|to|would|could|should|did|is .* (?:calculated|"
+    r"determined|measured|computed|formed))|why|explain|define|write|create|build|"
+    r"implement|generate|what (?:does|determines?|causes?|affects?|influences?|drives?|"
+    r"is the difference|makes|is meant))\b(?!.*\b(?:right now|today|tonight|currently|"
+    r"at the moment)\s*\??$)",
+    r"\b(?:python|java|javascript|typescript|sql|excel|bash|c\+\+|c#|php|ruby|golang|rust|kotlin|swift|"
+    r"pandas|react|api|function|code|script|regex|class|command|linux)\b",
     r"\b(?:typical|typically|usual|usually|average|on average|normally|generally|historical|history of)\b",
-    r"\b(?:in|during|for) (?:the )?(?:january|february|march|april|may|june|july|august|september|october|november|december|summer|winter|spring|autumn|fall|1[0-9]{3}|20[0-2][0-9])\b",
+    r"\b(?:in|during|for) (?:the )?(?:january|february|march|april|may|june|july|august|september|"
+    r"october|november|december|summer|winter|spring|autumn|fall|1[0-9]{3}|20[0-2][0-9])\b",
 )  # fmt: skip
 
-# --- the user's own words ---------------------------------------------------------------------------------------------------------
+# --- the user's own words ---
 
-_THAT = r"(?:that|this|it|the above|the last (?:one|answer|part|message|sentence)|the previous (?:one|answer|message)|what (?:i|you) (?:just )?\w+|your (?:last |previous )?(?:answer|reply|response))"
+_THAT = (
+    r"(?:that|this|it|my (?:\w+ )?(?:question|message|sentence|prompt|request|text|words)|the above|"
+    r"the last (?:one|answer|part|message|sentence)|the previous (?:one|answer|message)|what (?:i|"
+    r"you) (?:just )?\w+|your (?:last |previous )?(?:answer|reply|response))"
+)
 _OWN_WORDS = _any(
-    rf"^(?:(?:ok|okay|please|now|and|so|can you|could you|would you|will you|just)[, ]+)*(?:rephrase|reword|repeat|summari[sz]e|shorten|translate|"
-    rf"rewrite|re-write|paraphrase|simplify|restate|proofread|correct|undo|redo|polish)(?: {_THAT}| for me| again| please|\s*[.!?]?$)",
+    rf"^(?:(?:ok|okay|please|now|and|so|can you|could you|would you|will you|just)[, ]+)*(?:rephrase|"
+    rf"reword|repeat|summari[sz]e|shorten|translate|"
+    rf"rewrite|re-write|paraphrase|simplify|restate|proofread|correct|undo|redo|polish)(?: {_THAT}|"
+    rf" for me| again| please|\s*[.!?]?$)",
     r"\bmy (?:very )?(?:first|last|previous|earlier|original|initial|second|third|prior|latest|recent|own) (?:\w+ )?"
-    r"(?:questions?|messages?|sentences?|prompts?|requests?|words?|ones?|points?|texts?|paragraphs?|query|queries|statements?|comments?)\b",
-    r"\bwhat (?:did|do|was|were|have|had) i (?:just |previously |originally |first |earlier )?(?:say|said|ask|asked|asking|write|wrote|written|tell|told|"
+    r"(?:questions?|messages?|sentences?|prompts?|requests?|words?|ones?|points?|texts?|paragraphs?|"
+    r"query|queries|statements?|comments?)\b",
+    r"\bwhat (?:did|do|was|were|have|had) i (?:just |previously |originally |first |earlier )?(?:say|"
+    r"said|ask|asked|asking|write|wrote|written|tell|told|"
     r"mention|mentioned|type|typed|mean|request|requested|call|called)\b",
-    r"\b(?:what|which|as|like|the \w+) i(?:'ve| have)? (?:just |previously |already |first |originally )?(?:said|asked|wrote|told you|mentioned|typed|requested|described|explained|gave you|pasted|sent)\b",
+    r"\b(?:what|which|as|like|the \w+) i(?:'ve| have)? (?:just |previously |already |first |"
+    r"originally )?(?:said|asked|wrote|told you|mentioned|typed|requested|described|explained|gave you|"
+    r"pasted|sent)\b",
     r"\bi (?:just |already |previously )?(?:said|told you|mentioned|asked you|meant)\b",
     r"\b(?:do|can|did) you (?:still )?(?:remember|recall)\b",
-    r"\b(?:what(?:'s| is)|tell me|say|guess|spell) my (?:\w+ )?name\b|\bwho am i\b|\bhow old am i\b|\bwhere do i live\b",
-    r"\b(?:say|ask|read|tell me|put|phrase) (?:that|it|this) (?:again|back|differently|another way|in other words|more \w+)\b|^(?:again|once more|in other words)\W*$",
-    r"\b(?:earlier|previously) (?:in (?:this|our) (?:chat|conversation)|i \w+|you \w+)\b|\b(?:this|our) (?:chat|conversation|discussion)(?: so far)?\b",
+    r"\b(?:what(?:'s| is)|tell me|say|guess|spell) my (?:\w+ )?name\b|\bwho am i\b|\bhow old am i\b|"
+    r"\bwhere do i live\b",
+    r"\b(?:say|ask|read|tell me|put|phrase) (?:that|it|this) (?:again|back|differently|another way|"
+    r"in other words|more \w+)\b|^(?:again|once more|in other words)\W*$",
+    r"\b(?:earlier|previously) (?:in (?:this|our) (?:chat|conversation)|i \w+|you \w+)\b|\b(?:this|"
+    r"our) (?:chat|conversation|discussion)(?: so far)?\b",
 )  # fmt: skip

@@ -47,9 +47,13 @@ def _numbers(a: Reading, b: Reading) -> GateReason | None:
         return None
     if sorted(values_a) != sorted(values_b):
         return GateReason.NUMBER
-    # The same numbers in another order: each must keep a neighbour, or they have changed places.
+    # The same numbers in another order: each must keep a neighbour of its own, or they have changed places.
+    befores, afters = Counter(n[1] for n in a.numbers), Counter(n[2] for n in a.numbers)
     for value, before, after in a.numbers:
-        if not any(value == v and (before == x or after == y) for v, x, y in b.numbers):
+        if not any(
+            value == v and ((before == x and befores[x] == 1) or (after == y and afters[y] == 1))
+            for v, x, y in b.numbers
+        ):
             return GateReason.NUMBER
     return None
 
@@ -76,29 +80,45 @@ def _negation(a: Reading, b: Reading) -> GateReason | None:
 
 
 def _focus(a: Reading, b: Reading) -> GateReason | None:
-    if a.focus == b.focus or _DATES >= (a.focus | b.focus) and not {"what year", "what day"} <= a.focus | b.focus:
+    if a.focus == b.focus or ((a.focus | b.focus) <= _DATES and not {"what year", "what day"} <= a.focus | b.focus):
         return None
     if not (a.focus and b.focus) and (a.focus | b.focus) <= {"what"}:
         return None
     return GateReason.FOCUS
 
 
-_DATES = frozenset({"when", "what year", "what day", "what month"})
+_DATES = frozenset({"when", "what year", "what day"})
+_DATES_APART = frozenset({"what year", "what day"})
 
 
 def _tense(a: Reading, b: Reading) -> GateReason | None:
-    return None if a.tense == b.tense else GateReason.TENSE
+    if a.tense == b.tense or ("who" in a.focus and _MAKERS & (a.counts.keys() | b.counts.keys())):
+        return None
+    return GateReason.TENSE
+
+
+# "Who wrote it?" and "Who is the author?" ask the same at any time. Keys of the lexicon.
+_MAKERS = frozenset(
+    {"author", "inventor", "invent", "discoverer", "painter", "founder", "compos", "composer", "creator", "writ"}
+)
 
 
 def _person(a: Reading, b: Reading) -> GateReason | None:
     if a.persons == b.persons or "how" in a.focus:
         return None
-    mine = {"my", "your"}
-    if a.persons & mine != b.persons & mine:
+    if a.persons & _OWNERS != b.persons & _OWNERS:
         return GateReason.PERSON
-    i_and_you = {"i", "you"}
-    one, other = a.persons & i_and_you, b.persons & i_and_you
-    return GateReason.PERSON if one and other and not (one & other) else None
+    one, other = a.persons & _SUBJECTS, b.persons & _SUBJECTS
+    # "Where can I buy it?" and "Where can you buy it?" are one; "Can you swim?" and "Can I swim?" are two.
+    is_open = a.focus & {"polar:must", "polar:should"} or (
+        not any(word.startswith("polar") for word in a.focus) and _MODALS.intersection(a.plain)
+    )
+    return GateReason.PERSON if one and other and not (one & other) and not is_open else None
+
+
+_OWNERS = frozenset({"my", "your"})
+_SUBJECTS = frozenset({"i", "you"})
+_MODALS = frozenset({"can", "could", "should"})
 
 
 def _words(a: Reading, b: Reading) -> GateReason | None:
@@ -107,11 +127,12 @@ def _words(a: Reading, b: Reading) -> GateReason | None:
         return None
     lex = lexicon()
     only_a, only_b = _only(a.counts, b.counts), _only(b.counts, a.counts)
-    _join_compounds(only_a, only_b, a, b)
-    _join_compounds(only_b, only_a, b, a)
+    _join_compounds(only_a, only_b, a)
+    _join_compounds(only_b, only_a, b)
     names = a.names | b.names
-    if any((x, y) in lex.antonyms for x in only_a for y in only_b) or _prefixed_opposites(only_a, only_b):
+    if _opposites(only_a, b.counts) or _opposites(only_b, a.counts) or _prefixed_opposites(only_a, only_b):
         return GateReason.ANTONYM
+    _strike_evaluative(only_a, only_b, a, b)
     only_a = [w for w in only_a if w in names or w not in lex.fillers]
     only_b = [w for w in only_b if w in names or w not in lex.fillers]
     if (
@@ -121,7 +142,7 @@ def _words(a: Reading, b: Reading) -> GateReason | None:
     ):
         return None
     rest = [*only_a, *only_b]
-    if only_a and only_b or any(w in names or w not in lex.harmless_extras for w in rest):
+    if (only_a and only_b) or any(w in names or w not in lex.harmless_extras for w in rest):
         if names.intersection(rest):
             return GateReason.ENTITY
         return GateReason.QUANTIFIER if lex.quantifiers.intersection(rest) else GateReason.WORDING
@@ -129,10 +150,31 @@ def _words(a: Reading, b: Reading) -> GateReason | None:
 
 
 def _only(a: Mapping[str, int], b: Mapping[str, int]) -> list[str]:
-    return [word for word, count in a.items() if b.get(word, 0) < count]
+    return [word for word in a if word not in b]
 
 
-def _join_compounds(ones: list[str], others: list[str], a: Reading, b: Reading) -> None:
+def _opposites(ones: Sequence[str], others: Collection[str]) -> bool:
+    antonyms = lexicon().antonyms
+    return any((x, y) in antonyms for x in ones for y in others)
+
+
+def _strike_evaluative(only_a: list[str], only_b: list[str], a: Reading, b: Reading) -> None:
+    """Strike words of praise where they may be missing; see words/evaluative.txt."""
+    praise = lexicon().evaluative
+    in_a, in_b = praise.intersection(only_a), praise.intersection(only_b)
+    if not (in_a or in_b):
+        return
+    if (
+        "how" in a.focus
+        or (in_a and in_b)
+        or (in_a and ("some" in b.plain or praise & b.counts.keys()))
+        or (in_b and ("some" in a.plain or praise & a.counts.keys()))
+    ):
+        only_a[:] = [w for w in only_a if w not in praise]
+        only_b[:] = [w for w in only_b if w not in praise]
+
+
+def _join_compounds(ones: list[str], others: list[str], a: Reading) -> None:
     """Strike "data", "base" out against "database": the same letters written as one word or two."""
     for word in list(others):
         for first, second in zip(a.words, a.words[1:], strict=False):
@@ -169,12 +211,20 @@ def _direction(a: Reading, b: Reading) -> GateReason | None:
     if a.strict != b.strict:
         return GateReason.DIRECTION
     shared = a.counts.keys() & b.counts.keys()
-    one = [(w, m) for w, m in zip(a.words, a.marks, strict=True) if w in shared]
-    other = [(w, m) for w, m in zip(b.words, b.marks, strict=True) if w in shared]
+    one, other = _first_of_each(a, shared), _first_of_each(b, shared)
     free = lexicon().free
     if [w for w, _ in one] == [w for w, _ in other]:
         return GateReason.DIRECTION if _roles(one, free) != _roles(other, free) and _crossed(one, other) else None
     return None if _moved_whole(one, other, free) else GateReason.DIRECTION
+
+
+def _first_of_each(reading: Reading, shared: Collection[str]) -> list[tuple[str, str]]:
+    """The shared words with their marks, in order; of a repeated word the first."""
+    first: dict[str, str] = {}
+    for word, mark in zip(reading.words, reading.marks, strict=True):
+        if word in shared:
+            first.setdefault(word, mark)
+    return list(first.items())
 
 
 def _roles(words: Sequence[tuple[str, str]], free: Collection[str]) -> Counter[tuple[str, str]]:
@@ -199,7 +249,7 @@ def _moved_whole(one: Sequence[tuple[str, str]], other: Sequence[tuple[str, str]
     if len(both) > 1 and any(marks_a[w] != marks_b[w] for w in both):
         return False
     floats = floats_a | floats_b
-    if any(marks_a[w] not in free and marks_a[w] or marks_b[w] not in free and marks_b[w] for w in floats):
+    if any((marks_a[w] not in free and marks_a[w]) or (marks_b[w] not in free and marks_b[w]) for w in floats):
         return False
     return [pair for pair in one if pair[0] not in floats] == [pair for pair in other if pair[0] not in floats] and [
         w for w, _ in one if w in both

@@ -9,7 +9,10 @@ from proxy.core.gates.tokens import Kind, Token
 Focus = frozenset[str]
 
 # Question words and their kin: read here, so not content.
-DROPPED = frozenset("what which who whom whose when where why how whether can_i may_i should_i must_i what's".split())
+DROPPED = frozenset({
+    "what", "which", "who", "whom", "whose", "when", "where", "why", "how", "whether", "can_i", "may_i", "should_i",
+    "must_i", "what's",
+})  # fmt: skip
 _QUESTION_WORDS = {
     "who": "who",
     "whom": "who",
@@ -19,7 +22,7 @@ _QUESTION_WORDS = {
     "why": "why",
     "whether": "polar:is",
 }
-_MODALS = {
+MODALS = {
     "can_i": "polar:can", "may_i": "polar:can", "should_i": "polar:should", "must_i": "polar:must",
     "can": "polar:can", "could": "polar:can", "may": "polar:can", "might": "polar:can",
     "should": "polar:should", "ought": "polar:should", "shall": "polar:should", "must": "polar:must",
@@ -27,14 +30,20 @@ _MODALS = {
     "is": "polar:is", "are": "polar:is", "am": "polar:is", "do": "polar:is", "does": "polar:is", "did": "polar:is", "was": "polar:is",
     "were": "polar:is", "has": "polar:is", "have": "polar:is", "had": "polar:is",
 }  # fmt: skip
-_MEASURES = frozenset(
-    "many much long often soon fast deep late early well bad common likely size height weight distance age hot cold".split()
-)
-_WHAT_MEASURES = frozenset("time year day month size height weight distance age".split())
-_WAYS = frozenset(
-    "way ways method methods procedure procedures process steps step approach technique techniques instructions".split()
-)
-_POLITE = frozenset("please so and but ok okay hi hello hey then well also".split())
+_MEASURES = frozenset({
+    "many", "much", "long", "often", "soon", "fast", "deep", "late", "early", "well", "bad", "common", "likely",
+    "size", "height", "weight", "distance", "age", "hot", "cold",
+})  # fmt: skip
+WHAT_MEASURES = frozenset({
+    "time", "year", "day", "month", "size", "height", "weight", "distance", "age",
+})  # fmt: skip
+_WAYS = frozenset({
+    "way", "ways", "method", "methods", "procedure", "procedures", "process", "steps", "step", "approach",
+    "technique", "techniques", "instructions",
+})  # fmt: skip
+_POLITE = frozenset({
+    "please", "so", "and", "but", "ok", "okay", "hi", "hello", "hey", "then", "well", "also",
+})  # fmt: skip
 
 
 def focus_of(tokens: Sequence[Token]) -> Focus:
@@ -44,28 +53,39 @@ def focus_of(tokens: Sequence[Token]) -> Focus:
     then both wordings must have it.
     """
     found: set[str] = set()
-    starts = True
+    starts, asked = True, False  # at the start of a sentence; a question word was read in this sentence
     for i, token in enumerate(tokens):
         text = token.text
-        after = tokens[i + 1].text if i + 1 < len(tokens) else ""
         if token.kind is Kind.STOP:
-            starts = token.text in ".!?\n"
+            starts, asked = token.text in ".!?\n", False
             continue
-        if text in _QUESTION_WORDS:
-            found.add(_QUESTION_WORDS[text])
-        elif text == "how":
-            found.add(f"how {after}" if after in _MEASURES else "how")
-        elif text in {"what", "which"}:
-            found.add(f"what {after}" if after in _WHAT_MEASURES else "what")
-        elif (starts or text.endswith("_i")) and text in _MODALS:
-            found.add(_MODALS[text])
+        before = tokens[i - 1].text if i else ""
+        after = tokens[i + 1].text if i + 1 < len(tokens) else ""
+        asks = not asked or before in {"and", "or"}  # else it opens a clause: "people who", "when pregnant"
+        what = _asked_by(text, after) if asks else None
+        if what is None and text in MODALS and not asked and (starts or text.endswith("_i")):
+            what = MODALS[text]
+        if what is not None:
+            found.add(what)
+            asked = True
         if text not in _POLITE:
             starts = False
     if "how" not in found and found <= {"what"} and any(token.text in _WAYS for token in tokens):
         found.add("how")
     if "what time" in found:
         found = (found - {"what time"}) | {"when"}
-    return frozenset(found - {"what"}) or (frozenset({"what"}) if found else frozenset())
+    if "how" in found and any(token.text in _WAYS for token in tokens):
+        found.discard("what")
+    return frozenset(found)
+
+
+def _asked_by(text: str, after: str) -> str | None:
+    """What a question word asks for, None for another word."""
+    if text == "how":
+        return f"how {after}" if after in _MEASURES else "how"
+    if text in {"what", "which"}:
+        return f"what {after}" if after in WHAT_MEASURES else "what"
+    return _QUESTION_WORDS.get(text)
 
 
 def tense_of(words: Sequence[str], pasts: Set[str]) -> str:
@@ -82,7 +102,6 @@ def tense_of(words: Sequence[str], pasts: Set[str]) -> str:
 
 _PERSONS = {
     "my": "my",
-    "our": "my",
     "mine": "my",
     "your": "your",
     "yours": "your",
@@ -100,8 +119,8 @@ def persons_of(words: Sequence[str]) -> frozenset[str]:
 
 
 _SELF = {
-    "i": frozenset("am was have had live work lost just got bought use moved".split()),
-    "we": frozenset("are were have had".split()),
+    "i": frozenset(["am", "was", "have", "had", "live", "work", "lost", "just", "got", "bought", "use", "moved"]),
+    "we": frozenset(["are", "were", "have", "had"]),
 }
 _INVERTED = frozenset({"can", "do", "should", "could", "would", "did", "am", "have", "may", "must", "will", "was"})
 

@@ -83,12 +83,14 @@ class Lexicon:
 
     stopwords: frozenset[str]
     fillers: frozenset[str]
+    evaluative: frozenset[str]
     names: frozenset[str]
     negations: frozenset[str]
     quantifiers: frozenset[str]
     free: frozenset[str]
     soft: frozenset[str]
     strict: frozenset[str]
+    prepositions: frozenset[str]
     pasts: frozenset[str]
     numbers: Mapping[str, str]
     concepts: Mapping[str, str]
@@ -107,6 +109,12 @@ def _table(name: str) -> dict[str, str]:
     return dict(line.split(maxsplit=1) for line in lines(name))
 
 
+def _classes(name: str) -> Mapping[str, frozenset[str]]:
+    """Lines of `class: words`."""
+    parts = [line.partition(":") for line in lines(name)]
+    return MappingProxyType({key: frozenset(members.split()) for key, _, members in parts})
+
+
 def _pairs(name: str, concepts: Mapping[str, str]) -> frozenset[tuple[str, str]]:
     """Both orders of the first two words of each line."""
     found = set()
@@ -123,8 +131,8 @@ def lexicon() -> Lexicon:
     concepts: dict[str, str] = {}
     for line in lines("synonyms"):
         first, *rest = (stem(word) for word in line.split())
-        concepts |= {word: first for word in (first, *rest)}
-    classes = {line.split(":")[0]: frozenset(line.split(":")[1].split()) for line in lines("prepositions")}
+        concepts |= dict.fromkeys((first, *rest), first)
+    classes = _classes("prepositions")
 
     def stemmed(name: str) -> frozenset[str]:
         return frozenset(concepts.get(stem(word), stem(word)) for word in words(name))
@@ -132,19 +140,19 @@ def lexicon() -> Lexicon:
     return Lexicon(
         stopwords=words("stopwords"),
         fillers=stemmed("fillers"),
+        evaluative=stemmed("evaluative"),
         names=stemmed("names"),
         negations=words("negations"),
         quantifiers=stemmed("quantifiers"),
         free=classes["free"],
         soft=classes["soft"],
         strict=classes["strict"],
+        prepositions=frozenset().union(*classes.values()),
         pasts=frozenset(line.split()[0] for line in lines("irregular") if line.endswith("*")),
         numbers=MappingProxyType(_table("number_words")),
         concepts=MappingProxyType(concepts),
         antonyms=_pairs("antonyms", concepts),
-        languages=MappingProxyType(
-            {line.split(":")[0]: frozenset(line.split(":")[1].split()) for line in lines("languages")}
-        ),
+        languages=_classes("languages"),
         harmless_extras=stemmed("harmless_extras"),
         harmless_swaps=_pairs("harmless_swaps", concepts),
     )

@@ -8,9 +8,10 @@ from decimal import Decimal
 from proxy.core.gates.tokens import Kind, Token
 
 # "one" counts only before a thing; after these, or before a verb, it stands for a person or a thing already named.
-_ONE_IS_NO_NUMBER_AFTER = frozenset(
-    "how does do did can could should would must may no any every some this that which the each good better best no-one if when".split()
-)
+_ONE_IS_NO_NUMBER_AFTER = frozenset({
+    "how", "does", "do", "did", "can", "could", "should", "would", "must", "may", "no", "any", "every", "some",
+    "this", "that", "which", "the", "each", "good", "better", "best", "no-one", "if", "when",
+})  # fmt: skip
 
 
 def fold_numbers(tokens: Sequence[Token], values: Mapping[str, str], stopwords: frozenset[str]) -> list[Token]:

@@ -111,30 +111,54 @@ def _numbers(tokens: Sequence[Token], lex: Lexicon) -> tuple[tuple[str, str, str
 
 def _content(tokens: Sequence[Token], lex: Lexicon) -> tuple[tuple[str, ...], tuple[str, ...], frozenset[str]]:
     """The content words with their marks, and which of them are names."""
-    words: list[str] = []
-    marks: list[str] = []
-    names: set[str] = set()
-    mark = ""
-    open_run = False  # whether the last content word may be followed by another under the same mark
+    found: list[_Word] = []
+    mark = before = ""
+    is_run = False  # the last content word may be followed by another under the same mark
+    joins = False  # "and" or "or" stands between the last content word and here
     for token in tokens:
         text = token.text
         if token.kind is Kind.STOP:
-            mark, open_run = "", False
-        elif text in lex.free or text in lex.soft or text in lex.strict:
-            mark, open_run = text, False
+            mark, is_run, joins = "", False, False
+        elif text in lex.prepositions:
+            mark, is_run, joins = text, False, False
         elif token.kind is Kind.NUMBER:
-            open_run = True
-        elif text in focus.DROPPED or text in lex.negations or text in {"and", "or"}:
-            mark = mark if text in {"and", "or"} else ""
-            open_run = False
+            is_run, joins = True, False
+        elif text in {"and", "or"}:
+            is_run, joins = False, True
+        elif text in focus.DROPPED or text in lex.negations or (before == "what" and text in focus.WHAT_MEASURES):
+            mark, is_run, joins = "", False, False
         elif text in lex.stopwords and not token.is_name:
-            if open_run:
-                mark = ""
+            mark = "" if is_run else mark
         else:
-            word = lex.concept(text)
-            words.append(word)
-            marks.append("of" if token.is_possessive else mark)
-            open_run = True
-            if token.is_name or word in lex.names:
-                names.add(word)
-    return tuple(words), tuple(marks), frozenset(names)
+            key = lex.concept(text)
+            follows = is_run and bool(found)
+            found.append(
+                _Word(key, "of" if token.is_possessive else mark, token.is_name or key in lex.names, joins, follows)
+            )
+            is_run, joins = True, False
+        before = text
+    found = _order_lists(found)
+    return tuple(w.key for w in found), tuple(w.mark for w in found), frozenset(w.key for w in found if w.is_name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    key: str
+    mark: str
+    is_name: bool
+    joins: bool  # "and" or "or" right before it
+    follows: bool  # another content word right before it
+
+
+def _order_lists(words: Sequence[_Word]) -> list[_Word]:
+    """Put the members of "b and a" in one order, where the list ends its phrase (so that no member belongs to what follows)."""
+    out = list(words)
+    i = 0
+    while i + 1 < len(out):
+        end = i + 1
+        while end < len(out) and out[end].joins and out[end].mark == out[i].mark:
+            end += 1
+        if end > i + 1 and (end == len(out) or not out[end].follows):
+            out[i:end] = sorted(out[i:end], key=lambda word: word.key)
+        i = end
+    return out

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from types import MappingProxyType
 
-from proxy.core.gates.lexicon import Phrase, lines
+from proxy.core.gates.lexicon import Phrase, lexicon, lines
+from proxy.core.gates.numbers import fold_numbers
 from proxy.core.gates.tokens import Kind, Token, tokenise
 
 _Rules = Mapping[str, tuple[tuple[Phrase, tuple[Token, ...]], ...]]
@@ -15,11 +16,13 @@ _Rules = Mapping[str, tuple[tuple[Phrase, tuple[Token, ...]], ...]]
 @cache
 def _rules() -> _Rules:
     """First word to its phrases, longest first."""
+    lex = lexicon()
     by_first: dict[str, list[tuple[Phrase, tuple[Token, ...]]]] = {}
     for line in lines("rewrites"):
         left, _, right = (part.strip() for part in line.partition("=>"))
-        phrase = tuple(token.text for token in tokenise(left).words)
-        by_first.setdefault(phrase[0], []).append((phrase, tuple(Token(word) for word in right.split())))
+        phrase = tuple(token.text for token in fold_numbers(tokenise(left).words, lex.numbers, lex.stopwords))
+        written = tuple(Token(word, Kind.NUMBER if word.isdigit() else Kind.WORD) for word in right.split())
+        by_first.setdefault(phrase[0], []).append((phrase, written))
     return MappingProxyType(
         {first: tuple(sorted(rules, key=lambda rule: -len(rule[0]))) for first, rules in by_first.items()}
     )

@@ -129,7 +129,7 @@ def _has_case(text: str) -> bool:
     """Whether capitals tell names apart here: not in a text written all in one case, nor in a headline."""
     words = [word for word in text.split() if word[0].isalpha()]
     capitals = sum(1 for word in words if word[0].isupper())
-    return capitals * 5 <= len(words) * 3 or capitals <= 2
+    return not text.isupper() and (capitals * 5 <= len(words) * 3 or capitals <= 2)
 
 
 def _add_word(words: list[Token], raw: str, *, is_name: bool) -> None:
@@ -158,9 +158,11 @@ def _add_symbol(words: list[Token], symbols: list[str], raw: str, text: str, at:
         words.append(Token("percent"))
     elif raw == "&":
         words.append(Token("and"))
-    elif raw in _OPERATORS or (not raw.isascii() and unicodedata.category(raw) in {"So", "Sm", "Sk"}):
-        symbols.append(raw)
-    elif raw in "-/" and _between_operands(text, at):
+    elif (
+        raw in _OPERATORS
+        or (not raw.isascii() and unicodedata.category(raw) in {"So", "Sm", "Sk"})
+        or (raw in "-/" and _between_operands(text, at))
+    ):
         symbols.append(raw)
 
 
