@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from types import TracebackType
 from typing import Any
 
@@ -137,10 +137,6 @@ class UntilClientLeaves:
         self._watcher.cancel()
         if not self._has_left:
             return
-        if kind is None:
-            # The cancellation is still on its way: take it here, so that it does not strike whatever comes next.
-            with suppress(asyncio.CancelledError):
-                await asyncio.sleep(0)
         was_ended = kind is None or issubclass(kind, asyncio.CancelledError)
         if was_ended and self._task.uncancel() == 0:
             raise ClientLeft from None

@@ -12,12 +12,15 @@ from typing import Protocol
 
 from proxy.core.records import Record
 from proxy.errors import StoreError, StoreFullError, StoreUnavailableError
+from proxy.ports import Guard
 
 logger = logging.getLogger("deja.recorder")
 
 BATCH_RECORDS = 200
 """Records per round trip: some 100 KB of commands, a few milliseconds of Redis' one thread."""
 RETRY_S = 0.5
+WRITE_S = 2.0
+"""For one batch; nobody waits for it, so a slow Redis is given time."""
 
 
 class RecordStore(Protocol):
@@ -32,12 +35,14 @@ class Recorder:
 
     Args:
         store: where records go.
+        guard: bounds what Redis may cost.
         queue_records: how many may wait.
         on_drop: told of each record that did not fit or could not be written.
     """
 
-    def __init__(self, store: RecordStore, *, queue_records: int, on_drop: Callable[[int], None]) -> None:
+    def __init__(self, store: RecordStore, guard: Guard, *, queue_records: int, on_drop: Callable[[int], None]) -> None:
         self._store = store
+        self._guard = guard
         self._queue: asyncio.Queue[Record] = asyncio.Queue(maxsize=queue_records)
         self._on_drop = on_drop
         self._is_dropping = False
@@ -70,7 +75,7 @@ class Recorder:
                 while not self._queue.empty():
                     batch = [self._queue.get_nowait() for _ in range(min(BATCH_RECORDS, self._queue.qsize()))]
                     try:
-                        await self._store.append(batch)
+                        await self._append(batch)
                     except StoreError:
                         self._drop(len(batch), "Redis is away at shutdown")
         except TimeoutError:
@@ -88,7 +93,7 @@ class Recorder:
     async def _is_written(self, batch: list[Record]) -> bool:
         """Try once; False means try again."""
         try:
-            await self._store.append(batch)
+            await self._append(batch)
         except (StoreUnavailableError, StoreFullError):
             return False
         except StoreError as error:  # Redis refuses these very commands: trying again would block all that follows
@@ -96,6 +101,10 @@ class Recorder:
             return True
         self._is_dropping = False
         return True
+
+    async def _append(self, batch: Sequence[Record]) -> None:
+        async with self._guard.within(WRITE_S):
+            await self._store.append(batch)
 
     def _drop(self, count: int, why: str) -> None:
         if not count:

@@ -8,11 +8,14 @@ from collections.abc import Callable
 from typing import Protocol
 
 from proxy.errors import StoreError
+from proxy.ports import Guard
 
 logger = logging.getLogger("deja.upkeep")
 
 INDEX_RETRY_S = 0.5
 """Between attempts while the index is not there: hits by meaning wait for it."""
+CALLS_S = 5.0
+"""For all commands of one round; nobody waits for it."""
 ROUND_S = 5.0
 """Between rounds when all is well; three cheap commands each."""
 
@@ -39,13 +42,15 @@ class Upkeep:
 
     Args:
         cap: the cache's byte cap.
+        guard: bounds what Redis may cost.
         on_evict: told how many entries were removed.
         now: unix time in seconds.
     """
 
-    def __init__(self, cap: Cap, *, on_evict: Callable[[int], None], now: Callable[[], float]) -> None:
+    def __init__(self, cap: Cap, guard: Guard, *, on_evict: Callable[[int], None], now: Callable[[], float]) -> None:
         self._index: Index | None = None
         self._cap = cap
+        self._guard = guard
         self._on_evict = on_evict
         self._now = now
         self._wake = asyncio.Event()
@@ -74,11 +79,12 @@ class Upkeep:
 
     async def _round(self) -> bool:
         try:
-            if self._index is not None:
-                if await self._index.ensure():
-                    logger.info("the vector index was not there and has been created")
-                self.index_state = "ready" if await self._index.is_complete() else "loading"
-            evicted = await self._cap.trim(now_s=self._now())
+            async with self._guard.within(CALLS_S):
+                if self._index is not None:
+                    if await self._index.ensure():
+                        logger.info("the vector index was not there and has been created")
+                    self.index_state = "ready" if await self._index.is_complete() else "loading"
+                evicted = await self._cap.trim(now_s=self._now())
         except StoreError as error:
             self.index_state = "unknown"
             logger.debug("upkeep put off: %s", error)

@@ -22,6 +22,8 @@ from proxy.stores.client import translate
 
 FAILURES_TO_OPEN = 3  # one or two may be a slow command or a restart that is already over
 PROBE_INTERVAL_S = 0.25  # how late hits may return after Redis did; costs Redis 4 PINGs a second, in an outage only
+LATE_S = 0.002  # a timer this late means that this process was held up, not Redis
+GRACE_S = 0.01  # a reply that has arrived is read within a few turns of the loop
 
 log = logging.getLogger("deja.redis")
 
@@ -135,9 +137,13 @@ class Guard:
 
 
 class _Guarded(AbstractAsyncContextManager[None]):
-    """One guarded block; a class, because a generator would cost more than the rest of it on the hot path."""
+    """One guarded block; a class, because a generator would cost more than the rest of it on the hot path.
 
-    __slots__ = ("_deadline_s", "_guard", "_timeout")
+    `asyncio.timeout` cancels even when the reply is already in the socket's buffer and only this process was late to read it. A
+    busy event loop is no outage of Redis, so a deadline that fires late grants a moment to read what has come.
+    """
+
+    __slots__ = ("_cancelling", "_deadline_s", "_guard", "_handle", "_has_expired", "_loop", "_task", "_when")
 
     def __init__(self, guard: Guard, deadline_s: float) -> None:
         self._guard = guard
@@ -145,18 +151,23 @@ class _Guarded(AbstractAsyncContextManager[None]):
 
     async def __aenter__(self) -> None:
         self._guard.check()
-        self._timeout = asyncio.timeout(self._deadline_s)
-        await self._timeout.__aenter__()
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        self._cancelling = task.cancelling()
+        self._has_expired = False
+        self._loop = asyncio.get_running_loop()
+        self._when = self._loop.time() + self._deadline_s
+        self._handle = self._loop.call_at(self._when, self._due)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            await self._timeout.__aexit__(kind, error, trace)
-        except TimeoutError as late:
+        self._handle.cancel()
+        if self._has_expired and self._task.uncancel() <= self._cancelling and isinstance(error, asyncio.CancelledError):
             ours = StoreUnavailableError(f"Redis gave no answer within {self._deadline_s * 1000:.0f} ms.")
             self._guard.learn(ours)
-            raise ours from late
+            raise ours from error
         if error is None:
             self._guard.learn(None)
             return
@@ -166,3 +177,13 @@ class _Guarded(AbstractAsyncContextManager[None]):
         self._guard.learn(found)
         if found is not error:
             raise found from error
+
+    def _due(self) -> None:
+        if self._loop.time() - self._when > LATE_S:
+            self._handle = self._loop.call_later(GRACE_S, self._expire)
+        else:
+            self._expire()
+
+    def _expire(self) -> None:
+        self._has_expired = True
+        self._task.cancel()

@@ -179,8 +179,8 @@ def test_a_conversation_opened_in_other_words_hits_on_every_turn(client: openai.
 
 
 def test_every_turn_may_come_in_other_words(client: openai.OpenAI) -> None:
-    converse(client, "How do I reset my password?", "How long does that take?")
-    told = converse(client, "How can I reset my password?", "How long does it take?")
+    converse(client, "How do I reset my password?", "How many minutes will that take?")
+    told = converse(client, "How can I reset my password?", "How many minutes is that going to take?")
     assert [turn.hit for turn in told] == ["semantic", "semantic"]
 
 
