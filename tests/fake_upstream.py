@@ -194,7 +194,7 @@ class FakeUpstream:
         def protocol() -> asyncio.StreamReaderProtocol:
             return asyncio.StreamReaderProtocol(_Line(), connected)
 
-        server = await self._loop.create_server(protocol, "127.0.0.1", 0)
+        server = await self._loop.create_server(protocol, "127.0.0.1", 0, backlog=1024)
         self._port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stop.wait()
