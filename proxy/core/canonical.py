@@ -5,7 +5,8 @@ keyed. Only the last user turn is matched by meaning, everything before it exact
 
 Messages before the last are compared in canonical form, because clients send a model's answer back in many spellings:
 an assistant turn is its role, its text (parts joined, NFC, outer white space trimmed) and its tool calls; null and empty fields,
-reasoning, annotations and `refusal: null` are dropped; tool-call ids are renamed by order of appearance.
+reasoning, annotations and `refusal: null` are dropped; tool-call ids are renamed by order of appearance. An assistant turn that is
+itself the last message, to be continued by the model, is compared as sent: white space at its end changes what comes next.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ OWN_FIELDS = frozenset({"deja", "cache"})
 """Fields that speak to Deja and never travel upstream (`cache` is LiteLLM's dialect of the same)."""
 
 _INSTRUCTION_ROLES = frozenset({"system", "developer"})
-_DROPPED_ASSISTANT_FIELDS = frozenset({"reasoning", "reasoning_content", "annotations", "refusal"})
+_DROPPED_ASSISTANT_FIELDS = frozenset({"reasoning", "reasoning_content", "annotations"})
 
 
 def canonical_chat(body: Mapping[str, Any], *, key_user: bool = True) -> ChatRequest:
@@ -61,7 +62,7 @@ def canonical_chat(body: Mapping[str, Any], *, key_user: bool = True) -> ChatReq
         keyed={name: value for name, value in body.items() if name not in ignored},
         instructions=tuple(messages[:lead]),
         prefix=tuple(conversation[:-1]),
-        last=conversation[-1],
+        last=dict(messages[-1]) if messages[-1]["role"] == "assistant" else conversation[-1],
         question=question_of(messages[-1]),
         is_stream=_flag(body, "stream"),
         include_usage=_include_usage(body),
@@ -78,7 +79,7 @@ def canonical_messages(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, 
         if message["role"] == "assistant":
             canonical.append(canonical_assistant(message, renamed))
         elif isinstance(call_id := message.get("tool_call_id"), str):
-            canonical.append({**message, "tool_call_id": renamed.get(call_id, call_id)})
+            canonical.append({**message, "tool_call_id": _renamed(call_id, renamed)})
         else:
             canonical.append(dict(message))
     return canonical
@@ -96,7 +97,7 @@ def canonical_assistant(message: Mapping[str, Any], renamed: dict[str, str] | No
     for name, value in message.items():
         if value is None or value == [] or value == "":
             continue
-        if name in _DROPPED_ASSISTANT_FIELDS and not (name == "refusal" and value):
+        if name in _DROPPED_ASSISTANT_FIELDS:
             continue
         if name == "content":
             text = plain_text(value)
@@ -112,8 +113,12 @@ def canonical_assistant(message: Mapping[str, Any], renamed: dict[str, str] | No
 def _renamed_call(call: Any, renamed: dict[str, str]) -> Any:
     if not isinstance(call, Mapping) or not isinstance(call.get("id"), str):
         return call
-    name = renamed.setdefault(call["id"], f"call_{len(renamed)}")
-    return {key: value for key, value in {**call, "id": name}.items() if key != "index"}
+    return {key: value for key, value in {**call, "id": _renamed(call["id"], renamed)}.items() if key != "index"}
+
+
+def _renamed(call_id: str, renamed: dict[str, str]) -> str:
+    # Whoever names an id first names it for all, results without a call included: an id kept as sent could equal a new one.
+    return renamed.setdefault(call_id, f"call_{len(renamed)}")
 
 
 def plain_text(content: Any) -> str | None:
