@@ -76,7 +76,8 @@ def from_wire(value: bytes | None) -> ContextRecord | None:
     if not value:
         return None
     try:
-        entry_id, confidence = value.decode().split(" ")
-        return ContextRecord(entry_id, float(confidence))
+        entry_id, written = value.decode().split(" ")
+        confidence = float(written)
     except ValueError:
         return None
+    return ContextRecord(entry_id, confidence) if entry_id and 0.0 < confidence <= 1.0 else None
