@@ -183,8 +183,11 @@ def _layer(
 def _normalised(
     graph: Graph, config: BertConfig, weights: Weights, name: str, x: str, skip: str, *, bias: str | None = None
 ) -> str:
-    """Add `skip` (and the bias of the product that made `x`), then normalise each token's row."""
-    constants = [graph.constant(f"{name}.{part}", weights[f"{name}.{part}"]) for part in ("weight", "bias")]
+    """Add `skip` (and the bias of the product that made `x`), then normalise each token's row.
+
+    Not SkipLayerNormalization, which does the same in one: on CPU it took 43 us for 21 tokens, these three 8 us.
+    """
     if bias is not None:
-        constants.append(graph.constant(bias, weights[bias]))
-    return graph.fused("SkipLayerNormalization", x, skip, *constants, epsilon=config.epsilon)
+        x = graph.op("Add", x, graph.constant(bias, weights[bias]))
+    constants = [graph.constant(f"{name}.{part}", weights[f"{name}.{part}"]) for part in ("weight", "bias")]
+    return graph.op("LayerNormalization", graph.op("Add", x, skip), *constants, axis=-1, epsilon=config.epsilon)
