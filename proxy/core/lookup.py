@@ -134,7 +134,7 @@ def after_exact(lookup: LookUp, entry: Entry | None, *, now_s: float) -> Serve |
         now_s: unix time in seconds.
     """
     if entry is not None and entry.remaining_s(now_s) > 0:
-        if lookup.max_age_s is not None and entry.age_s(now_s) > lookup.max_age_s:
+        if _is_too_old(lookup, entry.created_at, now_s):
             return Forward(Forwarded.STALE, Reason.MAX_AGE)
         if can_replay(entry.wire, as_stream=lookup.as_stream):
             return Serve(HitKind.EXACT, entry)
@@ -155,11 +155,8 @@ def after_search(lookup: LookUp, candidates: Sequence[Candidate], *, now_s: floa
     fresh = [candidate for candidate in candidates if now_s - candidate.created_at < candidate.ttl_s]
     if not fresh:
         return Forward(Forwarded.MISS, Reason.NO_CANDIDATE)
-    if lookup.max_age_s is not None:
-        fresh = [candidate for candidate in fresh if now_s - candidate.created_at <= lookup.max_age_s]
-        if not fresh:
-            return Forward(Forwarded.STALE, Reason.MAX_AGE)
-    return Judge(tuple(fresh))
+    young = tuple(candidate for candidate in fresh if not _is_too_old(lookup, candidate.created_at, now_s))
+    return Judge(young) if young else Forward(Forwarded.STALE, Reason.MAX_AGE)
 
 
 def after_fetch(lookup: LookUp, entry: Entry | None, *, candidate: Candidate, now_s: float) -> Serve | Forward:
@@ -169,3 +166,8 @@ def after_fetch(lookup: LookUp, entry: Entry | None, *, candidate: Candidate, no
     if not can_replay(entry.wire, as_stream=lookup.as_stream):
         return Forward(Forwarded.MISS, Reason.NOT_RENDERABLE, candidate.similarity, candidate.redis_key)
     return Serve(HitKind.SEMANTIC, entry, candidate.similarity)
+
+
+def _is_too_old(lookup: LookUp, created_at: float, now_s: float) -> bool:
+    """Whether the caller's max-age forbids it; not in whole seconds, so that `max-age=0` never takes a stored answer."""
+    return lookup.max_age_s is not None and now_s - created_at > lookup.max_age_s
