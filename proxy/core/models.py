@@ -57,6 +57,7 @@ class Reason(StrEnum):
     NOT_CACHEABLE = "not-cacheable"
     REDIS_UNAVAILABLE = "redis-unavailable"
     INDEX_LOADING = "index-loading"
+    CACHE_ERROR = "cache-error"
     SHADOW = "shadow"
     # the request said so
     NO_CACHE = "no-cache"
@@ -90,6 +91,7 @@ class NotStored(StrEnum):
     ENCODED = "encoded"
     STORE_UNAVAILABLE = "store-unavailable"
     STORE_FULL = "store-full"
+    CACHE_ERROR = "cache-error"
 
 
 class WireMode(StrEnum):

@@ -84,6 +84,27 @@ class Completions:
     async def decide(self, call: Call) -> Decision:
         """Look for a stored answer. On return `outcome.hit` says whether there is one; never raises on account of the cache."""
         decision = self._place(call)
+        try:
+            state = await self._look(decision)
+        except Exception as error:
+            # The wall around the cache: whatever is wrong in it, known or not, the call goes on without.
+            logger.exception("request %s: the look-up failed with %s", call.request_id, type(error).__name__)
+            state = Forward(Forwarded.BYPASS, Reason.CACHE_ERROR)
+        outcome, is_shadow = decision.outcome, call.directives.mode is Mode.SHADOW
+        outcome.similarity = state.similarity
+        if isinstance(state, Serve):
+            if not is_shadow:
+                outcome.serve(state.kind, state.entry, now_s=self._now())
+                return decision
+            outcome.would_hit = state.kind
+        if is_shadow:
+            outcome.forward(Forwarded.BYPASS, Reason.SHADOW)
+        elif isinstance(state, Forward):
+            outcome.forward(state.fwd, state.reason)
+        return decision
+
+    async def _look(self, decision: Decision) -> Serve | Forward:
+        """Drive the states of `core.lookup` to their end."""
         plan = self._plan(decision)
         state: LookUp | Embed | Serve | Forward = plan
         while True:
@@ -93,20 +114,8 @@ class Completions:
                 case Embed(text=text):
                     assert isinstance(plan, LookUp)
                     state = await self._read_semantic(decision, plan, text)
-                case Serve():
-                    if call.directives.mode is not Mode.SHADOW:
-                        decision.outcome.serve(state.kind, state.entry, now_s=self._now())
-                        decision.outcome.similarity = state.similarity
-                        return decision
-                    decision.outcome.would_hit = state.kind
-                    state = Forward(Forwarded.BYPASS, Reason.SHADOW, state.similarity)
-                case Forward():
-                    is_shadow = call.directives.mode is Mode.SHADOW
-                    decision.outcome.forward(
-                        Forwarded.BYPASS if is_shadow else state.fwd, Reason.SHADOW if is_shadow else state.reason
-                    )
-                    decision.outcome.similarity = state.similarity
-                    return decision
+                case Serve() | Forward():
+                    return state
                 case _:
                     assert_never(state)
 
@@ -310,9 +319,14 @@ class Completions:
             await self._keep(decision, flight, flight.raw())
 
     async def _keep(self, decision: Decision, flight: Flight, raw: bytes) -> None:
-        kept = await self._keeper.keep(
-            decision, status=flight.status, headers=flight.headers, is_event_stream=flight.is_event_stream, raw=raw
-        )
+        try:
+            kept = await self._keeper.keep(
+                decision, status=flight.status, headers=flight.headers, is_event_stream=flight.is_event_stream, raw=raw
+            )
+        except Exception as error:  # the same wall on the way back
+            logger.exception("request %s: storing failed with %s", decision.call.request_id, type(error).__name__)
+            flight.not_stored = NotStored.CACHE_ERROR
+            return
         flight.entry_id, flight.not_stored, flight.answer = kept.entry_id, kept.not_stored, kept.answer
 
     async def _stream(self, decision: Decision, flight: Flight, reader: int) -> AsyncIterator[bytes]:
