@@ -10,6 +10,10 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 
+# A longer text is not matched by meaning at all (the embedder reads some 256 tokens), so what comes after this does not matter; the bound
+# keeps the patterns below quick on any input.
+_READ_CHARS = 2000
+
 
 class RouteReason(StrEnum):
     """Why a question goes to the exact tier only."""
@@ -27,6 +31,7 @@ def exact_only(text: str, *, has_tools: bool) -> RouteReason | None:
         has_tools: whether the request offers tools, with which an order would be carried out; then a bare order ("restart the
             server") or a wish ("I want to book a room") is enough.
     """
+    text = text[:_READ_CHARS]
     if _PERSONAL.search(text):
         return RouteReason.PERSONAL
     plain = " ".join(text.lower().replace("’", "'").split())
@@ -42,7 +47,7 @@ def refers_to_own_words(text: str) -> bool:
 
     Such a turn is answered from the very words of the conversation, so it never shares one with other wordings.
     """
-    return _OWN_WORDS.search(" ".join(text.lower().replace("’", "'").split())) is not None
+    return _OWN_WORDS.search(" ".join(text[:_READ_CHARS].lower().replace("’", "'").split())) is not None
 
 
 def _any(*patterns: str, flags: re.RegexFlag = re.NOFLAG) -> re.Pattern[str]:
@@ -54,7 +59,7 @@ _SENTENCES = re.compile(r"(?<=[.!?;])\s+|\n")
 # --- personal: an identifier of one person or of one person's affair ---
 
 _PERSONAL = _any(
-    r"[\w.+-]+@[\w-]+\.[a-z]{2,}",  # e-mail address
+    r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,64}\.[a-z]{2,}",  # e-mail address
     r"\+\d[\d ().-]{7,}\d",  # international telephone number
     r"(?<![\d.-])\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4}(?![\d-])",  # telephone number as written in North America
     r"(?<!\d)\d{3}-\d{2}-\d{4}(?!\d)",  # social security number

@@ -44,7 +44,9 @@ def _numbers(a: Reading, b: Reading) -> GateReason | None:
         return None
     values_a, values_b = [n[0] for n in a.numbers], [n[0] for n in b.numbers]
     if values_a == values_b:
-        return None
+        # "4 children and 2 adults", "4 adults and 2 children": the things counted have changed places.
+        afters_a, afters_b = [n[2] for n in a.numbers], [n[2] for n in b.numbers]
+        return GateReason.NUMBER if afters_a != afters_b and sorted(afters_a) == sorted(afters_b) else None
     if sorted(values_a) != sorted(values_b):
         return GateReason.NUMBER
     # The same numbers in another order: each must keep a neighbour of its own, or they have changed places.
@@ -92,6 +94,8 @@ _DATES_APART = frozenset({"what year", "what day"})
 
 
 def _tense(a: Reading, b: Reading) -> GateReason | None:
+    if (a.is_perfect and b.is_modal) or (b.is_perfect and a.is_modal):
+        return GateReason.TENSE  # "days I have used", "days I can use"
     if a.tense == b.tense or ("who" in a.focus and _MAKERS & (a.counts.keys() | b.counts.keys())):
         return None
     return GateReason.TENSE
@@ -104,6 +108,8 @@ _MAKERS = frozenset(
 
 
 def _person(a: Reading, b: Reading) -> GateReason | None:
+    if _turned_round(a.pronouns, b.pronouns, is_how="how" in a.focus):
+        return GateReason.PERSON
     if a.persons == b.persons or "how" in a.focus:
         return None
     if a.persons & _OWNERS != b.persons & _OWNERS:
@@ -114,6 +120,13 @@ def _person(a: Reading, b: Reading) -> GateReason | None:
         not any(word.startswith("polar") for word in a.focus) and _MODALS.intersection(a.plain)
     )
     return GateReason.PERSON if one and other and not (one & other) and not is_open else None
+
+
+def _turned_round(a: Sequence[str], b: Sequence[str], *, is_how: bool) -> bool:
+    """Whether "I ... you" stands against "you ... me"."""
+    if not (a and b) or a[0] == b[0]:
+        return False
+    return {*a}.isdisjoint(b) or len({*a}) == len({*b}) or not is_how
 
 
 _OWNERS = frozenset({"my", "your"})
@@ -234,7 +247,19 @@ def _roles(words: Sequence[tuple[str, str]], free: Collection[str]) -> Counter[t
 def _crossed(one: Sequence[tuple[str, str]], other: Sequence[tuple[str, str]]) -> bool:
     """The same words in the same order, one of them under opposite marks: "to Paris", "from Paris"."""
     opposed = lexicon().strict
-    return any(x != y and (x in opposed or y in opposed) for (_, x), (_, y) in zip(one, other, strict=True))
+    before = ""
+    for (word, x), (_, y) in zip(one, other, strict=True):
+        if x != y and (x in opposed or y in opposed or (before in _MOTIONS and "to" in {x, y})):
+            return True
+        before = word
+    return False
+
+
+# After these, "to" is where it goes ("change to a gold account"), not an infinitive. Keys of the lexicon.
+_MOTIONS = frozenset({
+    "chang", "switch", "go", "move", "convert", "upgrad", "downgrad", "travel", "fly", "transfer",
+    "send", "return", "migrat", "listen", "talk", "speak", "translat",
+})  # fmt: skip
 
 
 def _moved_whole(one: Sequence[tuple[str, str]], other: Sequence[tuple[str, str]], free: Collection[str]) -> bool:

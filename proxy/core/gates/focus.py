@@ -113,6 +113,11 @@ _PERSONS = {
 }
 
 
+PRONOUNS = {"i": "i", "me": "i", "we": "i", "us": "i", "you": "you"}
+PERFECT = frozenset({"have", "has", "had"})
+MODAL = frozenset({"can", "could", "may", "should", "must", "will"})
+
+
 def persons_of(words: Sequence[str]) -> frozenset[str]:
     """Whose matter it is."""
     return frozenset(_PERSONS[word] for word in words if word in _PERSONS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 
 from proxy.core.gates.lexicon import lexicon
@@ -21,6 +22,9 @@ def language_of(text: str, words: Sequence[str]) -> str:
                 script = unicodedata.name(char, "").partition(" ")[0].lower()
                 if script not in {"latin", "modifier", "micro", "feminine", "masculine"}:
                     return script
-    counts = {code: sum(1 for word in words if word in little) for code, little in lexicon().languages.items()}
-    best = max(counts, key=lambda code: (counts[code], code == ENGLISH))
-    return best if counts[best] > counts[ENGLISH] + (1 if counts[ENGLISH] else 0) else ENGLISH
+    codes = lexicon().languages_of
+    counts = Counter(code for word in words for code in codes.get(word, ()))
+    english = counts[ENGLISH]
+    best = max(counts, key=lambda code: (counts[code], code == ENGLISH), default=ENGLISH)
+    # Where English has little words too, another language needs two more: names and borrowings are not a change of language.
+    return best if counts[best] > english + (1 if english else 0) else ENGLISH

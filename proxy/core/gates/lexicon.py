@@ -95,7 +95,7 @@ class Lexicon:
     numbers: Mapping[str, str]
     concepts: Mapping[str, str]
     antonyms: frozenset[tuple[str, str]]
-    languages: Mapping[str, frozenset[str]]
+    languages_of: Mapping[str, tuple[str, ...]]
     harmless_extras: frozenset[str]
     harmless_swaps: frozenset[tuple[str, str]]
 
@@ -113,6 +113,15 @@ def _classes(name: str) -> Mapping[str, frozenset[str]]:
     """Lines of `class: words`."""
     parts = [line.partition(":") for line in lines(name)]
     return MappingProxyType({key: frozenset(members.split()) for key, _, members in parts})
+
+
+def _languages_of() -> Mapping[str, tuple[str, ...]]:
+    """Little word to the languages it belongs to."""
+    codes: dict[str, tuple[str, ...]] = {}
+    for code, members in _classes("languages").items():
+        for word in members:
+            codes[word] = (*codes.get(word, ()), code)
+    return MappingProxyType(codes)
 
 
 def _pairs(name: str, concepts: Mapping[str, str]) -> frozenset[tuple[str, str]]:
@@ -152,7 +161,7 @@ def lexicon() -> Lexicon:
         numbers=MappingProxyType(_table("number_words")),
         concepts=MappingProxyType(concepts),
         antonyms=_pairs("antonyms", concepts),
-        languages=_classes("languages"),
+        languages_of=_languages_of(),
         harmless_extras=stemmed("harmless_extras"),
         harmless_swaps=_pairs("harmless_swaps", concepts),
     )

@@ -39,6 +39,9 @@ class Reading:
         focus: what the question asks for, see `focus`.
         tense: "past", "future" or "present".
         persons: whose it is: subset of {"my", "your", "i", "you"}.
+        pronouns: "i" and "you" in order, as they stand after rewriting.
+        is_perfect: says "have", and no modal verb.
+        is_modal: says "can", "should" and the like, and no "have".
         connectives: subset of {"and", "or"}.
         strict: strict prepositions and particles, sorted.
         words: content words in order.
@@ -59,6 +62,9 @@ class Reading:
     focus: focus.Focus
     tense: str
     persons: frozenset[str]
+    pronouns: tuple[str, ...]
+    is_perfect: bool
+    is_modal: bool
     connectives: frozenset[str]
     strict: tuple[str, ...]
     words: tuple[str, ...]
@@ -77,6 +83,7 @@ def read(text: str) -> Reading:
     plain = tuple(token.text for token in raw)
     tokens = rewrite(fold_numbers(parts.words, lex.numbers, lex.stopwords))
     words, marks, names = _content(tokens, lex)
+    has_have, has_modal = not focus.PERFECT.isdisjoint(plain), not focus.MODAL.isdisjoint(plain)
     return Reading(
         plain=plain,
         language=language_of(text, plain),
@@ -89,6 +96,9 @@ def read(text: str) -> Reading:
         focus=focus.focus_of(tokens),
         tense=focus.tense_of(plain, lex.pasts),
         persons=focus.persons_of(plain),
+        pronouns=tuple(focus.PRONOUNS[token.text] for token in tokens if token.text in focus.PRONOUNS),
+        is_perfect=has_have and not has_modal,
+        is_modal=has_modal and not has_have,
         connectives=frozenset(word for word in ("and", "or") if word in plain),
         strict=tuple(sorted(token.text for token in tokens if token.text in lex.strict)),
         words=words,

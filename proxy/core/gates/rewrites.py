@@ -10,36 +10,39 @@ from proxy.core.gates.lexicon import Phrase, lexicon, lines
 from proxy.core.gates.numbers import fold_numbers
 from proxy.core.gates.tokens import Kind, Token, tokenise
 
-_Rules = Mapping[str, tuple[tuple[Phrase, tuple[Token, ...]], ...]]
-
 
 @cache
-def _rules() -> _Rules:
-    """First word to its phrases, longest first."""
+def _rules() -> Mapping[Phrase, tuple[Token, ...]]:
     lex = lexicon()
-    by_first: dict[str, list[tuple[Phrase, tuple[Token, ...]]]] = {}
+    rules: dict[Phrase, tuple[Token, ...]] = {}
     for line in lines("rewrites"):
         left, _, right = (part.strip() for part in line.partition("=>"))
         phrase = tuple(token.text for token in fold_numbers(tokenise(left).words, lex.numbers, lex.stopwords))
-        written = tuple(Token(word, Kind.NUMBER if word.isdigit() else Kind.WORD) for word in right.split())
-        by_first.setdefault(phrase[0], []).append((phrase, written))
-    return MappingProxyType(
-        {first: tuple(sorted(rules, key=lambda rule: -len(rule[0]))) for first, rules in by_first.items()}
-    )
+        rules[phrase] = tuple(Token(word, Kind.NUMBER if word.isdigit() else Kind.WORD) for word in right.split())
+    return MappingProxyType(rules)
+
+
+@cache
+def _lengths() -> Mapping[str, tuple[int, ...]]:
+    """First word to the lengths of its phrases, longest first."""
+    lengths: dict[str, set[int]] = {}
+    for phrase in _rules():
+        lengths.setdefault(phrase[0], set()).add(len(phrase))
+    return MappingProxyType({first: tuple(sorted(found, reverse=True)) for first, found in lengths.items()})
 
 
 def rewrite(tokens: Sequence[Token]) -> list[Token]:
     """Apply every rule once, left to right; what a rule wrote is not rewritten again."""
-    rules = _rules()
+    rules, lengths = _rules(), _lengths()
     out: list[Token] = []
     texts = [token.text for token in tokens]
     i = 0
     while i < len(tokens):
-        for phrase, replacement in rules.get(texts[i], ()):
-            end = i + len(phrase)
-            if tuple(texts[i:end]) == phrase and not any(token.kind is Kind.STOP for token in tokens[i:end]):
+        for length in lengths.get(texts[i], ()):
+            replacement = rules.get(tuple(texts[i : i + length]))
+            if replacement is not None:
                 out += replacement
-                i = end
+                i += length
                 break
         else:
             out.append(tokens[i])

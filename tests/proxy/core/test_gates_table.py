@@ -172,6 +172,14 @@ Wie ist das Wetter in Berlin? | Wie ist das Wetter in Hamburg?
 Quelle est la capitale de la France ? | What is the capital of France?
 Как установить Python? | Как удалить Python?
 東京の人口は? | 大阪の人口は?
+pronouns and things that changed places
+A table for 4 children and 2 adults | A table for 4 adults and 2 children
+What should I call you? | What should you call me?
+Can you answer me in Chinese? | Can I answer you in Chinese?
+Can I call you tomorrow? | Can you call me tomorrow?
+How do I call you? | How do you call me?
+How many vacation days have I used? | How many vacation days can I use?
+How do I change the gold account? | How do I change to the gold account?
 extra facts
 I'm writing to my wife: suggest a gift | Suggest a gift
 What is a good dinner? | What is a good dinner for a diabetic?
