@@ -21,7 +21,9 @@ def events(raw: bytes) -> list[bytes]:
     """
     found: list[bytes] = []
     data: list[bytes] = []
-    for line in _LINE_END.split(raw.removeprefix(b"\xef\xbb\xbf")):
+    for line in _LINE_END.split(raw.removeprefix(b"\xef\xbb\xbf"))[
+        :-1
+    ]:  # what follows the last line end is no line yet
         if not line:
             if data:
                 found.append(b"\n".join(data))
