@@ -57,7 +57,11 @@ def run(count: int) -> list[Timing]:
     """Measure every kind of request `count` times."""
     stored = [f"How do I {verb} my {thing}?" for thing in THINGS for verb in VERBS][:count]
     reworded = [f"How can I {verb} my {thing}?" for thing in THINGS for verb in VERBS][:count]
-    with tempfile.TemporaryDirectory(prefix="deja-bench-") as folder, _provider() as provider, _deja(provider, Path(folder)) as deja:
+    with (
+        tempfile.TemporaryDirectory(prefix="deja-bench-") as folder,
+        _provider() as provider,
+        _deja(provider, Path(folder)) as deja,
+    ):
         direct, proxied = Line(provider), Line(deja)
         for warm in range(20):
             direct.ask(f"Warm-up {warm}")
@@ -96,7 +100,9 @@ class Line:
     def ask(self, question: str, *, expect: str = "", mode: str = "") -> float:
         """Ask one question; returns milliseconds until the whole answer is there."""
         body = json.dumps({"model": "bench", "messages": [{"role": "user", "content": question}]})
-        headers = {"Content-Type": "application/json", "Authorization": "Bearer sk-bench"} | ({"X-Deja-Mode": mode} if mode else {})
+        headers = {"Content-Type": "application/json", "Authorization": "Bearer sk-bench"} | (
+            {"X-Deja-Mode": mode} if mode else {}
+        )
         started = time.perf_counter()
         self._connection.request("POST", "/v1/chat/completions", body, headers)
         answer = self._connection.getresponse()
@@ -118,7 +124,9 @@ def _provider() -> Iterator[str]:
 @contextlib.contextmanager
 def _deja(provider: str, data_dir: Path) -> Iterator[str]:
     port = _free_port()
-    artifacts = os.environ.get("DEJA_ARTIFACTS_DIR") or str(Path(os.environ.get("DEJA_DATA_DIR", ".deja")).resolve() / "artifacts")
+    artifacts = os.environ.get("DEJA_ARTIFACTS_DIR") or str(
+        Path(os.environ.get("DEJA_DATA_DIR", ".deja")).resolve() / "artifacts"
+    )
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("DEJA_", "OPENAI_"))} | {
         "DEJA_DATA_DIR": str(data_dir),
         "DEJA_ARTIFACTS_DIR": artifacts,
@@ -178,7 +186,12 @@ def machine() -> str:
 
 def table(timings: list[Timing]) -> str:
     """The timings as Markdown."""
-    lines = [f"{machine()}, one connection, one worker", "", "| | requests | p50 ms | p95 ms | p99 ms |", "|---|---|---|---|---|"]
+    lines = [
+        f"{machine()}, one connection, one worker",
+        "",
+        "| | requests | p50 ms | p95 ms | p99 ms |",
+        "|---|---|---|---|---|",
+    ]
     lines += [f"| {t.kind} | {t.requests} | {t.p50_ms:.2f} | {t.p95_ms:.2f} | {t.p99_ms:.2f} |" for t in timings]
     return "\n".join(lines)
 

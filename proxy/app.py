@@ -41,6 +41,7 @@ from proxy.services.sessions import Sessions
 from proxy.services.single_flight import Flights
 from proxy.services.upkeep import Upkeep
 from proxy.settings import Settings, load
+from proxy.stores import urls
 from proxy.stores.breaker import Guard
 from proxy.stores.capacity import Capacity
 from proxy.stores.client import open_client
@@ -80,6 +81,7 @@ class Application:
         self.passthrough = PassThrough(
             upstreams=self.upstreams, identity=self.identity, metrics=self.metrics, background=self.background
         )
+        urls.parse(redis_url)  # a wrong one stops the start here, not the first request
         self._redis_url = redis_url
         self._is_open = False
 

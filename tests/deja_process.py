@@ -131,9 +131,7 @@ class DejaProcess:
 
 
 @contextlib.contextmanager
-def running_deja(
-    *, arguments: tuple[str, ...] = (), until: str = "ready", **environment: str
-) -> Iterator[DejaProcess]:
+def running_deja(*, arguments: tuple[str, ...] = (), until: str = "ready", **environment: str) -> Iterator[DejaProcess]:
     """Run `deja serve` with these settings in a directory of its own; gone at the end."""
     data_dir = Path(tempfile.mkdtemp(prefix="deja-e2e-"))
     deja = DejaProcess(data_dir, environment, arguments)

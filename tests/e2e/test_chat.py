@@ -24,7 +24,11 @@ NEVER = [
     ("How many days are there in 2 weeks?", "How many days are there in 3 weeks?", "number"),
     ("Who won the world cup in 2014?", "Who won the world cup in 2018?", "year"),
     ("Who is Marie Curie?", "Who is Pierre Curie?", "name"),
-    ("What is the weather like in paris in spring?", "What is the weather like in madrid in spring?", "lower-case name"),
+    (
+        "What is the weather like in paris in spring?",
+        "What is the weather like in madrid in spring?",
+        "lower-case name",
+    ),
     ("How do I enable two-factor authentication?", "How do I disable two-factor authentication?", "opposite verb"),
     ("Which foods are safe for dogs?", "Which foods are not safe for dogs?", "negation"),
     ("How far is it by train from Paris to London?", "How far is it by train from London to Paris?", "direction"),
@@ -233,7 +237,9 @@ def test_no_store_goes_around_the_cache(client: openai.OpenAI, upstream: FakeUps
 
 def test_mode_off_goes_around_the_cache(client: openai.OpenAI) -> None:
     ask(client, "Who wrote Ulysses?")
-    assert ask(client, "Who wrote Ulysses?", headers={"X-Deja-Mode": "off"}).status == "deja; fwd=bypass; detail=mode-off"
+    assert (
+        ask(client, "Who wrote Ulysses?", headers={"X-Deja-Mode": "off"}).status == "deja; fwd=bypass; detail=mode-off"
+    )
 
 
 def test_mode_exact_never_matches_by_meaning(client: openai.OpenAI) -> None:
@@ -270,7 +276,9 @@ def test_max_age_refuses_what_is_older(client: openai.OpenAI) -> None:
     import time
 
     time.sleep(1.2)
-    assert ask(client, "Who discovered radium?", headers={"Cache-Control": "max-age=0"}).status.startswith("deja; fwd=stale")
+    assert ask(client, "Who discovered radium?", headers={"Cache-Control": "max-age=0"}).status.startswith(
+        "deja; fwd=stale"
+    )
     assert ask(client, "Who discovered radium?", headers={"Cache-Control": "max-age=600"}).hit == "exact"
 
 

@@ -40,18 +40,30 @@ BAD_BODIES: list[tuple[str, bytes, int, str | None]] = [
     ("invalid UTF-8", b'{"model": "m", "messages": [{"role": "user", "content": "\xff\xfe"}]}', 400, None),
     ("lone surrogate", b'{"model": "m", "messages": [{"role": "user", "content": "\\ud800"}]}', 400, None),
     ("too deep to parse", b"[" * 2000 + b"]" * 2000, 400, None),
-    ("too deep to key", b'{"model":"m","messages":[{"role":"user","content":"x"}],"y":' + b"[" * 400 + b"]" * 400 + b"}", 400, None),
+    (
+        "too deep to key",
+        b'{"model":"m","messages":[{"role":"user","content":"x"}],"y":' + b"[" * 400 + b"]" * 400 + b"}",
+        400,
+        None,
+    ),
     ("no model", b'{"messages": [{"role": "user", "content": "x"}]}', 400, "model"),
     ("no messages", b'{"model": "m"}', 400, "messages"),
     ("messages not a list", b'{"model": "m", "messages": {}}', 400, "messages"),
     ("message not an object", b'{"model": "m", "messages": ["x"]}', 400, "messages[0]"),
     ("role missing", b'{"model": "m", "messages": [{"content": "x"}]}', 400, "messages[0].role"),
-    ("stream not a flag", b'{"model": "m", "stream": "yes", "messages": [{"role": "user", "content": "x"}]}', 400, "stream"),
+    (
+        "stream not a flag",
+        b'{"model": "m", "stream": "yes", "messages": [{"role": "user", "content": "x"}]}',
+        400,
+        "stream",
+    ),
     ("n not a number", b'{"model": "m", "n": "two", "messages": [{"role": "user", "content": "x"}]}', 400, "n"),
 ]
 
 
-@pytest.mark.parametrize(("body", "status", "param"), [case[1:] for case in BAD_BODIES], ids=[case[0] for case in BAD_BODIES])
+@pytest.mark.parametrize(
+    ("body", "status", "param"), [case[1:] for case in BAD_BODIES], ids=[case[0] for case in BAD_BODIES]
+)
 def test_a_bad_body_is_an_openai_error_that_says_what_to_mend(
     deja: DejaProcess, upstream: FakeUpstream, body: bytes, status: int, param: str | None
 ) -> None:
@@ -108,7 +120,9 @@ def test_an_upstream_error_passes_unchanged_and_is_not_stored(
 
 
 @pytest.mark.parametrize("behaviour", [cut_after(), garbage()], ids=["connection dropped", "not HTTP"])
-def test_a_provider_that_breaks_before_its_answer_is_502(client: openai.OpenAI, upstream: FakeUpstream, behaviour: Any) -> None:
+def test_a_provider_that_breaks_before_its_answer_is_502(
+    client: openai.OpenAI, upstream: FakeUpstream, behaviour: Any
+) -> None:
     upstream.script(behaviour)
     with pytest.raises(openai.APIStatusError) as caught:
         ask(client, "Are you there, provider?")
@@ -130,7 +144,11 @@ UNSTORABLE: list[tuple[str, dict[str, Any], str]] = [
     ("refused", _finished("stop", refusal="No.", content=None), "refusal"),
     ("refused in words", _finished("stop", content="I'm sorry, but I can't help with that."), "refusal"),
     ("empty", _finished("stop", content=""), "empty"),
-    ("broken tool call", _finished("tool_calls", tool_calls=[CALL | {"function": {"name": "f", "arguments": '{"a"'}}]), "malformed"),
+    (
+        "broken tool call",
+        _finished("tool_calls", tool_calls=[CALL | {"function": {"name": "f", "arguments": '{"a"'}}]),
+        "malformed",
+    ),
     ("not a completion", {"hello": "world"}, "malformed"),
 ]
 
@@ -162,7 +180,9 @@ def test_a_compressed_answer_passes_and_is_not_stored(deja: DejaProcess, upstrea
     assert told.headers["x-deja-not-stored"] == "encoded"
 
 
-def test_an_answer_larger_than_the_limit_passes_whole_and_is_not_stored(deja: DejaProcess, upstream: FakeUpstream) -> None:
+def test_an_answer_larger_than_the_limit_passes_whole_and_is_not_stored(
+    deja: DejaProcess, upstream: FakeUpstream
+) -> None:
     upstream.script(huge(6 << 20))
     told = post(deja, json.dumps(HELLO).encode())
     assert len(told.content) == 6 << 20
@@ -182,7 +202,9 @@ def test_tool_calls_replay_on_an_exact_match_with_fresh_ids(client: openai.OpenA
     replays = [call("Which tool lists my open tickets?").choices[0].message.tool_calls[0] for _ in range(2)]
     assert [replay.function.arguments for replay in replays] == ['{"a": 1}'] * 2
     assert len({replay.id for replay in replays} | {"call_1"}) == 3
-    streamed = [chunk for chunk in call("Which tool lists my open tickets?", stream=True) if chunk.choices[0].delta.tool_calls]
+    streamed = [
+        chunk for chunk in call("Which tool lists my open tickets?", stream=True) if chunk.choices[0].delta.tool_calls
+    ]
     assert streamed[0].choices[0].delta.tool_calls[0].function.name == "f"
     assert len(upstream.requests) == 1
     call("Which tool is it that lists my open tickets?")
@@ -192,7 +214,10 @@ def test_tool_calls_replay_on_an_exact_match_with_fresh_ids(client: openai.OpenA
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ([{"type": "text", "text": "What is this?"}, {"type": "image_url", "image_url": {"url": "data:,"}}], "not-user-text"),
+        (
+            [{"type": "text", "text": "What is this?"}, {"type": "image_url", "image_url": {"url": "data:,"}}],
+            "not-user-text",
+        ),
         ("word " * 400, "text-too-long"),
     ],
     ids=["image", "long text"],
@@ -221,7 +246,9 @@ def test_other_paths_pass_through_unchanged(deja: DejaProcess, upstream: FakeUps
     upstream.script(answer({"object": "list", "data": []}, headers=[("x-provider", "yes")]))
     sent = b'{"input":  "spaces kept",  "model": "e"}'
     told = httpx.post(
-        f"{deja.base_url}/embeddings?a=b%2Fc", content=sent, headers={"Authorization": "Bearer sk-me", "X-Other": "kept"}
+        f"{deja.base_url}/embeddings?a=b%2Fc",
+        content=sent,
+        headers={"Authorization": "Bearer sk-me", "X-Other": "kept"},
     )
     assert told.json() == {"object": "list", "data": []}
     assert told.headers["x-provider"] == "yes"
@@ -234,13 +261,17 @@ def test_other_paths_pass_through_unchanged(deja: DejaProcess, upstream: FakeUps
 @pytest.mark.parametrize("method", ["GET", "DELETE", "PUT", "PATCH"])
 def test_every_method_passes_through(deja: DejaProcess, upstream: FakeUpstream, method: str) -> None:
     upstream.script(answer({"ok": True}))
-    told = httpx.request(method, f"{deja.base_url}/files/file-1", content=b"data" if method in ("PUT", "PATCH") else None)
+    told = httpx.request(
+        method, f"{deja.base_url}/files/file-1", content=b"data" if method in ("PUT", "PATCH") else None
+    )
     assert told.json() == {"ok": True}
     assert upstream.requests[-1].method == method
 
 
 def test_models_are_the_providers(client: openai.OpenAI, upstream: FakeUpstream) -> None:
-    upstream.script(answer({"object": "list", "data": [{"id": "m-1", "object": "model", "created": 1, "owned_by": "x"}]}))
+    upstream.script(
+        answer({"object": "list", "data": [{"id": "m-1", "object": "model", "created": 1, "owned_by": "x"}]})
+    )
     assert [model.id for model in client.models.list()] == ["m-1"]
 
 

@@ -41,7 +41,12 @@ async def test_a_hundred_identical_misses_make_one_call(
     assert {text for text, _ in answers} == {"One answer for all."}
     assert len(upstream.requests) == 1
     kinds = {status.split("; ttl")[0].split("; stored")[0] for _, status in answers}
-    assert kinds <= {"deja; fwd=miss", "deja; fwd=miss; collapsed", "deja; hit; detail=exact", "deja; fwd=miss; detail=no-candidate"}
+    assert kinds <= {
+        "deja; fwd=miss",
+        "deja; fwd=miss; collapsed",
+        "deja; hit; detail=exact",
+        "deja; fwd=miss; detail=no-candidate",
+    }
 
 
 async def test_an_upstream_error_reaches_every_follower(deja: DejaProcess, upstream: FakeUpstream) -> None:
@@ -88,7 +93,9 @@ async def test_a_caller_who_leaves_cancels_the_upstream_call(deja: DejaProcess, 
     await upstream.seen(lambda fake: fake.disconnects == 1)
 
 
-async def test_a_caller_who_leaves_mid_stream_cancels_the_upstream_call(deja: DejaProcess, upstream: FakeUpstream) -> None:
+async def test_a_caller_who_leaves_mid_stream_cancels_the_upstream_call(
+    deja: DejaProcess, upstream: FakeUpstream
+) -> None:
     upstream.script(sse(sse_chat("one two three four five six seven eight"), between_s=0.5))
     async with httpx.AsyncClient(base_url=deja.base_url) as client:
         body = {"model": "m", "messages": [{"role": "user", "content": "Count for me"}], "stream": True}
@@ -98,7 +105,9 @@ async def test_a_caller_who_leaves_mid_stream_cancels_the_upstream_call(deja: De
     await upstream.seen(lambda fake: fake.disconnects == 1)
 
 
-async def test_a_follower_keeps_the_call_alive_when_the_leader_leaves(deja: DejaProcess, upstream: FakeUpstream) -> None:
+async def test_a_follower_keeps_the_call_alive_when_the_leader_leaves(
+    deja: DejaProcess, upstream: FakeUpstream
+) -> None:
     upstream.script(chat("For whoever stayed.", after_s=1.0))
     async with _async_client(deja) as client:
         leader = asyncio.ensure_future(_ask_plainly(client, "Who stays?"))  # noqa: TID251

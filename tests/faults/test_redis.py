@@ -17,7 +17,9 @@ from tests.fake_upstream import FakeUpstream
 from tests.redis_server import private_server
 
 
-def ask(deja: DejaProcess, question: str, *, key: str = "sk-faults", client: httpx.Client | None = None) -> httpx.Response:
+def ask(
+    deja: DejaProcess, question: str, *, key: str = "sk-faults", client: httpx.Client | None = None
+) -> httpx.Response:
     body = {"model": "m", "messages": [{"role": "user", "content": question}]}
     headers = {"Authorization": f"Bearer {key}"}
     return (client or httpx).post(f"{deja.base_url}/chat/completions", json=body, headers=headers, timeout=20)
@@ -64,9 +66,12 @@ def test_redis_killed_under_load_fails_no_request_and_hits_return(provider: Fake
 
 
 def test_a_stopped_redis_costs_the_deadline_and_no_more(provider: FakeUpstream) -> None:
-    with private_server() as server, running_deja(
-        DEJA_UPSTREAM__BASE_URL=provider.base_url, DEJA_REDIS__URL=server.url, DEJA_REDIS__DEADLINE_MS="100"
-    ) as deja:
+    with (
+        private_server() as server,
+        running_deja(
+            DEJA_UPSTREAM__BASE_URL=provider.base_url, DEJA_REDIS__URL=server.url, DEJA_REDIS__DEADLINE_MS="100"
+        ) as deja,
+    ):
         ask(deja, "How deep is the ocean?")
         assert "; hit" in status(ask(deja, "How deep is the ocean?"))
         assert server.pid is not None
@@ -85,7 +90,9 @@ def test_a_stopped_redis_costs_the_deadline_and_no_more(provider: FakeUpstream) 
         until_hit(deja, "How deep is the ocean?")
 
 
-def test_deja_starts_and_serves_without_redis_and_hits_begin_when_it_comes(provider: FakeUpstream, tmp_path: Any) -> None:
+def test_deja_starts_and_serves_without_redis_and_hits_begin_when_it_comes(
+    provider: FakeUpstream, tmp_path: Any
+) -> None:
     with private_server() as server:
         url = server.url
         server.stop()
@@ -98,9 +105,11 @@ def test_deja_starts_and_serves_without_redis_and_hits_begin_when_it_comes(provi
 
 
 def test_a_flushed_redis_is_rebuilt_by_itself(provider: FakeUpstream) -> None:
-    with private_server() as server, running_deja(
-        DEJA_UPSTREAM__BASE_URL=provider.base_url, DEJA_REDIS__URL=server.url
-    ) as deja, redis.Redis.from_url(server.url) as plain:
+    with (
+        private_server() as server,
+        running_deja(DEJA_UPSTREAM__BASE_URL=provider.base_url, DEJA_REDIS__URL=server.url) as deja,
+        redis.Redis.from_url(server.url) as plain,
+    ):
         ask(deja, "How do I reset my password?")
         plain.flushall()
         first = ask(deja, "How can I reset my password?")
@@ -113,9 +122,11 @@ def test_a_flushed_redis_is_rebuilt_by_itself(provider: FakeUpstream) -> None:
 
 
 def test_a_full_redis_serves_hits_and_says_what_it_could_not_store(provider: FakeUpstream) -> None:
-    with private_server() as server, running_deja(
-        DEJA_UPSTREAM__BASE_URL=provider.base_url, DEJA_REDIS__URL=server.url
-    ) as deja, redis.Redis.from_url(server.url) as plain:
+    with (
+        private_server() as server,
+        running_deja(DEJA_UPSTREAM__BASE_URL=provider.base_url, DEJA_REDIS__URL=server.url) as deja,
+        redis.Redis.from_url(server.url) as plain,
+    ):
         ask(deja, "How tall is the Eiffel tower?")
         plain.config_set("maxmemory-policy", "noeviction")
         plain.config_set("maxmemory", "1mb")
