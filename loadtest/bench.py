@@ -24,8 +24,30 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 VERBS = ("reset", "clean", "repair", "replace", "open", "paint", "move", "store", "sell", "measure")
-THINGS = ("bicycle", "kettle", "printer", "garden gate", "wooden chair", "camera lens", "coffee machine", "tent", "violin", "radiator",
-          "lawn mower", "bookshelf", "door lock", "fish tank", "sewing machine", "telescope", "barbecue", "canoe", "mattress", "chimney")  # fmt: skip
+THINGS = (
+    # fmt: off
+    "bicycle",
+    "kettle",
+    "printer",
+    "garden gate",
+    "wooden chair",
+    "camera lens",
+    "coffee machine",
+    "tent",
+    "violin",
+    "radiator",
+    "lawn mower",
+    "bookshelf",
+    "door lock",
+    "fish tank",
+    "sewing machine",
+    "telescope",
+    "barbecue",
+    "canoe",
+    "mattress",
+    "chimney",
+    # fmt: on
+)
 START_S = 90.0
 
 
