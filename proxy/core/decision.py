@@ -1,7 +1,7 @@
 """May a stored answer serve this question? The interim judge: a strict cosine level, and no gate refuses.
 
 Both must agree, and neither can talk over the other: a similarity of 1.0 does not open a gate. A verifier will stand behind the
-same `Judge` later. Why these levels: docs/decisions/0003-strict-level-and-gates.md.
+same `proxy.ports.Judge` later. Why these levels: docs/decisions/0003-strict-level-and-gates.md.
 """
 
 from __future__ import annotations
@@ -45,39 +45,6 @@ class Verdict:
     chosen: int | None
     reason: Reason | GateReason | None
     confidence: float | None = None
-
-
-class Judge(Protocol):
-    """Decides which stored answer serves; asynchronous because a verifier runs off the event loop."""
-
-    @property
-    def level(self) -> float:
-        """What a candidate must reach; a caller's floor may only be higher."""
-
-    async def judge(self, asked: str, candidates: Sequence[Neighbour], *, floor: float | None = None) -> Verdict:
-        """Choose a candidate, or say why none serves."""
-
-    def may_merge(self, stored: str, asked: str, similarity: float) -> bool:
-        """Whether a conversation opened with `asked` may go on as the one opened with `stored`."""
-
-
-@dataclass(frozen=True, slots=True)
-class StrictJudge:
-    """The interim judge: cosine at least `level`, and no gate refuses.
-
-    Attributes:
-        level: cosine in [-1, 1] that a candidate must reach.
-    """
-
-    level: float = STRICT_SIMILARITY
-
-    async def judge(self, asked: str, candidates: Sequence[Neighbour], *, floor: float | None = None) -> Verdict:
-        """Choose the most similar candidate that may serve; see `decide`."""
-        return decide(asked, candidates, level=self.level if floor is None else max(floor, self.level))
-
-    def may_merge(self, stored: str, asked: str, similarity: float) -> bool:
-        """Whether the two wordings are one question, for all that may follow it; see `why_not_merge`."""
-        return why_not_merge(stored, asked, similarity) is None
 
 
 def decide(asked: str | Reading, candidates: Sequence[Neighbour], *, level: float = STRICT_SIMILARITY) -> Verdict:
