@@ -25,7 +25,6 @@ from pathlib import Path
 
 VERBS = ("reset", "clean", "repair", "replace", "open", "paint", "move", "store", "sell", "measure")
 THINGS = (
-    # fmt: off
     "bicycle",
     "kettle",
     "printer",
@@ -46,7 +45,6 @@ THINGS = (
     "canoe",
     "mattress",
     "chimney",
-    # fmt: on
 )
 START_S = 90.0
 

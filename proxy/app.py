@@ -23,6 +23,8 @@ from embeddings.errors import EmbedderError
 from proxy import telemetry
 from proxy.api import errors as api_errors
 from proxy.api import health, sessions
+from proxy.api.asgi import RequestId
+from proxy.api.cache_headers import REQUEST_ID
 from proxy.api.deps import Services
 from proxy.api.identity import Identity
 from proxy.api.openai import chat, models
@@ -30,6 +32,7 @@ from proxy.api.passthrough import PassThrough
 from proxy.core.models import Candidate
 from proxy.errors import ConfigError, DejaError, IndexMissingError, RequestError, StoreError
 from proxy.ports import FloatArray, Upstream
+from proxy.services import ids
 from proxy.services.background import Background
 from proxy.services.completions import Completions, Policy
 from proxy.services.embedding import BoundedEmbedder
@@ -260,8 +263,8 @@ def create_app(settings: Settings, *, redis_url: str, environ: Mapping[str, str]
         finally:
             await deja.aclose()
 
-    app = FastAPI(title="Deja", version=VERSION, lifespan=lifespan, docs_url="/docs", redoc_url=None)
-    app.state.deja = deja
+    app = FastAPI(title="Deja", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.add_middleware(RequestId, header=REQUEST_ID, mint=ids.request_id)
     for router in (health.router, sessions.router, models.router):
         app.include_router(router)
     app.router.routes.append(Route("/v1/{path:path}", endpoint=deja.passthrough))

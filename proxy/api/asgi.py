@@ -19,6 +19,7 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class ClientLeft(Exception):  # noqa: N818 - an event, not an error
@@ -105,6 +106,27 @@ async def send_pieces(send: Send, pieces: AsyncIterator[bytes]) -> None:
 async def send_end(send: Send) -> None:
     """End a body sent in pieces."""
     await send({"type": "http.response.body", "body": b""})
+
+
+class RequestId:
+    """Gives every response that has none a request id; the hot path writes its own."""
+
+    def __init__(self, app: App, *, header: bytes, mint: Callable[[], str]) -> None:
+        self._app = app
+        self._header = header
+        self._mint = mint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+
+        async def with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = message.setdefault("headers", [])
+                if all(name != self._header for name, _ in headers):
+                    message["headers"] = [*headers, (self._header, self._mint().encode())]
+            await send(message)
+
+        await self._app(scope, receive, with_id if scope["type"] == "http" else send)
 
 
 class UntilClientLeaves:

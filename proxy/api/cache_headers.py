@@ -9,6 +9,10 @@ from proxy.ports import Headers
 REQUEST_ID = b"x-deja-request-id"
 _UNSAID = frozenset({Reason.NO_CACHE.value, Reason.MAX_AGE.value})
 """Reasons that `fwd=request` and `fwd=stale` already tell."""
+_DROPS = frozenset({b"cache-status", b"date"})
+"""Cache-Status is written anew with ours behind it; the server adds the Date of this hop."""
+_COLLAPSED_DROPS = _DROPS | {b"set-cookie"}
+"""A cookie was meant for the caller who led the flight."""
 
 
 def cache_status(outcome: Outcome) -> str:
@@ -37,7 +41,8 @@ def response_headers(upstream: Headers, outcome: Outcome, request_id: str) -> He
     """The provider's headers with ours; our Cache-Status member follows the provider's own (RFC 9211 section 2)."""
     own = cache_status(outcome)
     before = [value for name, value in upstream if name == b"cache-status"]
-    headers = [pair for pair in upstream if pair[0] != b"cache-status"]
+    dropped = _COLLAPSED_DROPS if outcome.is_collapsed else _DROPS
+    headers = [pair for pair in upstream if pair[0] not in dropped]
     headers.append((b"cache-status", b", ".join([*before, own.encode()])))
     headers.append((REQUEST_ID, request_id.encode()))
     if outcome.hit is not None:

@@ -70,6 +70,7 @@ class Reason(StrEnum):
     NOT_USER_TEXT = "not-user-text"
     MULTIPLE_CHOICES = "multiple-choices"
     TEXT_TOO_LONG = "text-too-long"
+    UNKNOWN_TOKENS = "unknown-tokens"
     EMBEDDER_UNAVAILABLE = "embedder-unavailable"
     # semantic tier looked, and said no
     NO_CANDIDATE = "no-candidate"

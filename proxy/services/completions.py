@@ -21,7 +21,7 @@ from proxy.errors import EmbeddingError, IndexMissingError, StoreError, StoreLoa
 from proxy.ports import Embedder, Guard, Judge, ResponseStore, UpstreamRequest, UpstreamResponse, Upstreams, VectorIndex
 from proxy.services import ids
 from proxy.services.calls import Call, Decision, Reply
-from proxy.services.keeper import Keeper
+from proxy.services.keeper import Keeper, why_unreadable
 from proxy.services.repeats import Repeats
 from proxy.services.single_flight import Flight, Flights
 
@@ -171,9 +171,9 @@ class Completions:
             return Forward(Forwarded.MISS, Reason.EMBEDDER_UNAVAILABLE)
         finally:
             _took(decision, "embed", started)
-        if decision.embedding.is_truncated:
-            decision.exact_only = Reason.TEXT_TOO_LONG  # never match a long prompt by its first page
-            return Forward(Forwarded.MISS, Reason.TEXT_TOO_LONG)
+        decision.exact_only = why_unreadable(decision.embedding)
+        if decision.exact_only is not None:
+            return Forward(Forwarded.MISS, decision.exact_only)
         try:
             return await self._search(decision, plan, text)
         except IndexMissingError:

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 import orjson
 
+from embeddings.base import Embedding
 from proxy.core import context as contexts
 from proxy.core import keys, storability
 from proxy.core.canonical import canonical_messages
 from proxy.core.chat_answers import Answer, Malformed, read_json, read_stream
 from proxy.core.context import Context
-from proxy.core.models import ContextRecord, Entry, NotStored
+from proxy.core.models import ContextRecord, Entry, NotStored, Reason
 from proxy.errors import EmbeddingError, StoreError, StoreFullError
 from proxy.ports import Embedder, Guard, Headers, ResponseStore
 from proxy.services import ids
@@ -134,7 +135,7 @@ class Keeper:
                 decision.embedding = await self._embedder.embed(decision.text)
             except EmbeddingError:
                 return None
-        return None if decision.embedding.is_truncated else decision.embedding.vector.tobytes()
+        return None if why_unreadable(decision.embedding) else decision.embedding.vector.tobytes()
 
     async def _context(self, decision: Decision) -> Context:
         """What the conversation stands for, for requests that did not look."""
@@ -144,6 +145,15 @@ class Keeper:
             exact_key = keys.exact_key(room, decision.place.fingerprint)
             _, record = await self._responses.look_up(exact_key, keys.context_key(room, prefix_hash))
         return contexts.resolve(prefix_hash, record, about_own_words=False)
+
+
+def why_unreadable(embedding: Embedding) -> Reason | None:
+    """Why a vector does not speak for its whole text, so that it must not be matched by meaning; None when it does."""
+    if embedding.is_truncated:
+        return Reason.TEXT_TOO_LONG  # a long prompt must never be matched by its first page
+    if embedding.unknown_tokens:
+        return Reason.UNKNOWN_TOKENS  # the model saw a placeholder: texts that differ only there look equal
+    return None
 
 
 def _opens(context: Context, entry: Entry) -> ContextRecord:

@@ -219,8 +219,9 @@ def test_tool_calls_replay_on_an_exact_match_with_fresh_ids(client: openai.OpenA
             "not-user-text",
         ),
         ("word " * 400, "text-too-long"),
+        ("What does the sign 🜨 stand for?", "unknown-tokens"),
     ],
-    ids=["image", "long text"],
+    ids=["image", "long text", "a sign the model does not know"],
 )
 def test_what_cannot_be_matched_by_meaning_is_matched_exactly(
     client: openai.OpenAI, upstream: FakeUpstream, content: Any, reason: str

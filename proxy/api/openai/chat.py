@@ -122,6 +122,14 @@ class ChatCompletions:
         self._metrics.duration.labels(ROUTE, outcome.label).observe(duration_s)
         for stage, milliseconds in outcome.timings_ms.items():
             self._metrics.stage.labels(stage).observe(milliseconds / 1000)
+        logger.debug(
+            "request %s: %s %s status=%d %.1f ms",
+            call.request_id,
+            outcome.label,
+            outcome.reason or "",
+            status,
+            duration_s * 1000,
+        )
         if outcome.not_stored is not None:
             self._metrics.not_stored.labels(outcome.not_stored).inc()
         self._recorder.put(
