@@ -4,7 +4,8 @@ A stored body is the `chat.completion` object without `id` and `created`. It beg
 replay is two spliced fields and no JSON parsing (`render_json`), unless tool-call ids must be minted anew.
 
 The assembler knows the fields below. An answer with any other field is kept to the mode it came in, because we could not say
-what the field becomes in the other one: a stream entry then holds its own chunks (`{"chunks": [...]}`), an entry of plain JSON its body.
+what the field becomes in the other one: a stream entry then holds its own chunks (`{"chunks": [...]}`, and `usage` where that is a count
+of ours), an entry of plain JSON its body.
 """
 
 from __future__ import annotations
@@ -70,7 +71,20 @@ def read_json(raw: bytes) -> Answer:
     Raises:
         Malformed: not a chat completion.
     """
-    body = _object(raw)
+    return _guarded(lambda: _taken_apart(_object(raw)))
+
+
+def _guarded(read: Callable[[], Answer]) -> Answer:
+    """An answer no provider documents must cost its place in the cache, not the caller's reply."""
+    try:
+        answer = read()
+        orjson.dumps(answer.body)  # orjson reads four times as many levels as it writes
+    except (TypeError, AttributeError, KeyError) as error:  # a field of another type; JSONEncodeError is a TypeError
+        raise Malformed(NotStored.MALFORMED) from error
+    return answer
+
+
+def _taken_apart(body: dict[str, Any]) -> Answer:
     choices = body.get("choices")
     if not isinstance(choices, list) or not choices:
         raise Malformed(NotStored.MALFORMED)
@@ -85,7 +99,7 @@ def read_json(raw: bytes) -> Answer:
         wire=WireMode.BOTH if is_known else WireMode.JSON,
         message=choices[0]["message"],
         finish_reasons=tuple(choice.get("finish_reason") for choice in choices),
-        has_tool_calls=any(choice["message"].get("tool_calls") for choice in choices),
+        has_tool_calls=any(_calls_a_tool(choice["message"]) for choice in choices),
         usage=usage if isinstance(usage, Mapping) else None,
     )
 
@@ -101,17 +115,16 @@ def read_stream(raw: bytes, *, prompt_chars: int) -> Answer:
         Malformed: it did not reach its end, or holds something that is no chat chunk (an error event, say).
     """
     datas = sse.events(raw + b"\n\n")  # some providers leave the closing line out
-    if not datas or datas[-1] != sse.DONE:
+    if not datas or datas[-1].strip() != sse.DONE:
         raise Malformed(NotStored.PARTIAL)
     chunks = [_object(data) for data in datas[:-1]]
     if not chunks or any(not isinstance(chunk.get("choices"), list) for chunk in chunks):
         raise Malformed(NotStored.MALFORMED)
-    try:
-        if all(_is_known_chunk(chunk) for chunk in chunks):
-            return _assembled(chunks, prompt_chars)
-        return _kept_as_stream(chunks)
-    except (TypeError, AttributeError, KeyError) as error:  # a field of a shape no provider documents
-        raise Malformed(NotStored.MALFORMED) from error
+    return _guarded(
+        lambda: (_assembled if all(_is_known_chunk(chunk) for chunk in chunks) else _kept_as_stream)(
+            chunks, prompt_chars
+        )
+    )
 
 
 def _object(raw: bytes) -> dict[str, Any]:
@@ -142,6 +155,11 @@ def _is_known_message(message: Mapping[str, Any]) -> bool:
         and function.keys() <= _FUNCTION
         for call in message.get("tool_calls") or ()
     )
+
+
+def _calls_a_tool(message: Mapping[str, Any]) -> bool:
+    """Whether a message (or delta) calls one; `function_call` is the name this had before there could be several."""
+    return bool(message.get("tool_calls") or message.get("function_call"))
 
 
 def _is_known_chunk(chunk: Mapping[str, Any]) -> bool:
@@ -223,7 +241,7 @@ def _add_call(calls: dict[int, dict[str, Any]], piece: Mapping[str, Any]) -> Non
     call["function"]["arguments"] += function.get("arguments") or ""
 
 
-def _kept_as_stream(chunks: list[dict[str, Any]]) -> Answer:
+def _kept_as_stream(chunks: list[dict[str, Any]], prompt_chars: int) -> Answer:
     """An answer with fields we do not know: the chunks themselves, for replay as a stream only."""
     finish: dict[int, str | None] = {}
     usage = None
@@ -236,17 +254,22 @@ def _kept_as_stream(chunks: list[dict[str, Any]]) -> Answer:
             delta = choice.get("delta") or {}
             index = choice.get("index", 0)
             finish[index] = choice.get("finish_reason") or finish.get(index)
-            calls = calls or bool(delta.get("tool_calls"))
+            calls = calls or _calls_a_tool(delta)
             refused += delta.get("refusal") or ""
             if index == 0 and isinstance(delta.get("content"), str):
                 texts.append(delta["content"])
+    body: dict[str, Any] = {"chunks": [_without_identity(chunk) for chunk in chunks]}
+    estimated = usage is None
+    if usage is None:
+        usage = body["usage"] = estimate_usage(prompt_chars, sum(map(len, texts)))
     return Answer(
-        body={"chunks": [_without_identity(chunk) for chunk in chunks]},
+        body=body,
         wire=WireMode.STREAM,
         message={"role": "assistant", "content": "".join(texts) or None, "refusal": refused or None},
         finish_reasons=tuple(finish[index] for index in sorted(finish)),
         has_tool_calls=calls,
         usage=usage,
+        usage_estimated=estimated,
     )
 
 
@@ -306,19 +329,33 @@ def render_stream(
     if chunks is None:
         chunks = _as_chunks(parsed, include_usage=include_usage)
     else:
-        chunks = [chunk for chunk in chunks if include_usage or chunk["choices"]]
+        chunks = _kept_chunks(chunks, parsed.get("usage"), include_usage=include_usage)
     identity = {"id": answer_id, "created": created}
     if mint is not None:
         _mint_calls(chunks, mint)
     return [sse.event(orjson.dumps({**identity, **chunk})) for chunk in chunks] + [sse.event(sse.DONE)]
 
 
+def _kept_chunks(
+    chunks: list[dict[str, Any]], estimate: dict[str, int] | None, *, include_usage: bool
+) -> list[dict[str, Any]]:
+    """A provider's own chunks, with or without the one that carries nothing but the usage."""
+    if not include_usage:
+        return [chunk for chunk in chunks if chunk["choices"] or not chunk.get("usage")]
+    if estimate is None:
+        return chunks
+    shared = {name: value for name, value in chunks[-1].items() if name in ("object", "model", "system_fingerprint")}
+    return [*chunks, {**shared, "choices": [], "usage": estimate}]
+
+
 def _mint_calls(chunks: list[dict[str, Any]], mint: Callable[[], str]) -> None:
+    minted: dict[tuple[Any, ...], str] = {}  # some providers repeat a call's id in every piece of it
     for chunk in chunks:
         for choice in chunk["choices"]:
             for call in (choice.get("delta") or {}).get("tool_calls") or ():
                 if call.get("id"):
-                    call["id"] = mint()
+                    which = (choice.get("index"), call.get("index"), call["id"])
+                    call["id"] = minted[which] = minted.get(which) or mint()
 
 
 def _as_chunks(body: Mapping[str, Any], *, include_usage: bool) -> list[dict[str, Any]]:
@@ -356,7 +393,7 @@ def _deltas(choice: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], Any, st
             yield {name: piece}, None, None
     for index, call in enumerate(message.get("tool_calls") or ()):
         yield {"tool_calls": [{"index": index, **call}]}, None, None
-    yield {}, None, choice.get("finish_reason")
+    yield {}, None if message.get("content") else logprobs, choice.get("finish_reason")
 
 
 def pieces(text: str) -> list[str]:
