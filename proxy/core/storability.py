@@ -16,18 +16,33 @@ from proxy.core.chat_answers import Answer
 from proxy.core.models import NotStored
 
 _STORABLE_FINISH = frozenset({"stop", "tool_calls"})
-_REFUSAL = re.compile(
-    r"\s*(?:i['’]?m (?:really |very )?sorry|sorry|i apologi[sz]e|unfortunately)?[,.]?\s*(?:but )?"
-    r"(?:as an ai[^.]{0,40},\s*)?i(?:['’]m| am)?\s*(?:can['’]?t|cannot|can not|unable to|not able to|won['’]?t|will not)\s+"
-    r"(?:assist|help|comply|provide|fulfil|support|engage|continue|do that|answer that|discuss)",
-    re.IGNORECASE,
+_OPENING_CHARS = 240
+"""How much of an answer says whether it refuses; bounds what the pattern can cost."""
+_CANNOT = (
+    r"i(?:'m| am)? (?:just |simply |really |currently )?"
+    r"(?:(?:can't|cannot|can not|won't|will not|unable to|not able to)(?: be able to)?)\b"
 )
-"""An opening that refuses. Providers put few refusals in the `refusal` field; the rest reads like this."""
+_APOLOGY = (
+    r"(?:(?:i'm|i am) (?:\w+ )?sorry|sorry|i apologi[sz]e|(?:my )?apologies|unfortunately|regrettably|(?:i'm|i am) afraid)"
+    r"[,.!:;]? ?(?:but |however,? |that )?"
+)
+_EMPHASIS = r" (?:imagine|begin|believe|wait|thank|stress|emphasi[sz]e|overstate|say enough|help but|help \w+ing)\b"
+_REFUSED = (
+    r" (?:assist|help|comply|provide|fulfill?|support|engage|continue|do (?:that|this)|answer|respond|discuss|talk about|"
+    r"create|generate|write|produce|share|offer|participate)\b"
+)
+_REFUSAL = re.compile(
+    rf"{_APOLOGY}{_CANNOT}(?!{_EMPHASIS})"
+    rf"|(?:as an ai[^.!?]{{0,60}}, )?{_CANNOT}(?!{_EMPHASIS}){_REFUSED}"
+    r"|i (?:must|have to|will have to|need to) (?:\w+ly )?decline(?: (?:to|this|that|your)\b|[.,!]|$)"
+)
+"""An opening that refuses, in lower case. Providers put few refusals in the `refusal` field; the rest reads like this: an apology and
+"I can't", or "I can't" and one of the things assistants refuse to do. "I can't recommend it enough" is an answer like any other."""
 
 
 def why_not_stored(answer: Answer) -> NotStored | None:
     """The first reason a complete, well-formed answer may not be stored; None when it may."""
-    if any(reason not in _STORABLE_FINISH for reason in answer.finish_reasons):
+    if not all(isinstance(reason, str) and reason in _STORABLE_FINISH for reason in answer.finish_reasons):
         return NotStored.FINISH_REASON
     messages = (
         [choice["message"] for choice in answer.body["choices"]] if "choices" in answer.body else [answer.message or {}]
@@ -40,12 +55,20 @@ def why_not_stored(answer: Answer) -> NotStored | None:
 
 def _why_not_message(message: Mapping[str, Any], *, has_tool_calls: bool) -> NotStored | None:
     content = message.get("content")
-    if message.get("refusal") or (isinstance(content, str) and _REFUSAL.match(content)):
+    if isinstance(content, str):
+        content = content.strip()
+    if message.get("refusal") or (isinstance(content, str) and _refuses(content)):
         return NotStored.REFUSAL
     calls = message.get("tool_calls")
     if not content and not calls and not has_tool_calls:
         return NotStored.EMPTY
     return NotStored.MALFORMED if any(not _has_json_arguments(call) for call in calls or ()) else None
+
+
+def _refuses(text: str) -> bool:
+    """Whether a trimmed text opens with a refusal."""
+    opening = " ".join(text[:_OPENING_CHARS].lower().replace("’", "'").split())
+    return _REFUSAL.match(opening) is not None
 
 
 def _has_json_arguments(call: Any) -> bool:
