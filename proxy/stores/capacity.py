@@ -48,6 +48,6 @@ class Capacity:
             return 0.0
         async with self._client.pipeline(transaction=False) as pipe:
             for key in sample:
-                pipe.memory_usage(key)
+                pipe.memory_usage(key, samples=0)  # all fields: one of them holds nearly everything
             sizes = [size for size in await pipe.execute() if size]
         return sum(sizes) / len(sizes) if sizes else 0.0
