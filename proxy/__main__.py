@@ -116,6 +116,7 @@ def _serve(settings: Settings) -> None:
             }
             if settings.workers > 1:
                 _hand_down(settings, redis_url)
+                console.say(console.banner(settings, port=settings.port))
                 uvicorn.run(
                     "proxy.app:create_app_from_environment",
                     factory=True,

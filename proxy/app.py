@@ -81,6 +81,7 @@ class Application:
         )
         self.upstreams = open_upstreams(settings, environ)
         self.embedder = BoundedEmbedder(deadline_s=settings.embedder.deadline_ms / 1000)
+        self.judge = StrictJudge()
         self.passthrough = PassThrough(
             upstreams=self.upstreams, identity=self.identity, metrics=self.metrics, background=self.background
         )
@@ -181,7 +182,7 @@ class Application:
             vectors=self.vectors,
             guard=self.guard,
             embedder=self.embedder,
-            judge=StrictJudge(),
+            judge=self.judge,
             upstreams=self.upstreams,
             flights=Flights(self.background),
             keeper=keeper,
@@ -210,7 +211,7 @@ class Application:
     async def _load_embedder(self) -> bool:
         """Open the model and its index; False when that did not succeed now."""
         try:
-            embedder = await asyncio.to_thread(open_embedder, self.settings)
+            embedder = await asyncio.to_thread(self._warm_models)
         except EmbedderError as error:
             logger.warning("only exact hits until the embedder is there: %s", error)
             return False
@@ -219,6 +220,12 @@ class Application:
         self.vectors.use(index)
         self.upkeep.watch(index)
         return True
+
+    def _warm_models(self) -> Embedder:
+        self.judge.warm_up()
+        embedder = open_embedder(self.settings)
+        embedder.embed(["The first call of a model is its slowest."])
+        return embedder
 
     async def _retry_embedder(self) -> None:
         while True:

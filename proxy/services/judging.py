@@ -12,6 +12,10 @@ from proxy.core.models import Candidate
 class StrictJudge:
     """A hit needs a cosine of at least `level`, and no gate may refuse."""
 
+    def warm_up(self) -> None:
+        """Read the gates' word lists now (some 60 ms), and not during the first request."""
+        decision.why_not_serve("Is it warm?", "Is it warm now?", 1.0)
+
     @property
     def level(self) -> float:
         """Cosine similarity in [-1, 1]."""

@@ -183,8 +183,8 @@ def test_a_conversation_opened_in_other_words_hits_on_every_turn(client: openai.
 
 
 def test_every_turn_may_come_in_other_words(client: openai.OpenAI) -> None:
-    converse(client, "How do I reset my password?", "How many minutes will that take?")
-    told = converse(client, "How can I reset my password?", "How many minutes is that going to take?")
+    converse(client, "What is the capital of Norway?", "How many people live there?")
+    told = converse(client, "Tell me the capital of Norway", "How many people are living there?")
     assert [turn.hit for turn in told] == ["semantic", "semantic"]
 
 
@@ -329,3 +329,31 @@ def test_a_bad_directive_is_a_400_that_names_it(
         ask(client, "Who built the Colosseum?", headers=headers, extra_body=body)
     assert caught.value.param == param
     assert not upstream.requests
+
+
+def test_a_stricter_confidence_refuses_what_the_server_would_serve(client: openai.OpenAI) -> None:
+    ask(client, "How do I reset my password?")
+    assert ask(client, "How can I reset my password?", headers={"X-Deja-Confidence": "0.9999"}).hit is None
+
+
+def test_a_looser_confidence_is_clamped_and_reported(client: openai.OpenAI) -> None:
+    ask(client, "How do I enable two-factor authentication?")
+    told = ask(client, "How do I set up a garden pond?", headers={"X-Deja-Confidence": "0.1"})
+    assert told.hit is None
+    assert told.headers["x-deja-warning"] == "confidence-clamped"
+
+
+@pytest.mark.parametrize(
+    ("question", "reason"),
+    [
+        ("Send Bob 50 euros from my account", "action"),
+        ("What is TSLA trading at right now?", "volatile"),
+        ("What is the status of my order 4711-882?", "personal"),
+    ],
+)
+def test_what_acts_changes_or_is_personal_is_never_matched_by_meaning(
+    client: openai.OpenAI, question: str, reason: str
+) -> None:
+    assert ask(client, question).status == f"deja; fwd=miss; stored; detail={reason}"
+    assert ask(client, question).hit == "exact"
+    assert ask(client, f"Please, {question[0].lower()}{question[1:]}").hit is None

@@ -196,3 +196,20 @@ def test_doctor_says_how_to_mend_what_is_broken(tmp_path: Path) -> None:
     assert told.returncode == 1
     assert told.stdout.count("FAIL") == 2
     assert told.stdout.count("->") >= 2
+
+
+def test_a_repeat_within_a_session_may_regenerate() -> None:
+    with (
+        FakeUpstream() as provider,
+        running_deja(DEJA_UPSTREAM__BASE_URL=provider.base_url, DEJA_CACHE__ON_REPEAT="regenerate") as process,
+    ):
+
+        def told(session: str) -> str:
+            body = {"model": "m", "messages": [{"role": "user", "content": "Tell me something new"}]}
+            answer = httpx.post(f"{process.base_url}/chat/completions", json=body, headers={"X-Deja-Session": session})
+            return answer.headers["cache-status"]
+
+        assert "fwd=miss" in told("one")
+        assert told("one") == "deja; fwd=request; stored; detail=repeat"
+        assert "hit; detail=exact" in told("two")
+        assert len(provider.requests) == 2
