@@ -50,7 +50,8 @@ class Flight:
         self.landed_at: float | None = None
         self.task: asyncio.Task[None] | None = None
         self._pieces: list[bytes | None] = []
-        self._size_bytes = 0
+        self._held_bytes = 0
+        self._freed = 0  # pieces before this one are gone
         self._error: UpstreamError | None = None
         self._readers: dict[int, int] = {}  # reader id -> index of its next piece
         self._next_reader = 0
@@ -73,13 +74,11 @@ class Flight:
             keep: whether late joiners may still need it; an answer too large to store is dropped as it is read.
         """
         self._pieces.append(piece)
-        self._size_bytes += len(piece)
-        if not keep and not self._dropped:
-            self._dropped = True
-            for index in range(min(self._readers.values(), default=0)):
-                self._pieces[index] = None
+        self._held_bytes += len(piece)
+        self._dropped = self._dropped or not keep
+        self._free()
         self._wake()
-        while self._dropped and self._backlog_bytes() > BACKLOG_BYTES:
+        while self._dropped and self._held_bytes > BACKLOG_BYTES:
             self._drained.clear()
             await self._drained.wait()
 
@@ -97,8 +96,9 @@ class Flight:
 
     @property
     def is_joinable(self) -> bool:
-        """Whether a newcomer can still read the answer from its first byte."""
-        return not self._dropped
+        """Whether a newcomer can still read the answer from its first byte, and will get to its last."""
+        is_abandoned = self.task is not None and self.task.cancelling() > 0
+        return not self._dropped and not is_abandoned
 
     def attach(self) -> int:
         """Become a reader; returns the reader's number for `pieces` and `detach`."""
@@ -109,7 +109,7 @@ class Flight:
     def detach(self, reader: int) -> None:
         """Stop reading. The last reader to leave before the end takes the upstream call with it."""
         self._readers.pop(reader, None)
-        self._drained.set()
+        self._free()
         if not self._readers and self.landed_at is None and self.task is not None:
             self.task.cancel()
 
@@ -135,7 +135,7 @@ class Flight:
             if index < len(self._pieces):
                 piece = self._pieces[index]
                 self._readers[reader] = index + 1
-                self._release(index)
+                self._free()
                 assert piece is not None
                 yield piece
             elif self.landed_at is None:
@@ -163,16 +163,16 @@ class Flight:
     async def _wait(self) -> None:
         await self._changed.wait()
 
-    def _backlog_bytes(self) -> int:
-        if not self._readers:
-            return 0
-        behind = min(self._readers.values())
-        return sum(len(piece) for piece in self._pieces[behind:] if piece is not None)
-
-    def _release(self, index: int) -> None:
-        if self._dropped and all(at > index for at in self._readers.values()):
+    def _free(self) -> None:
+        """Let go of what every reader has read, once late joiners are out of the question."""
+        if not self._dropped:
+            return
+        read_by_all = min(self._readers.values(), default=len(self._pieces))
+        for index in range(self._freed, read_by_all):
+            self._held_bytes -= len(self._pieces[index] or b"")
             self._pieces[index] = None
-            self._drained.set()
+        self._freed = max(self._freed, read_by_all)
+        self._drained.set()
 
 
 class Flights:
@@ -213,7 +213,8 @@ class Flights:
 
     def _landed(self, key: Hashable | None, flight: Flight, *, was_cancelled: bool) -> None:
         if flight.landed_at is None:
-            flight.land(UpstreamError("The call to the model provider was cancelled."))
+            what = "was cancelled" if was_cancelled else "failed within Deja, which has logged where"
+            flight.land(UpstreamError(f"The call to the model provider {what}."))
         if key is None:
             return
         if was_cancelled:  # nobody was waiting: whoever comes next starts afresh

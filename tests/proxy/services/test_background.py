@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import asyncio
+import gc
+
+import pytest
+
+from proxy.services.background import Background
+
+
+async def test_a_task_nobody_holds_runs_to_its_end() -> None:
+    background, done = Background(), asyncio.Event()
+
+    async def work() -> None:
+        for _ in range(5):
+            await asyncio.sleep(0)
+            gc.collect()
+        done.set()
+
+    background.spawn(work(), name="work")
+    async with asyncio.timeout(5):
+        await done.wait()
+
+
+async def test_a_failure_is_logged_by_task_and_type_and_without_its_message(caplog: pytest.LogCaptureFixture) -> None:
+    background = Background()
+
+    async def fail() -> None:
+        raise ValueError("What is Bob's diagnosis?")
+
+    task = background.spawn(fail(), name="judge")
+    await asyncio.wait([task])
+    await asyncio.sleep(0)
+    assert caplog.messages == ["background task judge ended with ValueError"]
+    assert "Bob" not in caplog.text
+
+
+async def test_what_still_runs_is_cancelled_at_the_end_and_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    background = Background()
+    task = background.spawn(asyncio.sleep(3600), name="sleeper")
+    await asyncio.sleep(0)
+    await background.aclose()
+    assert task.cancelled()
+    assert caplog.messages == []
+    await background.aclose()
+
+
+async def test_what_fails_while_being_cancelled_does_not_stop_the_others() -> None:
+    background = Background()
+
+    async def stubborn() -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            raise ValueError
+
+    tasks = [background.spawn(stubborn(), name="stubborn"), background.spawn(asyncio.sleep(3600), name="sleeper")]
+    await asyncio.sleep(0)
+    await background.aclose()
+    assert all(task.done() for task in tasks)
+
+
+async def test_what_is_spawned_while_closing_is_ended_too() -> None:
+    background, late = Background(), []
+
+    async def parting() -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            late.append(background.spawn(asyncio.sleep(3600), name="late"))
+
+    background.spawn(parting(), name="parting")
+    await asyncio.sleep(0)
+    await background.aclose()
+    assert [task.cancelled() for task in late] == [True]
