@@ -44,6 +44,7 @@ class Recorder:
         self._store = store
         self._guard = guard
         self._queue: asyncio.Queue[Record] = asyncio.Queue(maxsize=queue_records)
+        self._batch: list[Record] = []  # taken from the queue, not yet written; outlives a cancelled `run`, for `drain`
         self._on_drop = on_drop
         self._is_dropping = False
         self.dropped = 0
@@ -51,7 +52,7 @@ class Recorder:
     @property
     def waiting(self) -> int:
         """Records not yet written."""
-        return self._queue.qsize()
+        return len(self._batch) + self._queue.qsize()
 
     def put(self, record: Record) -> None:
         """Take a record; returns at once."""
@@ -63,32 +64,33 @@ class Recorder:
     async def run(self) -> None:
         """Write until cancelled."""
         while True:
-            batch = [await self._queue.get()]
-            while len(batch) < BATCH_RECORDS and not self._queue.empty():
-                batch.append(self._queue.get_nowait())
-            await self._write(batch)
+            self._batch = self._batch or [await self._queue.get()]
+            self._fill_batch()
+            while not await self._is_written(self._batch):  # noqa: ASYNC110 - Redis sends no event when it is back
+                await asyncio.sleep(RETRY_S)
+            self._batch = []
 
     async def drain(self, *, deadline_s: float) -> None:
-        """On the way out: write what waits, within the deadline; the rest is counted as dropped."""
+        """On the way out, after `run` was cancelled: write what waits, within the deadline; the rest is counted as dropped.
+
+        What `run` was writing just then may be written twice.
+        """
         try:
             async with asyncio.timeout(deadline_s):
-                while not self._queue.empty():
-                    batch = [self._queue.get_nowait() for _ in range(min(BATCH_RECORDS, self._queue.qsize()))]
+                while self._fill_batch():
                     try:
-                        await self._append(batch)
+                        await self._append(self._batch)
                     except StoreError:
-                        self._drop(len(batch), "Redis is away at shutdown")
+                        self._drop(len(self._batch), "Redis is away at shutdown")
+                    self._batch = []
         except TimeoutError:
-            self._drop(self._queue.qsize(), "Redis is too slow at shutdown")
+            self._drop(self.waiting, "Redis is too slow at shutdown")
 
-    async def _write(self, batch: list[Record]) -> None:
-        try:
-            while not await self._is_written(batch):  # noqa: ASYNC110 - Redis sends no event when it is back
-                await asyncio.sleep(RETRY_S)
-        except asyncio.CancelledError:
-            for record in batch:  # for `drain`; what was written just before the cancel is written twice
-                self.put(record)
-            raise
+    def _fill_batch(self) -> bool:
+        """Take what waits, as far as it fits; whether there is anything to write."""
+        while len(self._batch) < BATCH_RECORDS and not self._queue.empty():
+            self._batch.append(self._queue.get_nowait())
+        return bool(self._batch)
 
     async def _is_written(self, batch: list[Record]) -> bool:
         """Try once; False means try again."""
