@@ -31,7 +31,6 @@ def _comma_list(value: object) -> object:
     return value
 
 
-CommaList = Annotated[tuple[str, ...], BeforeValidator(_comma_list)]
 SecretCommaList = Annotated[tuple[SecretStr, ...], BeforeValidator(_comma_list)]
 
 
@@ -62,7 +61,9 @@ class RedisSettings(_Section):
     """Where the data lives."""
 
     url: str = Field(
-        EMBEDDED_URL, description="`embedded://`, or a redis://, rediss://, unix:// or redis+sentinel:// URL."
+        EMBEDDED_URL,
+        description="`embedded://`, or a redis://, rediss://, unix:// or redis+sentinel:// URL.",
+        repr=False,  # it may hold a password
     )
     deadline_ms: float = Field(
         50.0, gt=0, description="A look-up that takes longer is given up; the call goes upstream."
@@ -164,7 +165,11 @@ class Settings(_Section):
     sessions: SessionSettings = Field(default_factory=SessionSettings)
     journal: JournalSettings = Field(default_factory=JournalSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
-    model_list: tuple[dict[str, Any], ...] = Field((), description="LiteLLM's `model_list`, in deja.yaml only.")
+    model_list: tuple[dict[str, Any], ...] = Field(
+        (),
+        description="LiteLLM's `model_list`, in deja.yaml only.",
+        repr=False,  # its entries may hold keys
+    )
 
     @property
     def artifacts(self) -> Path:
@@ -234,14 +239,25 @@ def _from_yaml(path: Path | None) -> dict[str, Any]:
     try:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"The configuration file {path} cannot be read as YAML: {error}") from error
+        raise ConfigError(f"The configuration file {path} cannot be read as YAML: {_why_not_yaml(error)}.") from None
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):
         raise ConfigError(
             f"The configuration file {path} must hold a mapping of settings, such as `cache: {{ttl_s: 60}}`."
         )
-    return loaded
+    # A section whose every line is commented out reads as null: it is not set.
+    return {str(name): value for name, value in loaded.items() if value is not None}
+
+
+def _why_not_yaml(error: OSError | UnicodeDecodeError | yaml.YAMLError) -> str:
+    """What is wrong and where, without the text itself: the line may hold a key."""
+    if isinstance(error, OSError):
+        return (error.strerror or type(error).__name__).lower()
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1} is not valid YAML"
+    return "it is not text in UTF-8"
 
 
 def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -297,7 +313,7 @@ def _sentence(error: ValidationError) -> str:
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
     path = [str(part) for part in first["loc"]]
     yaml_name = ".".join(path)
-    env_name = PREFIX + "__".join(path).upper()
+    env_name = PREFIX + "__".join(part for part in first["loc"] if isinstance(part, str)).upper()
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         return f"{yaml_name} ({env_name}) is not a setting; see docs/reference/settings.md for the names."
