@@ -36,15 +36,22 @@ class Identity:
         Raises:
             RequestError: 401, a key is required and none that is known was presented.
         """
-        credential = credential_of(headers)
-        if self._keys and not any(hmac.compare_digest(key, credential or b"") for key in self._keys):
+        credentials = credentials_of(headers)
+        if not self._keys:
+            # By all of them: which one a provider goes by is its business, and an SDK may send a dummy beside the real one.
+            return tenant_of(b"\0".join(credentials), self._secret)
+        known = [credential for credential in credentials if self._is_known(credential)]
+        if not known:
             raise RequestError(
                 "Deja needs a key it knows: send `Authorization: Bearer <key>` with one of DEJA_AUTH__KEYS.",
                 status=401,
                 code="invalid_api_key",
                 kind="authentication_error",
             )
-        return tenant_of(credential, self._secret)
+        return tenant_of(known[0], self._secret)
+
+    def _is_known(self, credential: bytes) -> bool:
+        return any(hmac.compare_digest(key, credential) for key in self._keys)
 
     def for_upstream(self, headers: Headers) -> Headers:
         """The headers without the caller's credential where that is a key of Deja."""
@@ -53,11 +60,13 @@ class Identity:
         return tuple(pair for pair in headers if pair[0] not in _CREDENTIALS)
 
 
-def credential_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
-    """The caller's credential, `Bearer` taken off; None if there is none."""
-    found = {name: value for name, value in headers if name in _CREDENTIALS}
-    for name in _CREDENTIALS:
-        if value := found.get(name, b"").strip():
-            scheme, _, token = value.partition(b" ")
-            return token.strip() if scheme.lower() == b"bearer" else value
-    return None
+def credentials_of(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, ...]:
+    """The credentials a caller sent, `Bearer` taken off, each once, in an order that does not depend on the client's."""
+    pairs = list(headers)
+    values = [value for wanted in _CREDENTIALS for name, value in pairs if name == wanted]
+    return tuple(dict.fromkeys(token for value in values if (token := _token(value.strip()))))
+
+
+def _token(value: bytes) -> bytes:
+    scheme, _, token = value.partition(b" ")
+    return token.strip() if scheme.lower() == b"bearer" else value

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import pytest
+
+from proxy.api.identity import Identity
+from proxy.errors import RequestError
+from proxy.ports import Headers
+
+SECRET = b"deja's own"
+
+
+def bearer(key: str) -> Headers:
+    return ((b"accept", b"*/*"), (b"authorization", b"Bearer " + key.encode()))
+
+
+def tenant(*headers: tuple[bytes, bytes], keys: tuple[bytes, ...] = ()) -> str:
+    return Identity(SECRET, keys).tenant(headers)
+
+
+# --- tenants ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_callers_with_different_keys_are_different_tenants() -> None:
+    assert tenant(*bearer("sk-1")) != tenant(*bearer("sk-2"))
+    assert tenant(*bearer("sk-1")) == tenant(*bearer("sk-1"))
+
+
+def test_a_caller_without_a_key_is_anonymous() -> None:
+    for headers in ((), ((b"accept", b"*/*"),), bearer(""), ((b"authorization", b"  "),), ((b"api-key", b""),)):
+        assert tenant(*headers) == "anonymous"
+
+
+@pytest.mark.parametrize("name", [b"authorization", b"api-key", b"x-api-key"])
+def test_a_key_is_read_wherever_openai_azure_and_anthropic_put_it(name: bytes) -> None:
+    assert tenant((name, b"sk-1")) == tenant(*bearer("sk-1"))
+
+
+@pytest.mark.parametrize("value", [b"bearer sk-1", b"BEARER  sk-1 ", b"Bearer sk-1"])
+def test_how_bearer_is_written_makes_no_difference(value: bytes) -> None:
+    assert tenant((b"authorization", value)) == tenant(*bearer("sk-1"))
+
+
+def test_other_schemes_keep_callers_apart_too() -> None:
+    basic = tenant((b"authorization", b"Basic YTpi"))
+    assert basic not in ("anonymous", tenant((b"authorization", b"Basic YTpj")), tenant((b"authorization", b"Basic")))
+
+
+def test_a_caller_that_sends_two_keys_is_told_apart_by_both() -> None:
+    """Which one the provider goes by is the provider's business; an SDK may send a dummy beside the real one."""
+    dummy = (b"authorization", b"Bearer unused")
+    mine, other = tenant(dummy, (b"api-key", b"k1")), tenant(dummy, (b"api-key", b"k2"))
+    assert len({mine, other, tenant(dummy), tenant((b"api-key", b"k1"))}) == 4
+
+
+def test_an_empty_bearer_beside_a_key_does_not_hide_it() -> None:
+    assert tenant((b"authorization", b"Bearer "), (b"api-key", b"k1")) == tenant((b"api-key", b"k1"))
+
+
+def test_a_header_sent_twice_hides_nothing() -> None:
+    assert tenant(*bearer("a"), *bearer("b")) not in (tenant(*bearer("a")), tenant(*bearer("b")))
+
+
+def test_replicas_need_one_secret_and_others_cannot_guess() -> None:
+    assert Identity(b"other", ()).tenant(bearer("sk-1")) != tenant(*bearer("sk-1"))
+    assert "sk-1" not in tenant(*bearer("sk-1"))
+
+
+# --- keys of Deja's own -----------------------------------------------------------------------------------------------------------
+
+KEYS = (b"one", b"two")
+
+
+@pytest.mark.parametrize(
+    "headers", [bearer("two"), ((b"x-api-key", b"one"),), (*bearer("unused"), (b"api-key", b"one"))]
+)
+def test_a_caller_with_a_known_key_may_call(headers: Headers) -> None:
+    assert len(tenant(*headers, keys=KEYS)) == 32
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [(), bearer("three"), bearer(""), bearer("on"), bearer("one two"), bearer("ONE"), bearer("onë")],
+    ids=["none", "unknown", "empty", "prefix", "both", "capitals", "not ascii"],
+)
+def test_any_other_is_refused_and_told_how_to_mend_it(headers: Headers) -> None:
+    with pytest.raises(RequestError) as caught:
+        tenant(*headers, keys=KEYS)
+    error = caught.value
+    assert (error.status, error.code, error.kind) == (401, "invalid_api_key", "authentication_error")
+    assert "DEJA_AUTH__KEYS" in error.message
+    assert "three" not in error.message
+
+
+def test_the_key_that_lets_a_caller_in_is_its_tenant() -> None:
+    known = tenant(*bearer("one"), keys=KEYS)
+    assert tenant(*bearer("one"), (b"x-api-key", b"whatever"), keys=KEYS) == known
+    assert tenant(*bearer("two"), keys=KEYS) != known
+
+
+def test_keys_of_deja_never_travel_upstream() -> None:
+    headers = (*bearer("one"), (b"api-key", b"x"), (b"x-api-key", b"y"), (b"openai-organization", b"o"))
+    assert Identity(SECRET, KEYS).for_upstream(headers) == ((b"accept", b"*/*"), (b"openai-organization", b"o"))
+    assert Identity(SECRET, KEYS).owns_credentials
+
+
+def test_a_callers_own_key_does() -> None:
+    assert Identity(SECRET, ()).for_upstream(bearer("sk-1")) == bearer("sk-1")
+    assert not Identity(SECRET, ()).owns_credentials
