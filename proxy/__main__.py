@@ -111,6 +111,7 @@ def _serve(settings: Settings) -> None:
                 "log_config": None,
                 "access_log": False,
                 "server_header": False,
+                "proxy_headers": False,  # nothing here trusts a caller's word about where it is
                 "timeout_keep_alive": 75,  # above the 55 to 60 s after which clients and balancers drop theirs
                 "timeout_graceful_shutdown": 10,
             }

@@ -23,7 +23,7 @@ from embeddings.errors import EmbedderError
 from proxy import telemetry
 from proxy.api import errors as api_errors
 from proxy.api import health, sessions
-from proxy.api.asgi import RequestId
+from proxy.api.asgi import App, HotPath, Receive, RequestId, Scope, Send
 from proxy.api.cache_headers import REQUEST_ID
 from proxy.api.deps import Services
 from proxy.api.identity import Identity
@@ -56,6 +56,7 @@ from proxy.upstream.registry import UpstreamRegistry, build_registry
 from proxy.upstream.simulated import simulated_upstream
 
 VERSION = version("deja")
+CHAT_PATH = f"/v1{chat.PATH}"
 logger = logging.getLogger("deja.app")
 
 DRAIN_S = 5.0
@@ -131,6 +132,10 @@ class Application:
         await self.guard.aclose()
         await self.upstreams.aclose()
         await self.client.aclose()
+
+    async def answer_chat(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """POST /v1/chat/completions."""
+        await self.chat(scope, receive, send)
 
     def services(self) -> Services:
         """What the plain routes are given."""
@@ -251,6 +256,16 @@ class LateIndex:
         return await self._inner.nearest(partition, vector, k=k)
 
 
+class _Endpoint:
+    """An ASGI application as a route's endpoint: Starlette takes functions for request handlers."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+
 def create_app(settings: Settings, *, redis_url: str, environ: Mapping[str, str]) -> FastAPI:
     """Build the application; nothing is opened before its lifespan begins.
 
@@ -263,8 +278,6 @@ def create_app(settings: Settings, *, redis_url: str, environ: Mapping[str, str]
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await deja.open()
         app.state.services = deja.services()
-        # The hot path is raw ASGI, known only now; it stands before the catch-all.
-        app.router.routes.insert(0, Route("/v1/chat/completions", endpoint=deja.chat, methods=["POST"]))
         try:
             yield
         finally:
@@ -272,8 +285,10 @@ def create_app(settings: Settings, *, redis_url: str, environ: Mapping[str, str]
 
     app = FastAPI(title="Deja", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(RequestId, header=REQUEST_ID, mint=ids.request_id)
+    app.add_middleware(HotPath, routes={CHAT_PATH: deja.answer_chat})  # added last, so it is met first
     for router in (health.router, sessions.router, models.router):
         app.include_router(router)
+    app.router.routes.append(Route(CHAT_PATH, endpoint=_Endpoint(deja.answer_chat), methods=["POST"]))
     app.router.routes.append(Route("/v1/{path:path}", endpoint=deja.passthrough))
     app.add_exception_handler(DejaError, _deja_error)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, _validation_error)  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ from importlib import resources
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.exceptions import NoScriptError
 
 from proxy.core import context
 from proxy.core.keys import EXPIRY
@@ -73,12 +74,28 @@ class ResponseStore:
         if vector is not None:
             fields += ("vector", vector)
         with translated():
-            await self._put(
-                keys=[redis_key, exact_key, context_key or exact_key],
-                args=[entry.ttl_s, context.to_wire(record), *fields],
-            )
-            # Outside the script: the set spans all rooms and so lives in another slot of a cluster.
-            await self._client.zadd(EXPIRY, {redis_key: entry.created_at + entry.ttl_s})
+            try:
+                await self._write(self._put.sha, redis_key, exact_key, context_key, record, entry, fields)
+            except NoScriptError:  # a fresh Redis, or one whose scripts were flushed
+                sha = await self._client.script_load(self._put.script)
+                await self._write(sha, redis_key, exact_key, context_key, record, entry, fields)
+
+    async def _write(
+        self,
+        sha: str,
+        redis_key: str,
+        exact_key: str,
+        context_key: str | None,
+        record: ContextRecord,
+        entry: Entry,
+        fields: list[Any],
+    ) -> None:
+        arguments = (entry.ttl_s, context.to_wire(record), *fields)
+        async with self._client.pipeline(transaction=False) as pipe:
+            pipe.evalsha(sha, 3, redis_key, exact_key, context_key or exact_key, *arguments)
+            # Beside the script: the set spans all rooms and so lives in another slot of a cluster.
+            pipe.zadd(EXPIRY, {redis_key: entry.created_at + entry.ttl_s})
+            await pipe.execute()
 
     async def link(self, context_key: str, record: ContextRecord, *, ttl_s: int) -> None:
         """Write what a prefix stands for, unless it already stands for something; refresh its life either way."""

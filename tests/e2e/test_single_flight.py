@@ -40,13 +40,7 @@ async def test_a_hundred_identical_misses_make_one_call(
         answers = await asyncio.gather(*(ask(client) for _ in range(100)))
     assert {text for text, _ in answers} == {"One answer for all."}
     assert len(upstream.requests) == 1
-    kinds = {status.split("; ttl")[0].split("; stored")[0] for _, status in answers}
-    assert kinds <= {
-        "deja; fwd=miss",
-        "deja; fwd=miss; collapsed",
-        "deja; hit; detail=exact",
-        "deja; fwd=miss; detail=no-candidate",
-    }
+    assert all(status.startswith(("deja; hit", "deja; fwd=miss")) for _, status in answers)
 
 
 async def test_an_upstream_error_reaches_every_follower(deja: DejaProcess, upstream: FakeUpstream) -> None:
