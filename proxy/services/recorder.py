@@ -109,8 +109,6 @@ class Recorder:
             await self._store.append(batch)
 
     def _drop(self, count: int, why: str) -> None:
-        if not count:
-            return
         self.dropped += count
         self._on_drop(count)
         if not self._is_dropping:

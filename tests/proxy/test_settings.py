@@ -230,6 +230,7 @@ def test_what_is_commented_out_is_not_set(write: Callable[..., Path], text: str)
         pytest.param("just words", "must hold a mapping", id="words"),
         pytest.param("cache: [unclosed", "cannot be read as YAML", id="not yaml"),
         pytest.param("cache: 5", "DEJA_CACHE", id="section a number"),
+        pytest.param("upstream: 5", "DEJA_UPSTREAM", id="upstream a number"),
         pytest.param("cache: {ttl: 5}", "cache.ttl (DEJA_CACHE__TTL) is not a setting", id="unknown"),
         pytest.param("cahce: {ttl_s: 5}", "cahce (DEJA_CAHCE) is not a setting", id="unknown section"),
         pytest.param("cache: {ttl_s: soon}", "cache.ttl_s", id="bad value"),
@@ -252,6 +253,20 @@ def test_the_refusal_of_a_file_does_not_quote_it(write: Callable[..., Path]) -> 
 def test_a_file_that_is_no_text_is_refused(elsewhere: Path) -> None:
     (elsewhere / "deja.yaml").write_bytes(b"\xff\xfe\x00")
     assert "cannot be read as YAML" in refused({})
+
+
+def test_a_file_that_cannot_be_opened_is_refused(write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    write("port: 1")
+    monkeypatch.setattr(Path, "read_text", refuse)
+    assert "deja.yaml cannot be read as YAML: permission denied." in refused({})
+
+
+def test_an_empty_base_url_in_the_file_is_an_unset_one(write: Callable[..., Path]) -> None:
+    write('upstream: {base_url: ""}')
+    assert load({}).upstream.base_url is None
 
 
 # --- OpenAI's own names -----------------------------------------------------------------------------------------------------------

@@ -344,11 +344,16 @@ def test_what_storing_must_know_of_a_kept_stream_is_known(
 
 def test_a_call_whose_id_is_told_in_every_piece_keeps_one_id() -> None:
     parts = ['{"a":', "1}"]
-    calls = [{"index": index, **tool_call("call_a", arguments=part)} for index in (0, 1) for part in parts]
+    calls: list[dict[str, Any]] = [
+        {"index": index, **tool_call("call_a", arguments=part)} for index in (0, 1) for part in parts
+    ]
+    calls.append({"index": 1, "function": {"arguments": " "}})
     answer = read_chunks([*(chunk({"tool_calls": [call]}, x=1) for call in calls), chunk({}, finish="tool_calls")])
     replay = replayed_chunks(answer, mint=counter())
-    ids = [call["id"] for one in replay for choice in one["choices"] for call in choice["delta"].get("tool_calls", [])]
-    assert ids == ["call_new1", "call_new1", "call_new2", "call_new2"]
+    ids = [
+        call.get("id") for one in replay for choice in one["choices"] for call in choice["delta"].get("tool_calls", [])
+    ]
+    assert ids == ["call_new1", "call_new1", "call_new2", "call_new2", None]
 
 
 # --- replaying --------------------------------------------------------------------------------------------------------------------
