@@ -2,7 +2,7 @@
 # Nothing is fetched when it starts, and it runs as a user without rights.
 
 FROM python:3.11-slim-bookworm AS build
-ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 ORT_DISABLE_TELEMETRY=1
 WORKDIR /src
 RUN python -m venv /opt/deja/venv
 COPY requirements/runtime.txt requirements/runtime.txt
@@ -23,6 +23,8 @@ RUN DEJA_REDIS__URL=redis://redis:6379 DEJA_DATA_DIR=/opt/deja DEJA_ARTIFACTS_DI
 FROM python:3.11-slim-bookworm
 RUN useradd --system --uid 10001 --home-dir /var/lib/deja --create-home deja
 COPY --from=build /opt/deja /opt/deja
+# onnxruntime reports its use to its maker unless told otherwise before it is imported; Deja reports to nobody.
+ENV ORT_DISABLE_TELEMETRY=1
 # Not loopback, or nobody outside the container could reach it. Deja then refuses to start without DEJA_AUTH__KEYS, unless
 # DEJA_AUTH__ALLOW_OPEN_BIND=true says that callers need no key.
 ENV PATH=/opt/deja/venv/bin:$PATH \
