@@ -37,19 +37,27 @@ ANONYMOUS = "anonymous"
 _DIGEST_BYTES = 16  # 128 bits: no collision to be found in fewer than 2^64 tries, and those stay inside one tenant
 
 
+def encode(value: Any) -> bytes:
+    """Write a parsed request, or a part of it, as JSON with sorted keys.
+
+    Raises:
+        RequestError: it is nested more deeply than can be written.
+    """
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError as error:
+        raise RequestError(
+            "The request is nested too deeply; keep JSON within 250 levels.", code="nesting_too_deep"
+        ) from error
+
+
 def digest(domain: str, *parts: Any) -> str:
     """Hash JSON-like parts under a domain to 32 lower-case hex digits.
 
     Raises:
         RequestError: the parts are nested too deeply to be written as JSON.
     """
-    try:
-        encoded = orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)
-    except orjson.JSONEncodeError as error:
-        raise RequestError(
-            "The request is nested too deeply; keep JSON within 250 levels.", code="nesting_too_deep"
-        ) from error
-    return blake2b(encoded, digest_size=_DIGEST_BYTES, person=domain.encode()).hexdigest()
+    return blake2b(encode(parts), digest_size=_DIGEST_BYTES, person=domain.encode()).hexdigest()
 
 
 def tenant_of(credential: bytes | None, secret: bytes) -> str:

@@ -214,7 +214,7 @@ class Completions:
             async with self._guard.within(self._policy.lookup_deadline_s):
                 entry = await self._responses.fetch(candidate.redis_key)
             state = lookup.after_fetch(plan, entry, candidate=candidate, now_s=self._now())
-            if isinstance(state, Serve) and decision.call.directives.mode is not Mode.SHADOW:
+            if isinstance(state, Serve) and decision.call.directives.mode is Mode.SEMANTIC:
                 sure = self._judge.merge_confidence(candidate.question, text, candidate.similarity)
                 if sure is not None:
                     await self._keeper.link(decision, state.entry, merge_confidence=sure)
@@ -309,7 +309,7 @@ class Completions:
             fits = size <= self._policy.answer_bytes
             if is_event_stream and fits:
                 tail = (tail + piece)[-_TAIL_BYTES:]
-                if sse.ends_stream(tail):
+                if not is_kept and sse.ends_stream(tail):
                     await self._keep(decision, flight, flight.raw() + piece)
                     is_kept = True
             await flight.add(piece, keep=fits or not is_event_stream)

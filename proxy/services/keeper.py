@@ -13,7 +13,7 @@ import orjson
 
 from embeddings.base import Embedding
 from proxy.core import context as contexts
-from proxy.core import keys, storability
+from proxy.core import keys, routing, storability
 from proxy.core.canonical import canonical_messages
 from proxy.core.chat_answers import Answer, Malformed, read_json, read_stream
 from proxy.core.context import Context
@@ -144,7 +144,8 @@ class Keeper:
         if prefix_hash is not None:
             exact_key = keys.exact_key(room, decision.place.fingerprint)
             _, record = await self._responses.look_up(exact_key, keys.context_key(room, prefix_hash))
-        return contexts.resolve(prefix_hash, record, about_own_words=False)
+        about_own_words = decision.text is not None and routing.refers_to_own_words(decision.text)
+        return contexts.resolve(prefix_hash, record, about_own_words=about_own_words)
 
 
 def why_unreadable(embedding: Embedding) -> Reason | None:

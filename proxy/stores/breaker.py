@@ -164,7 +164,11 @@ class _Guarded(AbstractAsyncContextManager[None]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._handle.cancel()
-        if self._has_expired and self._task.uncancel() <= self._cancelling and isinstance(error, asyncio.CancelledError):
+        if (
+            self._has_expired
+            and self._task.uncancel() <= self._cancelling
+            and isinstance(error, asyncio.CancelledError)
+        ):
             ours = StoreUnavailableError(f"Redis gave no answer within {self._deadline_s * 1000:.0f} ms.")
             self._guard.learn(ours)
             raise ours from error

@@ -209,6 +209,15 @@ def test_a_turn_about_the_users_own_words_stays_in_its_own_conversation(client: 
     assert told[1].hit is None
 
 
+def test_a_turn_about_own_words_stored_without_looking_stays_there_too(client: openai.OpenAI) -> None:
+    opening = ask(client, "What is the capital of France?")
+    history = turns("What is the capital of France?", opening.text, "Can you rephrase my first question?")
+    ask(client, history, headers={"Cache-Control": "no-cache"})
+    other = ask(client, "What's France's capital city?")
+    told = ask(client, turns("What's France's capital city?", other.text, "Can you rephrase my first question?"))
+    assert told.hit is None
+
+
 def test_a_follow_up_is_exact_when_the_history_is_word_for_word(client: openai.OpenAI) -> None:
     converse(client, "What is the capital of Italy?", "How many people live there?")
     assert [turn.hit for turn in converse(client, "What is the capital of Italy?", "How many people live there?")] == [

@@ -46,6 +46,12 @@ BAD_BODIES: list[tuple[str, bytes, int, str | None]] = [
         400,
         None,
     ),
+    (
+        "too deep to pass on",
+        b'{"deja":{},"model":"m","messages":[{"role":"user","content":"x"}],"y":' + b"[" * 400 + b"]" * 400 + b"}",
+        400,
+        None,
+    ),
     ("no model", b'{"messages": [{"role": "user", "content": "x"}]}', 400, "model"),
     ("no messages", b'{"model": "m"}', 400, "messages"),
     ("messages not a list", b'{"model": "m", "messages": {}}', 400, "messages"),

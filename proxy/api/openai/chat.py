@@ -18,6 +18,7 @@ from proxy.api.identity import Identity
 from proxy.api.passthrough import PassThrough
 from proxy.core.canonical import OWN_FIELDS, canonical_chat
 from proxy.core.directives import parse_directives
+from proxy.core.keys import encode
 from proxy.core.models import Forwarded, Mode, Reason
 from proxy.core.outcome import Outcome
 from proxy.core.records import record_of
@@ -265,7 +266,7 @@ def _without_own_fields(raw: bytes, body: Mapping[str, Any]) -> bytes:
     """What travels upstream: the caller's own bytes, unless they hold fields that speak to Deja."""
     if OWN_FIELDS.isdisjoint(body):
         return raw
-    return orjson.dumps({name: value for name, value in body.items() if name not in OWN_FIELDS})
+    return encode({name: value for name, value in body.items() if name not in OWN_FIELDS})
 
 
 def _distinctions(scope: Scope) -> tuple[str, ...]:

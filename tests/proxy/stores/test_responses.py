@@ -43,7 +43,7 @@ async def put(store: ResponseStore, stored: Entry, where: str, fingerprint: str 
     [
         entry(),
         entry(wire=WireMode.STREAM, has_tool_calls=True, usage_estimated=True, tags=()),
-        entry(question="", body="{\"ü\": \"\\u0000\"}".encode()),
+        entry(question="", body='{"ü": "\\u0000"}'.encode()),
     ],
     ids=["plain", "flags", "bytes"],
 )

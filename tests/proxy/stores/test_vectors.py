@@ -31,7 +31,9 @@ async def opened(client: Redis, fingerprint: str) -> VectorIndex:
     return index
 
 
-async def put(client: Redis, fingerprint: str, partition: str, question: str, vector: NDArray[np.float32] | None) -> str:
+async def put(
+    client: Redis, fingerprint: str, partition: str, question: str, vector: NDArray[np.float32] | None
+) -> str:
     room, entry_id = uuid.uuid4().hex, f"ent_{uuid.uuid4().hex}"
     await ResponseStore(client).put(
         Entry(entry_id, question, b"{}", WireMode.BOTH, 1_800_000_000.5, 60),
@@ -117,6 +119,6 @@ async def test_an_index_made_later_takes_in_what_was_stored_before(client: Redis
     stored = await put(client, fingerprint, "aa", "before", axis(0))
     index = await opened(client, fingerprint)
     async with asyncio.timeout(10):
-        while not await index.is_complete():
+        while not await index.is_complete():  # noqa: ASYNC110 - Redis tells nobody when it is done
             await asyncio.sleep(0.01)
     assert [candidate.entry_id for candidate in await index.nearest("aa", axis(0), k=3)] == [stored]
