@@ -35,7 +35,8 @@ _MEASURES = frozenset({
     "size", "height", "weight", "distance", "age", "hot", "cold",
 })  # fmt: skip
 WHAT_MEASURES = frozenset({
-    "time", "year", "day", "month", "size", "height", "weight", "distance", "age",
+    "time", "year", "day", "month", "size", "height", "weight", "distance", "age", "cost", "depth", "width", "temperature",
+    "population",
 })  # fmt: skip
 _WAYS = frozenset({
     "way", "ways", "method", "methods", "procedure", "procedures", "process", "steps", "step", "approach",

@@ -77,6 +77,23 @@ def stem(word: str) -> str:
     return word
 
 
+def is_participle(word: str) -> bool:
+    """Whether a word may be a verb's past form: "painted", "written"."""
+    return (word.endswith("ed") and len(word) > 4) or (word in _irregular() and not word.endswith(("s", "ing")))
+
+
+_NO_SUPERLATIVES = frozenset({
+    "forest", "interest", "request", "guest", "honest", "modest", "harvest", "contest", "protest", "invest", "digest", "chest",
+    "manifest", "suggest", "arrest", "conquest", "quest", "crest", "priest", "podcast",
+})  # fmt: skip
+_SUPERLATIVES = frozenset({"most", "least", "best", "worst"})
+
+
+def is_superlative(word: str) -> bool:
+    """Whether a word is one of the highest degree: "largest", "best", "most"."""
+    return word in _SUPERLATIVES or (word.endswith("est") and len(word) > 5 and word not in _NO_SUPERLATIVES)
+
+
 @dataclass(frozen=True, slots=True)
 class Lexicon:
     """Every list the gates look words up in; words are stemmed where the reading stems them."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from proxy.core.gates import focus
+from proxy.core.gates.frames import framed
 from proxy.core.gates.language import language_of
 from proxy.core.gates.lexicon import Lexicon, lexicon
 from proxy.core.gates.numbers import fold_numbers
@@ -81,7 +82,7 @@ def read(text: str) -> Reading:
     parts = tokenise(text)
     raw = [token for token in parts.words if token.kind is not Kind.STOP]
     plain = tuple(token.text for token in raw)
-    tokens = rewrite(fold_numbers(parts.words, lex.numbers, lex.stopwords))
+    tokens = framed(rewrite(fold_numbers(parts.words, lex.numbers, lex.stopwords)))
     words, marks, names = _content(tokens, lex)
     has_have, has_modal = not focus.PERFECT.isdisjoint(plain), not focus.MODAL.isdisjoint(plain)
     return Reading(

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from itertools import product
 from types import MappingProxyType
 
 from proxy.core.gates.lexicon import Phrase, lexicon, lines
 from proxy.core.gates.numbers import fold_numbers
 from proxy.core.gates.tokens import Kind, Token, tokenise
 
+_CHOICE = re.compile(r"\{([^}]*)\}")
+
+
+def spelled_out(phrase: str) -> Iterator[str]:
+    """Every phrase that a pattern with choices stands for: "{can|could} you {please|}" is four."""
+    parts = _CHOICE.split(phrase)
+    choices = [part.split("|") if i % 2 else [part] for i, part in enumerate(parts)]
+    return (" ".join("".join(chosen).split()) for chosen in product(*choices))
+
 
 @cache
 def _rules() -> Mapping[Phrase, tuple[Token, ...]]:
+    """Left side to right side. Of two lines with the same left side the later one counts."""
     lex = lexicon()
     rules: dict[Phrase, tuple[Token, ...]] = {}
     for line in lines("rewrites"):
         left, _, right = (part.strip() for part in line.partition("=>"))
-        phrase = tuple(token.text for token in fold_numbers(tokenise(left).words, lex.numbers, lex.stopwords))
-        rules[phrase] = tuple(Token(word, Kind.NUMBER if word.isdigit() else Kind.WORD) for word in right.split())
+        written = tuple(Token(word, Kind.NUMBER if word.isdigit() else Kind.WORD) for word in right.split())
+        for spelled in spelled_out(left):
+            tokens = fold_numbers(tokenise(spelled).words, lex.numbers, lex.stopwords)
+            rules[tuple(token.text for token in tokens)] = written
     return MappingProxyType(rules)
 
 

@@ -1,0 +1,68 @@
+"""Sentences of different build read as one: after the phrases are rewritten, the words of a sentence are put in a common order.
+
+Each frame knows one family ("Who was X written by" and "Who wrote X", "Which planet is the largest" and "What is the largest planet")
+and only moves or drops words where the family's whole shape is there. It never looks at a second text; a sentence that fits no
+frame stays as it is. The frames are in `roles` and `amounts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from proxy.core.gates import amounts, roles
+from proxy.core.gates.shapes import Words
+from proxy.core.gates.tokens import Kind, Token
+
+Frame = Callable[[Words, list[str]], Words | None]
+
+_LEADS = frozenset({"please", "so", "and", "but", "ok", "okay", "hi", "hello", "hey", "kindly", "well"})
+# Each frame with the words one of which it needs; in order, since one may write what the next reads.
+_FRAMES: tuple[tuple[Frame, frozenset[str]], ...] = (
+    (roles.going_to, frozenset({"going"})),
+    (roles.order, roles.ORDERS),
+    (roles.made_by, frozenset({"by"})),
+    (roles.superlative, frozenset({"which", "what"})),
+    (roles.fit_to, roles.FITNESS),
+    (roles.cause, frozenset({"happen", "happens", "occur", "occurs", "cause"})),
+    (roles.symptoms, frozenset({"cause"})),
+    (roles.looks, frozenset({"look", "appear", "seem"})),
+    (roles.person, roles.PEOPLE),
+    (roles.recipe, frozenset({"recipe"})),
+    (amounts.differ, amounts.DIFFER),
+    (amounts.distance, frozenset({"distance"})),
+    (amounts.between, frozenset({"between"})),
+    (amounts.measure, frozenset(amounts.MEASURES) | {"time"}),
+    (amounts.takes, frozenset({"take"})),
+    (roles.passive, frozenset({"how"})),
+)
+
+
+def framed(tokens: Sequence[Token]) -> list[Token]:
+    """The tokens with every sentence put into its frame."""
+    out: list[Token] = []
+    start = 0
+    for i, token in enumerate(tokens):
+        if token.kind is Kind.STOP:
+            out += _sentence(list(tokens[start:i]))
+            out.append(token)
+            start = i + 1
+    return out + _sentence(list(tokens[start:]))
+
+
+def _sentence(words: Words) -> Words:
+    lead = 0
+    while lead < len(words) and words[lead].text in _LEADS:
+        lead += 1
+    words = words[lead:]
+    texts = [word.text for word in words]
+    for frame, triggers in _FRAMES:
+        if len(words) < 2:
+            break
+        if triggers.isdisjoint(texts):
+            continue
+        changed = frame(words, texts)
+        if changed is not None:
+            words = changed
+            texts = [word.text for word in words]
+    changed = roles.doing(words, texts) if len(words) > 1 else None
+    return changed or words

@@ -1,0 +1,159 @@
+"""Frames about who does what: passive voice, predicates that stand first or last, causes, orders and fragments.
+
+Each takes a sentence's words and their texts and returns the words in the family's common order, or None where its shape is not there.
+"""
+
+from __future__ import annotations
+
+from proxy.core.gates.lexicon import is_participle, is_superlative, lexicon
+from proxy.core.gates.shapes import ARTICLES, ASKING, AUX, BE, DO, MODALS, WHICH, Words, is_break
+from proxy.core.gates.tokens import Kind, Token
+
+# --- who did it: "Who was X written by", "By whom was X written" ---
+
+
+def made_by(words: Words, texts: list[str]) -> Words | None:
+    """ "Who was X written by", "By whom was X written": who wrote X."""
+    if texts[0] == "who" and texts[-1] == "by" and texts[1] in BE:
+        thing, verb = words[2:-2], words[-2]
+    elif texts[:2] == ["by", "whom"] and len(texts) > 3 and texts[2] in BE:
+        thing, verb = words[3:-1], words[-1]
+    else:
+        return None
+    return [Token("who"), verb, *thing] if thing and is_participle(verb.text) else None
+
+
+# --- passive voice in questions of manner: "How is X made", "How long should X be boiled" ---
+
+
+def passive(words: Words, texts: list[str]) -> Words | None:
+    """ "How is X made", "How X is made", "How long should X be boiled": how to make X, how long to boil X."""
+    at = 2 if texts[1] in {"long", "often"} else 1
+    end = next((i for i in range(at + 2, len(texts)) if is_participle(texts[i]) and is_break(texts, i + 1)), 0)
+    if texts[0] != "how" or not end or "by" in texts:
+        return None
+    thing, names = words[at:end], texts[at:end]
+    if names[-1] == "be" and names[0] in MODALS:
+        thing = thing[1:-1]
+    elif names[0] in BE:
+        thing = thing[1:]
+    elif names[-1] in BE:
+        thing = thing[:-1]
+    else:
+        return None
+    return [*words[:at], words[end], *thing, *words[end + 1 :]] if thing else None
+
+
+# --- "Are raw eggs safe to eat": is it safe to eat raw eggs ---
+
+FITNESS = frozenset({
+    "safe", "good", "bad", "healthy", "unhealthy", "legal", "illegal", "easy", "hard", "difficult", "possible", "impossible",
+    "dangerous", "expensive", "cheap", "normal", "okay", "ok", "worth",
+})  # fmt: skip
+
+
+def fit_to(words: Words, texts: list[str]) -> Words | None:
+    """ "Are raw eggs safe to eat": is it safe to eat raw eggs."""
+    if texts[0] not in BE or texts[1] in {"it", "there"}:
+        return None
+    at = next((i for i in range(2, len(texts) - 2) if texts[i] in FITNESS and texts[i + 1] == "to"), 0)
+    if not at or not is_break(texts, at + 3):
+        return None
+    return [words[0], *words[at : at + 3], *words[1:at], *words[at + 3 :]]
+
+
+# --- "Which planet is the largest in X": what is the largest planet in X ---
+
+
+def superlative(words: Words, texts: list[str]) -> Words | None:
+    """ "Which planet is the largest in X": what is the largest planet in X."""
+    if texts[0] not in WHICH or texts[1] in AUX:
+        return None
+    be = next((i for i in range(2, len(texts) - 1) if texts[i] in BE), 0)
+    at = be + 1 + (be + 1 < len(texts) and texts[be + 1] == "the")
+    if not be or at >= len(texts) or not is_superlative(texts[at]):
+        return None
+    end = at + (2 if texts[at] in {"most", "least"} else 1)
+    rest = words[end + (end < len(texts) and texts[end] == "one") :]
+    return [Token("what"), words[be], *words[at:end], *words[1:be], *rest]
+
+
+# --- causes and looks ---
+
+
+def cause(words: Words, texts: list[str]) -> Words | None:
+    """ "Why does X happen": what causes X. "What causes X to turn red": why does X turn red."""
+    if texts[0] == "why" and texts[-1] in {"happen", "happens", "occur", "occurs"} and texts[1] in DO:
+        return [Token("what"), Token("cause"), *words[2:-1]]
+    if texts[:2] == ["what", "cause"] and "to" in texts[3:] and not lexicon().prepositions.intersection(texts[2:3]):
+        at = texts.index("to", 3)
+        return [Token("why"), *words[2:at], *words[at + 1 :]]
+    return None
+
+
+def symptoms(words: Words, texts: list[str]) -> Words | None:
+    """ "What symptoms does X cause": the symptoms of X."""
+    if texts[0] in WHICH and texts[-1] == "cause" and not DO.isdisjoint(texts[2:4]):
+        return words[:-1] if {"symptoms", "effects"}.intersection(texts[1:3]) else None
+    return None
+
+
+def looks(words: Words, texts: list[str]) -> Words | None:
+    """ "Why does the sky look blue": why is the sky blue."""
+    if texts[0] != "why" or texts[1] not in DO:
+        return None
+    at = next((i for i in range(3, len(texts)) if texts[i] in {"look", "appear", "seem"}), 0)
+    if not at or at != len(texts) - 2 or is_break(texts, at + 1):
+        return None
+    return [*words[:at], *words[at + 1 :]]
+
+
+def going_to(words: Words, texts: list[str]) -> Words | None:
+    """ "Is that going to take long": will that take long. Not "going to Rome"."""
+    at = texts.index("going")
+    if not 0 < at < len(texts) - 2 or texts[at + 1] != "to" or BE.isdisjoint(texts[:at]) or words[at + 2].is_name:
+        return None
+    return None if texts[at + 2] in lexicon().stopwords else [*words[:at], *words[at + 2 :]]
+
+
+# --- orders and fragments ---
+
+_GENERATE = frozenset({"write", "compose", "draft", "create", "generate"})
+ORDERS = _GENERATE | {"name", "list", "state"}
+PEOPLE = frozenset({
+    "author", "inventor", "founder", "director", "ceo", "president", "creator", "composer", "painter", "discoverer", "mayor",
+})  # fmt: skip
+
+
+def order(words: Words, texts: list[str]) -> Words | None:
+    """ "Name the X", "List three X", "Compose a haiku"."""
+    if texts[0] in {"name", "list", "state"} and (texts[1] in ARTICLES or words[1].kind is Kind.NUMBER):
+        return words[1:]
+    if texts[0] in _GENERATE:
+        rest = words[1:]
+        return [Token("write"), *(rest[1:] if rest[0].text in {"me", "us"} else rest)]
+    return None
+
+
+def person(words: Words, texts: list[str]) -> Words | None:
+    """ "Author of X", "the CEO of X", "What is the author of X": who."""
+    start = 1 + (texts[1] in BE) if texts[0] == "what" else 0
+    start += start < len(texts) and texts[start] == "the"
+    if texts[start : start + 1] and texts[start] in PEOPLE and texts[start + 1 : start + 2] == ["of"]:
+        return [Token("who"), *words[start:]]
+    return None
+
+
+def recipe(words: Words, texts: list[str]) -> Words | None:
+    """ "Banana bread recipe": how to make banana bread."""
+    if texts[-1] != "recipe" or not AUX.union(WHICH, {"how"}).isdisjoint(texts[:-1]):
+        return None
+    return [Token("how"), Token("make"), *words[:-1]]
+
+
+def doing(words: Words, texts: list[str]) -> Words | None:
+    """ "Sorting an array in Java": how to sort one."""
+    if len(texts[0]) < 6 or not texts[0].endswith("ing") or texts[1] not in {"a", "an", "the", "my", "your"}:
+        return None
+    is_whole = AUX.union(ASKING).isdisjoint(texts)
+    return [Token("how"), *words] if is_whole else None
