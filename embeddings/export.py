@@ -11,16 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from tokenizers import Tokenizer
 
 from embeddings.base import Precision
 from embeddings.checkpoint import BertConfig, Weights
 from embeddings.errors import ModelFormatError
 from embeddings.graph import ActivationRange, FloatProducts, Graph, Int8Products, Products
+from embeddings.runtime import onnxruntime
 
 Head = Callable[[Graph, str], str]
 
@@ -119,7 +120,7 @@ def activation_ranges(
     encoder_body(graph, products, config, weights, has_segments=has_segments)
     names = list(products.inputs)
     model = graph.model(_inputs(has_segments), {f"input of {name}": products.inputs[name] for name in names})
-    session = onnxruntime.InferenceSession(
+    session = onnxruntime().InferenceSession(
         model.SerializeToString(), quiet_options(), providers=["CPUExecutionProvider"]
     )
     ranges: dict[str, ActivationRange] = {}
@@ -134,9 +135,9 @@ def activation_ranges(
     return ranges
 
 
-def quiet_options() -> onnxruntime.SessionOptions:
+def quiet_options() -> Any:
     """Options for a session that logs errors only and uses one thread."""
-    options = onnxruntime.SessionOptions()
+    options = onnxruntime().SessionOptions()
     options.log_severity_level = 3  # errors; its warnings are about graph shapes, and go to stderr
     options.intra_op_num_threads = 1
     return options

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embeddings import runtime
 from embeddings.base import Embedding, make_fingerprint, unit_vector
 from embeddings.errors import EmbedderError, ModelFormatError
 
@@ -176,15 +177,14 @@ def _load_tokenizer(path: Path, max_tokens: int) -> Any:
 
 
 def _load_session(path: Path, threads: int) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
+    ort = runtime.onnxruntime()
+    options = ort.SessionOptions()
     options.log_severity_level = 3  # errors only: warnings would go to stderr, past our logging
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     # Idle helper threads would otherwise spin on cores that the event loop and Redis need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # The fused kernel is five times slower on CPU than the three operators that the exporter wrote.
-    return onnxruntime.InferenceSession(
+    return ort.InferenceSession(
         str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=["SkipLayerNormFusion"]
     )

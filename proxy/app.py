@@ -14,6 +14,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from embeddings import prepare
@@ -291,6 +292,7 @@ def create_app(settings: Settings, *, redis_url: str, environ: Mapping[str, str]
     app.router.routes.append(Route(CHAT_PATH, endpoint=_Endpoint(deja.answer_chat), methods=["POST"]))
     app.router.routes.append(Route("/v1/{path:path}", endpoint=deja.passthrough))
     app.add_exception_handler(DejaError, _deja_error)  # type: ignore[arg-type]
+    app.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, _validation_error)  # type: ignore[arg-type]
     return app
 
@@ -380,6 +382,15 @@ def _part(is_ok: bool, detail: str) -> dict[str, str]:
 
 async def _deja_error(_: Request, error: DejaError) -> Response:
     return Response(api_errors.body_of(error), status_code=api_errors.status_of(error), media_type="application/json")
+
+
+async def _http_error(request: Request, error: HTTPException) -> Response:
+    """Starlette's own 404 and 405, in the shape of all other errors."""
+    mend = f"{request.method} {request.url.path} is not a route of Deja; docs/reference/routes.md lists them."
+    code = "not_found" if error.status_code == 404 else "method_not_allowed"
+    answer = await _deja_error(request, RequestError(mend, status=error.status_code, code=code))
+    answer.headers.update(error.headers or {})
+    return answer
 
 
 async def _validation_error(request: Request, error: RequestValidationError) -> Response:

@@ -98,7 +98,9 @@ class DejaProcess:
     def _is(self, state: str) -> bool:
         with contextlib.suppress(httpx.HTTPError):
             answer = httpx.get(f"{self.root}/ready", timeout=5.0)
-            return answer.status_code == 200 and (state != "ready" or answer.json()["parts"]["index"]["status"] == "ok")
+            parts = answer.json()["parts"]
+            is_whole = all(parts[part]["status"] == "ok" for part in ("redis", "index", "embedder"))
+            return answer.status_code == 200 and (state != "ready" or is_whole)
         return False
 
     def redis_pid(self) -> int:

@@ -55,14 +55,15 @@ FOREIGN: dict[str, tuple[str, ...]] = {
     "httpx": ("proxy.upstream", "embeddings.remote"),
     "litellm": ("proxy.upstream.litellm",),
     "onnx": ("embeddings",),
-    "onnxruntime": ("embeddings",),
+    "onnxruntime": ("embeddings.runtime",),
     "tokenizers": ("embeddings",),
     "typer": ("proxy.__main__",),
-    "torch": (),
+    "torch": ("embeddings.training",),
 }
 """Package -> the only modules that may import it."""
 
 ENVIRONMENT_READERS = {
+    "embeddings.runtime": "onnxruntime reads whether to report its use from the environment while it is imported",
     "proxy.__main__": "hands os.environ to the settings, and passes them on to worker processes",
     "proxy.app": "the entry point of a worker process, which has no other caller to hand it the environment",
     "proxy.checkup": "hands os.environ to the model list, whose entries may name variables",

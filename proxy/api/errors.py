@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import orjson
 
-from proxy.errors import DejaError, RequestError, StoreError, StoreFullError, UpstreamError, UpstreamTimeoutError
+from proxy.errors import (
+    DejaError,
+    RequestError,
+    StoreError,
+    StoreFullError,
+    UpstreamBrokenError,
+    UpstreamError,
+    UpstreamTimeoutError,
+)
 
 CLIENT_LEFT = 499
 """nginx's status for a caller who left before the answer; journal and metrics only."""
@@ -32,6 +40,8 @@ def body_of(error: DejaError) -> bytes:
             return error_body(error.message, kind=error.kind, code=error.code, param=error.param)
         case UpstreamTimeoutError():
             return error_body(str(error), kind="upstream_error", code="upstream_timeout")
+        case UpstreamBrokenError():
+            return error_body(str(error), kind="upstream_error", code="upstream_broken")
         case UpstreamError():
             return error_body(str(error), kind="upstream_error", code="upstream_unreachable")
         case StoreFullError():

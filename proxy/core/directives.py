@@ -62,7 +62,7 @@ def _from_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, Any]:
             values.update(_cache_control(raw_value.decode("latin-1")))
         elif raw_name.startswith(b"x-deja-"):
             name = raw_name.decode("latin-1")
-            label = "-".join(part.capitalize() for part in name.split("-"))
+            label = "-".join(part.capitalize() for part in name.split("-")).replace("-Ttl", "-TTL")
             if name == "x-deja-memory":
                 raise _bad(label, "memory through the proxy is not part of this version; leave the header out")
             if name not in HEADERS:

@@ -320,7 +320,7 @@ def test_the_app_may_name_query_and_context_itself(client: openai.OpenAI) -> Non
 
 BAD_DIRECTIVES = [
     ({"X-Deja-Mode": "sometimes"}, {}, "X-Deja-Mode"),
-    ({"X-Deja-TTL": "soon"}, {}, "X-Deja-Ttl"),
+    ({"X-Deja-TTL": "soon"}, {}, "X-Deja-TTL"),
     ({"X-Deja-Colour": "red"}, {}, "X-Deja-Colour"),
     ({"X-Deja-Confidence": "1.5"}, {}, "X-Deja-Confidence"),
     ({"Cache-Control": "max-age=abc"}, {}, "Cache-Control: max-age"),

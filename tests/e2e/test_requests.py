@@ -283,7 +283,17 @@ def test_models_are_the_providers(client: openai.OpenAI, upstream: FakeUpstream)
 
 
 def test_an_unknown_path_outside_v1_is_404(deja: DejaProcess) -> None:
-    assert httpx.get(f"{deja.root}/nothing").status_code == 404
+    told = httpx.get(f"{deja.root}/nothing")
+    assert told.status_code == 404
+    assert told.json()["error"]["code"] == "not_found"
+    assert told.headers["x-deja-request-id"].startswith("req_")
+
+
+def test_a_method_a_route_does_not_have_is_405(deja: DejaProcess) -> None:
+    told = httpx.post(f"{deja.root}/health")
+    assert told.status_code == 405
+    assert told.headers["allow"] == "GET"
+    assert told.json()["error"]["code"] == "method_not_allowed"
 
 
 def test_health_ready_and_metrics_tell_the_state(deja: DejaProcess, upstream: FakeUpstream) -> None:

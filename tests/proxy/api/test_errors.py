@@ -27,7 +27,7 @@ TABLE = [
     (RequestError("m", status=413, code="request_too_large"), 413, "invalid_request_error", "request_too_large"),
     (RequestError("m", status=401, kind="authentication_error"), 401, "authentication_error", "invalid_request"),
     (UpstreamError("m"), 502, "upstream_error", "upstream_unreachable"),
-    (UpstreamBrokenError("m"), 502, "upstream_error", "upstream_unreachable"),
+    (UpstreamBrokenError("m"), 502, "upstream_error", "upstream_broken"),
     (UpstreamTimeoutError("m"), 504, "upstream_error", "upstream_timeout"),
     (StoreError("m"), 503, "store_error", "redis_unavailable"),
     (StoreUnavailableError("m"), 503, "store_error", "redis_unavailable"),

@@ -74,11 +74,11 @@ def test_every_mode_can_be_asked_for(mode: Mode) -> None:
         pytest.param(b"x-deja-namespace", b"a b", "X-Deja-Namespace", id="namespace with blank"),
         pytest.param(b"x-deja-namespace", b"{a}", "X-Deja-Namespace", id="namespace with brace"),
         pytest.param(b"x-deja-namespace", b"a" * 129, "X-Deja-Namespace", id="namespace too long"),
-        pytest.param(b"x-deja-ttl", b"0", "X-Deja-Ttl", id="ttl zero"),
-        pytest.param(b"x-deja-ttl", b"-1", "X-Deja-Ttl", id="ttl negative"),
-        pytest.param(b"x-deja-ttl", b"1.5", "X-Deja-Ttl", id="ttl a fraction"),
-        pytest.param(b"x-deja-ttl", b"1h", "X-Deja-Ttl", id="ttl with unit"),
-        pytest.param(b"x-deja-ttl", b"9" * 19, "X-Deja-Ttl", id="ttl absurd"),
+        pytest.param(b"x-deja-ttl", b"0", "X-Deja-TTL", id="ttl zero"),
+        pytest.param(b"x-deja-ttl", b"-1", "X-Deja-TTL", id="ttl negative"),
+        pytest.param(b"x-deja-ttl", b"1.5", "X-Deja-TTL", id="ttl a fraction"),
+        pytest.param(b"x-deja-ttl", b"1h", "X-Deja-TTL", id="ttl with unit"),
+        pytest.param(b"x-deja-ttl", b"9" * 19, "X-Deja-TTL", id="ttl absurd"),
         pytest.param(b"x-deja-tags", b"a b", "X-Deja-Tags", id="tag with blank"),
         pytest.param(
             b"x-deja-tags", ",".join(f"t{i}" for i in range(MAX_TAGS + 1)).encode(), "X-Deja-Tags", id="tags too many"
