@@ -1,0 +1,219 @@
+"""The verifier at work: a small cross-encoder reads two questions together and says how surely one answer serves both.
+
+Only scoring lives here. What score suffices is calibrated elsewhere; how the model was made is in `embeddings.training` and in the
+model card beside the weights. A text that does not fit is never judged by its beginning: the score says `is_truncated`,
+and its logit is -inf.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from embeddings.errors import EmbedderError, ModelFormatError
+from embeddings.onnx import _load_session as load_session
+
+MODEL_FILE, TOKENIZER_FILE, MANIFEST_FILE = "model.onnx", "tokenizer.json", "manifest.json"
+
+# One thread: 3 pairs of 32 tokens take 2.4 times one pair (decision 0006). Beyond that, batching saves nothing and costs padding.
+_GROUP_PAIRS = 8
+_GROUP_MAX_TOKENS = 96
+
+# A pair beyond this is not even tokenised: it is over the limit anyway, and tokenising a megabyte takes a second.
+_CHARS_PER_TOKEN = 32
+
+_SEPARATOR = "[SEP]"
+_SEP_ID = 102  # of every BERT vocabulary in English; checked against the tokenizer when a model is opened
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What the verifier says of one pair.
+
+    Args:
+        logit: higher is surer that the answer serves; -inf when the pair was not read whole.
+        tokens: tokens of the pair, special ones included; 0 when it was too long to count.
+        is_truncated: the pair is longer than the model reads, so it was not judged.
+    """
+
+    logit: float
+    tokens: int
+    is_truncated: bool
+
+    @property
+    def probability(self) -> float:
+        """The logit as a number in [0, 1]. Not calibrated: 0.9 is not right nine times in ten."""
+        if self.logit >= 0:
+            return 1.0 / (1.0 + math.exp(-self.logit))
+        odds = math.exp(self.logit)
+        return odds / (1.0 + odds)
+
+
+@dataclass(frozen=True, slots=True)
+class VerifierManifest:
+    """What a shipped verifier is; stored beside it as JSON.
+
+    Args:
+        name: the model's name.
+        layers: of the encoder.
+        max_tokens: tokens it reads of one pair, special ones included.
+        precision: "int8" or "fp32".
+        weights_sha256, tokenizer_sha256: hexadecimal, of the files beside it.
+        shipping_version: of the code that exported it.
+    """
+
+    name: str
+    layers: int
+    max_tokens: int
+    precision: str
+    weights_sha256: str
+    tokenizer_sha256: str
+    shipping_version: int
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the scale of scores: a level or calibration made for one fingerprint says nothing of another."""
+        return f"{self.name}-{self.precision}-{self.weights_sha256[:12]}"
+
+    def write(self, folder: Path) -> None:
+        """Store it in the model's folder."""
+        (folder / MANIFEST_FILE).write_text(json.dumps(asdict(self), indent=1) + "\n", "utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> VerifierManifest:
+        """Load it from the model's folder.
+
+        Raises:
+            ModelFormatError: it is missing or garbled.
+        """
+        try:
+            return cls(**json.loads((folder / MANIFEST_FILE).read_text("utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise ModelFormatError(f"{folder} is no verifier ({error}); install the package anew") from error
+
+
+def shipped_folder() -> Path:
+    """Where the weights that come with this package lie."""
+    return Path(__file__).parent / "weights" / "verifier-v1"
+
+
+class Verifier:
+    """Score pairs with a model exported by `embeddings.training.shipping`. Safe to call from several threads at once.
+
+    Args:
+        folder: holds model, tokenizer and manifest.
+        threads: cores one call may use.
+
+    Raises:
+        ModelFormatError: the folder does not hold a usable verifier.
+    """
+
+    def __init__(self, folder: Path, *, threads: int = 1) -> None:
+        self._manifest = VerifierManifest.read(folder)
+        try:
+            self._tokenizer = _load_tokenizer(folder / TOKENIZER_FILE)
+            self._session = load_session(folder / MODEL_FILE, threads)
+        except Exception as error:  # both libraries raise their own types, some of them plain Exception
+            raise ModelFormatError(f"{folder} cannot be loaded ({error}); install the package anew") from error
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the scale of scores."""
+        return self._manifest.fingerprint
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens the model reads of one pair, special ones included."""
+        return self._manifest.max_tokens
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> list[Score]:
+        """Score (stored question, asked question) pairs, in order; a pair's score does not depend on the others.
+
+        Raises:
+            EmbedderError: onnxruntime failed.
+        """
+        rows = [self._tokenize(stored, asked) for stored, asked in pairs]
+        logits = np.full(len(rows), -np.inf)
+        fitting = [index for index, row in enumerate(rows) if 0 < len(row) <= self.max_tokens]
+        for group in _groups(fitting, [len(row) for row in rows]):
+            logits[group] = self._run([rows[index] for index in group])
+        return [Score(float(logit), len(row), not 0 < len(row) <= self.max_tokens) for logit, row in zip(logits, rows, strict=True)]
+
+    def score_both_ways(self, pairs: Sequence[tuple[str, str]]) -> list[Score]:
+        """Score each pair in both orders and give the lower one: for merging, where either question may be answered next.
+
+        Raises:
+            EmbedderError: onnxruntime failed.
+        """
+        scores = self.score([*pairs, *((asked, stored) for stored, asked in pairs)])
+        there, back = scores[: len(pairs)], scores[len(pairs) :]
+        return [min(two, key=lambda score: score.logit) for two in zip(there, back, strict=True)]
+
+    def close(self) -> None:
+        """Do nothing: memory goes with the object."""
+
+    def _tokenize(self, stored: str, asked: str) -> list[int]:
+        """Give the pair's token ids, [CLS] stored [SEP] asked [SEP]; none if it is far too long."""
+        if len(stored) + len(asked) > self.max_tokens * _CHARS_PER_TOKEN:
+            return []
+        # Half a surrogate pair cannot be written as UTF-8, which the tokenizer wants; "?" stands for it.
+        texts = [text.encode("utf-8", "replace").decode("utf-8") for text in (stored, asked)]
+        ids: list[int] = self._tokenizer.encode(*texts).ids
+        return ids
+
+    def _run(self, rows: list[list[int]]) -> NDArray[np.float32]:
+        names = ("input_ids", "attention_mask", "token_type_ids")
+        try:
+            output: NDArray[np.float32] = self._session.run(None, dict(zip(names, padded(rows), strict=True)))[0]
+        except Exception as error:  # onnxruntime's exceptions have no common base but this
+            raise EmbedderError(f"the verifier failed on {len(rows)} pairs: {type(error).__name__}") from error
+        return output[:, 0]
+
+
+def padded(rows: Sequence[Sequence[int]], dtype: DTypeLike = np.int32) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Stand rows of pair tokens in rectangles.
+
+    Args:
+        rows: token ids, [CLS] first [SEP] second [SEP]; at least one row.
+        dtype: of the results.
+
+    Returns:
+        ids, mask (1 for tokens) and segments (1 for the second text and its [SEP]), all (rows, longest), padded right with 0.
+    """
+    ids = np.zeros((len(rows), max(map(len, rows))), dtype)
+    mask, segments = np.zeros_like(ids), np.zeros_like(ids)
+    for index, row in enumerate(rows):
+        ids[index, : len(row)] = row
+        mask[index, : len(row)] = 1
+        segments[index, list(row).index(_SEP_ID) + 1 : len(row)] = 1
+    return ids, mask, segments
+
+
+def _groups(indices: Sequence[int], lengths: Sequence[int]) -> list[list[int]]:
+    """Split indices into groups to run together: like lengths, so that little is padding; long pairs alone."""
+    groups: list[list[int]] = []
+    for index in sorted(indices, key=lengths.__getitem__):
+        if groups and len(groups[-1]) < _GROUP_PAIRS and lengths[index] <= _GROUP_MAX_TOKENS:
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+    return groups
+
+
+def _load_tokenizer(path: Path) -> Any:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    tokenizer.encode_special_tokens = True  # a literal "[SEP]" in a user's text must not end the first text for the model
+    if tokenizer.token_to_id(_SEPARATOR) != _SEP_ID:
+        raise ModelFormatError(f"{path} numbers {_SEPARATOR} otherwise than the verifier's input needs")
+    return tokenizer
