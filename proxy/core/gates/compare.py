@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+from proxy.core.gates.direction import direction
 from proxy.core.gates.language import ENGLISH
 from proxy.core.gates.lexicon import lexicon
 from proxy.core.gates.reading import Reading, read
 from proxy.core.gates.reasons import GateReason
+from proxy.core.gates.slips import is_slip
 
 Gate = Callable[[Reading, Reading], GateReason | None]
 
@@ -84,9 +86,19 @@ def _negation(a: Reading, b: Reading) -> GateReason | None:
 def _focus(a: Reading, b: Reading) -> GateReason | None:
     if a.focus == b.focus or ((a.focus | b.focus) <= _DATES and not {"what year", "what day"} <= a.focus | b.focus):
         return None
-    if not (a.focus and b.focus) and (a.focus | b.focus) <= {"what"}:
+    if not (a.focus and b.focus) and ((a.focus | b.focus) <= {"what"} or _is_order_in_code(a, b)):
         return None
     return GateReason.FOCUS
+
+
+def _is_order_in_code(a: Reading, b: Reading) -> bool:
+    """ "Reverse a list in Python" and "How do I reverse a list in Python": in a programming language both get the code."""
+    if a.focus | b.focus != {"how"} or a.words != b.words or a.words[:1] == (_WRITE,):
+        return False
+    platforms = lexicon().platforms
+    return any(
+        word in platforms and mark in {"in", "using", "with"} for word, mark in zip(a.words, a.marks, strict=True)
+    )
 
 
 _DATES = frozenset({"when", "what year", "what day"})
@@ -146,11 +158,11 @@ def _words(a: Reading, b: Reading) -> GateReason | None:
     if _opposites(only_a, b.counts) or _opposites(only_b, a.counts) or _prefixed_opposites(only_a, only_b):
         return GateReason.ANTONYM
     _strike_evaluative(only_a, only_b, a, b)
-    only_a = [w for w in only_a if w in names or w not in lex.fillers]
-    only_b = [w for w in only_b if w in names or w not in lex.fillers]
+    only_a = [w for w in only_a if w in names or not (w in lex.fillers or (w == _WRITE and b.wants_one))]
+    only_b = [w for w in only_b if w in names or not (w in lex.fillers or (w == _WRITE and a.wants_one))]
     if (
         len(only_a) == len(only_b) == 1
-        and (only_a[0], only_b[0]) in lex.harmless_swaps
+        and ((only_a[0], only_b[0]) in lex.harmless_swaps or is_slip(only_a[0], only_b[0]))
         and not names & {only_a[0], only_b[0]}
     ):
         return None
@@ -160,6 +172,10 @@ def _words(a: Reading, b: Reading) -> GateReason | None:
             return GateReason.ENTITY
         return GateReason.QUANTIFIER if lex.quantifiers.intersection(rest) else GateReason.WORDING
     return None
+
+
+# What every order to compose a text is read as, see `roles.order`.
+_WRITE = "writ"
 
 
 def _only(a: Mapping[str, int], b: Mapping[str, int]) -> list[str]:
@@ -219,70 +235,8 @@ def _connectives(a: Reading, b: Reading) -> GateReason | None:
     return GateReason.QUANTIFIER
 
 
-def _direction(a: Reading, b: Reading) -> GateReason | None:
-    """Who does what to whom: strict prepositions must agree, and words that moved must have taken their phrase along."""
-    if a.strict != b.strict:
-        return GateReason.DIRECTION
-    shared = a.counts.keys() & b.counts.keys()
-    one, other = _first_of_each(a, shared), _first_of_each(b, shared)
-    free = lexicon().free
-    if [w for w, _ in one] == [w for w, _ in other]:
-        return GateReason.DIRECTION if _roles(one, free) != _roles(other, free) and _crossed(one, other) else None
-    return None if _moved_whole(one, other, free) else GateReason.DIRECTION
-
-
-def _first_of_each(reading: Reading, shared: Collection[str]) -> list[tuple[str, str]]:
-    """The shared words with their marks, in order; of a repeated word the first."""
-    first: dict[str, str] = {}
-    for word, mark in zip(reading.words, reading.marks, strict=True):
-        if word in shared:
-            first.setdefault(word, mark)
-    return list(first.items())
-
-
-def _roles(words: Sequence[tuple[str, str]], free: Collection[str]) -> Counter[tuple[str, str]]:
-    return Counter((w, m) for w, m in words if m and m not in free)
-
-
-def _crossed(one: Sequence[tuple[str, str]], other: Sequence[tuple[str, str]]) -> bool:
-    """The same words in the same order, one of them under opposite marks: "to Paris", "from Paris"."""
-    opposed = lexicon().strict
-    before = ""
-    for (word, x), (_, y) in zip(one, other, strict=True):
-        if x != y and (x in opposed or y in opposed or (before in _MOTIONS and "to" in {x, y})):
-            return True
-        before = word
-    return False
-
-
-# After these, "to" is where it goes ("change to a gold account"), not an infinitive. Keys of the lexicon.
-_MOTIONS = frozenset({
-    "chang", "switch", "go", "move", "convert", "upgrad", "downgrad", "travel", "fly", "transfer",
-    "send", "return", "migrat", "listen", "talk", "speak", "translat",
-})  # fmt: skip
-
-
-def _moved_whole(one: Sequence[tuple[str, str]], other: Sequence[tuple[str, str]], free: Collection[str]) -> bool:
-    """Whether two orders differ only in free phrases put elsewhere ("In Python, how ...", "France's capital")."""
-    marks_a, marks_b = dict(one), dict(other)
-    floats_a = {w for w, m in one if m in free}
-    floats_b = {w for w, m in other if m in free}
-    only_a, only_b = floats_a - floats_b, floats_b - floats_a
-    if only_a and only_b:
-        return False
-    both = floats_a & floats_b
-    if len(both) > 1 and any(marks_a[w] != marks_b[w] for w in both):
-        return False
-    floats = floats_a | floats_b
-    if any((marks_a[w] not in free and marks_a[w]) or (marks_b[w] not in free and marks_b[w]) for w in floats):
-        return False
-    return [pair for pair in one if pair[0] not in floats] == [pair for pair in other if pair[0] not in floats] and [
-        w for w, _ in one if w in both
-    ] == [w for w, _ in other if w in both]
-
-
 GATES: tuple[Gate, ...] = (
-    _numbers, _identifiers, _code, _language, _negation, _focus, _tense, _person, _connectives, _words, _direction,
+    _numbers, _identifiers, _code, _language, _negation, _focus, _tense, _person, _connectives, _words, direction,
 )  # fmt: skip
 
 

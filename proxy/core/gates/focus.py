@@ -93,6 +93,8 @@ def tense_of(words: Sequence[str], pasts: Set[str]) -> str:
     """ "past", "future" or "present", by the auxiliaries and the irregular pasts."""
     if "did" in words or "was" in words or "were" in words:
         return "past"
+    if words[:1] == ("who",) and len(words) > 1 and words[1].endswith("ed") and words[1] != "need":
+        return "past"
     if "will" in words or "shall" in words or ("going" in words and "to" in words and "gonna" not in words):
         return "future"
     perfect = {"have", "has", "had", "be", "been", "is", "are", "am", "being", "get"}
@@ -119,9 +121,36 @@ PERFECT = frozenset({"have", "has", "had"})
 MODAL = frozenset({"can", "could", "may", "should", "must", "will"})
 
 
+# What a company has and a caller asks about: "your refund policy" is the refund policy.
+_OF_A_COMPANY = frozenset({
+    "policy", "policies", "hours", "fee", "fees", "price", "prices", "pricing", "rates", "shipping", "delivery", "return", "returns",
+    "refund", "refunds", "warranty", "guarantee", "menu", "store", "stores", "shop", "office", "offices", "terms", "services", "website",
+    "customer", "premium",
+})  # fmt: skip
+
+
 def persons_of(words: Sequence[str]) -> frozenset[str]:
-    """Whose matter it is."""
-    return frozenset(_PERSONS[word] for word in words if word in _PERSONS)
+    """Whose matter it is; a company's "your" is nobody's."""
+    found = frozenset(_PERSONS[word] for word in words if word in _PERSONS)
+    if "your" in found:
+        is_plain = all(
+            word not in {"your", "yours"} or not _OF_A_COMPANY.isdisjoint(words[i + 1 : i + 4])
+            for i, word in enumerate(words)
+        )
+        return found - {"your"} if is_plain else found
+    return found
+
+
+def wants_one(words: Sequence[str]) -> bool:
+    """Whether a text opens with "give me a", "I need a" or the like."""
+    opening = words[1:] if words[:1] == ("please",) else words
+    return (opening[:2] in _WANTING and opening[2:3] in _ONE_OF) or (
+        opening[:3] == ("i", "would", "like") and opening[3:4] in _ONE_OF
+    )
+
+
+_WANTING = frozenset({("give", "me"), ("i", "need"), ("i", "want"), ("make", "me")})
+_ONE_OF = frozenset({("a",), ("an",), ("some",)})
 
 
 _SELF = {

@@ -25,6 +25,8 @@ _FRAMES: tuple[tuple[Frame, frozenset[str]], ...] = (
     (roles.fit_to, roles.FITNESS),
     (roles.cause, frozenset({"happen", "happens", "occur", "occurs", "cause"})),
     (roles.symptoms, frozenset({"cause"})),
+    (roles.offers, frozenset({"offer", "have", "provide"})),
+    (roles.skills, frozenset({"skills"})),
     (roles.looks, frozenset({"look", "appear", "seem"})),
     (roles.person, roles.PEOPLE),
     (roles.recipe, frozenset({"recipe"})),

@@ -47,6 +47,36 @@ def _kept() -> frozenset[str]:
     return words("keep") | words("final_e")
 
 
+_NO_ADVERBS = frozenset({
+    "family", "monthly", "assembly", "anomaly", "butterfly", "dragonfly", "elderly", "likely", "unlikely", "weekly", "quarterly",
+    "yearly", "supply", "multiply", "friendly", "unfriendly", "orderly", "italy", "reply", "comply", "daily", "hardly", "barely",
+    "lonely", "lovely", "costly", "simply", "early",
+})  # fmt: skip
+_FROM_IC = frozenset(
+    {"automatically", "domestically", "specifically", "electronically", "systematically", "genetically"}
+)
+
+
+def is_adverb(word: str) -> bool:
+    """Whether a word is made of an adjective by -ly: such a word may stand anywhere in its sentence."""
+    return word == "simply" or (len(word) > 6 and word.endswith("ly") and word not in _NO_ADVERBS)
+
+
+@cache
+def _listed_adverbs() -> frozenset[str]:
+    """Adverbs that a list knows as such: "actually" may be missing where "actual" may not."""
+    lists = ("fillers", "harmless_extras", "quantifiers", "synonyms", "evaluative", "harmless_swaps", "negations")
+    return frozenset(word for name in lists for word in words(name) if word.endswith("ly"))
+
+
+def _adjective(adverb: str) -> str:
+    if adverb in _FROM_IC:
+        return adverb[:-4]
+    if adverb.endswith(("ably", "ibly")):
+        return adverb[:-1] + "e"
+    return adverb[:-3] + "y" if adverb.endswith("ily") else adverb[:-2]
+
+
 @lru_cache(maxsize=65_536)
 def stem(word: str) -> str:
     """Fold the inflected forms of one English word together (sorts, sorted, sorting: sort); a key, not always a word.
@@ -55,6 +85,8 @@ def stem(word: str) -> str:
         word: lower case, no apostrophe. Words with letters outside a-z come back unchanged.
     """
     word = _irregular().get(word, word)
+    if len(word) > 7 and word.endswith("ly") and is_adverb(word) and word not in _listed_adverbs():
+        word = _adjective(word)
     if len(word) < 4 or word in _kept() or not (word.isascii() and word.isalpha()):
         return word
     if word.endswith(("ied", "ies")):
@@ -102,6 +134,7 @@ class Lexicon:
     fillers: frozenset[str]
     evaluative: frozenset[str]
     names: frozenset[str]
+    platforms: frozenset[str]
     negations: frozenset[str]
     quantifiers: frozenset[str]
     free: frozenset[str]
@@ -168,6 +201,7 @@ def lexicon() -> Lexicon:
         fillers=stemmed("fillers"),
         evaluative=stemmed("evaluative"),
         names=stemmed("names"),
+        platforms=stemmed("platforms"),
         negations=words("negations"),
         quantifiers=stemmed("quantifiers"),
         free=classes["free"],

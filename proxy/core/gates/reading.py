@@ -15,7 +15,7 @@ from functools import lru_cache
 from proxy.core.gates import focus
 from proxy.core.gates.frames import framed
 from proxy.core.gates.language import language_of
-from proxy.core.gates.lexicon import Lexicon, lexicon
+from proxy.core.gates.lexicon import Lexicon, is_adverb, lexicon
 from proxy.core.gates.numbers import fold_numbers
 from proxy.core.gates.rewrites import rewrite
 from proxy.core.gates.tokens import Kind, Token, tokenise
@@ -49,6 +49,8 @@ class Reading:
         marks: for each of `words` the preposition it stands under ("" for none); a run shares its mark.
         counts: how often each content word occurs.
         names: those of `words` written or known as names.
+        adverbs: those of a question's `words` that are adverbs, and so may stand anywhere.
+        wants_one: opens with "give me a ..." or "I need a ...": an order to make one.
         tells: whether the writer says something of himself or herself ("I'm writing to my wife").
     """
 
@@ -72,6 +74,8 @@ class Reading:
     marks: tuple[str, ...]
     counts: Mapping[str, int]
     names: frozenset[str]
+    adverbs: frozenset[str]
+    wants_one: bool
     tells: bool
 
 
@@ -84,6 +88,12 @@ def read(text: str) -> Reading:
     plain = tuple(token.text for token in raw)
     tokens = framed(rewrite(fold_numbers(parts.words, lex.numbers, lex.stopwords)))
     words, marks, names = _content(tokens, lex)
+    asked_for = focus.focus_of(tokens)
+    adverbs = frozenset(
+        lex.concept(token.text)
+        for token in tokens
+        if token.text.endswith("ly") and (token.text == "simply" or (asked_for and is_adverb(token.text)))
+    )
     has_have, has_modal = not focus.PERFECT.isdisjoint(plain), not focus.MODAL.isdisjoint(plain)
     return Reading(
         plain=plain,
@@ -94,7 +104,7 @@ def read(text: str) -> Reading:
         code=parts.code,
         quoted=parts.quoted,
         negations=sum(1 for token in tokens if token.text in lex.negations),
-        focus=focus.focus_of(tokens),
+        focus=asked_for,
         tense=focus.tense_of(plain, lex.pasts),
         persons=focus.persons_of(plain),
         pronouns=tuple(focus.PRONOUNS[token.text] for token in tokens if token.text in focus.PRONOUNS),
@@ -106,6 +116,8 @@ def read(text: str) -> Reading:
         marks=marks,
         counts=Counter(words),
         names=names,
+        adverbs=adverbs,
+        wants_one=focus.wants_one(plain),
         tells=focus.tells_of_self(plain),
     )
 

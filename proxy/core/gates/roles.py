@@ -116,6 +116,23 @@ def going_to(words: Words, texts: list[str]) -> Words | None:
     return None if texts[at + 2] in lexicon().stopwords else [*words[:at], *words[at + 2 :]]
 
 
+# --- what a place or a shop has: "Do you offer X", "Is there X" ---
+
+_OFFERS = frozenset({"offer", "have", "provide"})
+
+
+def offers(words: Words, texts: list[str]) -> Words | None:
+    """ "Do you offer X", "Do you have X": is there X."""
+    if texts[:2] != ["do", "you"] or len(texts) < 4 or texts[2] not in _OFFERS:
+        return None
+    return [Token("is"), Token("there"), *words[3:]]
+
+
+def skills(words: Words, texts: list[str]) -> Words | None:
+    """ "How do I improve my writing skills": how to improve my writing."""
+    return words[:-1] if texts[0] == "how" and texts[-1] == "skills" and len(texts) > 3 else None
+
+
 # --- orders and fragments ---
 
 _GENERATE = frozenset({"write", "compose", "draft", "create", "generate"})

@@ -53,6 +53,7 @@ _OPERATORS = frozenset("+*=<>^|~#@\\")
 _IS_CONTRACTED = frozenset(
     {"what", "who", "where", "when", "how", "why", "that", "it", "there", "here", "he", "she", "which", "let"}
 )
+_NO_PLURALS = frozenset({"https", "dns", "aws", "css", "ios", "sms", "gps", "cms", "saas", "paas"})
 _ENDINGS = {"m": "am", "re": "are", "ll": "will", "ve": "have", "d": "would"}
 
 
@@ -134,6 +135,8 @@ def _has_case(text: str) -> bool:
 
 def _add_word(words: list[Token], raw: str, *, is_name: bool) -> None:
     word = raw.lower()
+    if raw[-1] == "s" and len(raw) > 2 and raw[:-1].isupper() and word not in _NO_PLURALS:
+        word = word[:-1]  # "APIs"
     if "'" not in word:
         words.append(Token("usa" if word == "us" and raw == "US" and is_name else word, is_name=is_name))
         return
