@@ -63,6 +63,8 @@ logger = logging.getLogger("deja.app")
 DRAIN_S = 5.0
 """How long the way out waits for records to be written."""
 EMBEDDER_RETRY_S = 5.0
+FIRST_LOOK_S = 0.5
+"""How long the start waits for the index to be there; creating it takes some 10 ms."""
 
 
 class Application:
@@ -119,9 +121,14 @@ class Application:
         )
         self.chat = self._chat()
         self.background.spawn(self.recorder.run(), name="recorder")
-        self.background.spawn(self.upkeep.run(), name="upkeep")
         if not await self._load_embedder():
             self.background.spawn(self._retry_embedder(), name="embedder")
+        self.background.spawn(self.upkeep.run(), name="upkeep")
+        with contextlib.suppress(
+            TimeoutError
+        ):  # a first request should find its index; a Redis that is away is not waited for
+            async with asyncio.timeout(FIRST_LOOK_S):
+                await self.upkeep.has_looked.wait()
         self._is_open = True
 
     async def aclose(self) -> None:

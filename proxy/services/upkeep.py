@@ -45,6 +45,10 @@ class Upkeep:
         guard: bounds what Redis may cost.
         on_evict: told how many entries were removed.
         now: unix time in seconds.
+
+    Attributes:
+        has_looked: set once a first round has ended, however it ended.
+        index_state: `ready`, `loading`, `missing`, `unknown`, or what it waits for.
     """
 
     def __init__(self, cap: Cap, guard: Guard, *, on_evict: Callable[[int], None], now: Callable[[], float]) -> None:
@@ -54,6 +58,7 @@ class Upkeep:
         self._on_evict = on_evict
         self._now = now
         self._wake = asyncio.Event()
+        self.has_looked = asyncio.Event()
         self.index_state = "waiting for the embedder"
 
     def watch(self, index: Index) -> None:
@@ -69,8 +74,9 @@ class Upkeep:
     async def run(self) -> None:
         """Look after things until cancelled."""
         while True:
-            is_well = await self._round()
             self._wake.clear()
+            is_well = await self._round()
+            self.has_looked.set()
             try:
                 async with asyncio.timeout(ROUND_S if is_well else INDEX_RETRY_S):
                     await self._wake.wait()
@@ -88,6 +94,10 @@ class Upkeep:
         except StoreError as error:
             self.index_state = "unknown"
             logger.debug("upkeep put off: %s", error)
+            return False
+        except Exception as error:  # whatever it is, the next round must still come
+            self.index_state = "unknown"
+            logger.exception("upkeep failed with %s", type(error).__name__)
             return False
         if evicted:
             self._on_evict(evicted)
