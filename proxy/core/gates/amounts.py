@@ -67,9 +67,12 @@ def between(words: Words, texts: list[str]) -> Words | None:
 
 MEASURES = {
     "cost": "cost", "costs": "cost", "price": "cost", "prices": "cost", "fee": "cost", "fees": "cost",
-    "height": "height", "depth": "depth", "width": "width", "temperature": "temperature", "population": "population",
-    "age": "age", "weight": "weight", "size": "size", "length": "long", "duration": "long",
+    "weigh": "weight", "weight": "weight", "speed": "fast", "length": "long", "duration": "long",
+    "height": "height", "depth": "depth", "width": "width", "size": "size", "age": "age",
+    "temperature": "temperature", "population": "population",
 }  # fmt: skip
+# Those that are verbs too: "what does X cost".
+_MEASURING = frozenset({"cost", "weigh"})
 _SPANS = frozenset(
     {"shipping", "delivery", "processing", "cooking", "travel", "flight", "waiting", "preparation", "driving"}
 )
@@ -77,9 +80,9 @@ _SPANS = frozenset(
 
 def measure(words: Words, texts: list[str]) -> Words | None:
     """ "How much does X cost", "X's price", "the height of X": the measure is what is asked, not a word of the question."""
-    if texts[:2] == ["how", "much"] and len(texts) > 3 and texts[2] in DO | MODALS and "cost" in texts[3:]:
-        at = texts.index("cost", 3)
-        return _asking("cost", words[3:at] + words[at + 1 :]) if is_break(texts, at + 1) else None
+    if texts[:2] == ["how", "much"] and len(texts) > 3 and texts[2] in DO | MODALS:
+        at = next((i for i in range(3, len(texts)) if texts[i] in _MEASURING), 0)
+        return _asking(MEASURES[texts[at]], words[3:at] + words[at + 1 :]) if at and is_break(texts, at + 1) else None
     is_what = texts[0] in WHICH
     if texts[0] == "how" or (is_what and texts[1] not in AUX and texts[1] not in MEASURES):
         return None
@@ -90,7 +93,7 @@ def measure(words: Words, texts: list[str]) -> Words | None:
     if len({MEASURES[texts[i]] for i in found}) != 1:
         return _span(words, texts, is_what=is_what)
     at = found[-1]
-    is_verb = is_what and what == "cost" and not DO.union(MODALS).isdisjoint(texts[1:2])
+    is_verb = is_what and texts[at] in _MEASURING and not DO.union(MODALS).isdisjoint(texts[1:2])
     if at + 1 < len(texts) and texts[at + 1] not in _HEADED and texts[at + 1] not in AUX:
         return None
     if not is_verb and found[0] and not lexicon().prepositions.isdisjoint(texts[1 : found[0]]):
@@ -111,7 +114,7 @@ def _span(words: Words, texts: list[str], *, is_what: bool) -> Words | None:
 
 
 def _asking(what: str, rest: Iterable[Token]) -> Words:
-    return [Token("how" if what == "long" else "what"), Token(what), *rest]
+    return [Token("how" if what in {"long", "fast"} else "what"), Token(what), *rest]
 
 
 def takes(words: Words, texts: list[str]) -> Words | None:

@@ -93,7 +93,7 @@ def tense_of(words: Sequence[str], pasts: Set[str]) -> str:
     """ "past", "future" or "present", by the auxiliaries and the irregular pasts."""
     if "did" in words or "was" in words or "were" in words:
         return "past"
-    if words[:1] == ("who",) and len(words) > 1 and words[1].endswith("ed") and words[1] != "need":
+    if len(words) > 1 and words[0] in {"who", "what"} and words[1].endswith("ed") and words[1] != "need":
         return "past"
     if "will" in words or "shall" in words or ("going" in words and "to" in words and "gonna" not in words):
         return "future"
@@ -132,13 +132,21 @@ _OF_A_COMPANY = frozenset({
 def persons_of(words: Sequence[str]) -> frozenset[str]:
     """Whose matter it is; a company's "your" is nobody's."""
     found = frozenset(_PERSONS[word] for word in words if word in _PERSONS)
-    if "your" in found:
-        is_plain = all(
-            word not in {"your", "yours"} or not _OF_A_COMPANY.isdisjoint(words[i + 1 : i + 4])
-            for i, word in enumerate(words)
-        )
-        return found - {"your"} if is_plain else found
+    if "your" in found and all(
+        _is_of_a_company(words[i + 1 : i + 4]) for i, word in enumerate(words) if word == "your"
+    ):
+        return found - {"your"}
     return found
+
+
+def _is_of_a_company(words: Sequence[str]) -> bool:
+    """Whether the words after "your" name a company's matter, and no taste or opinion of the one addressed."""
+    return not _OF_A_COMPANY.isdisjoint(words) and _OF_A_PERSON.isdisjoint(words)
+
+
+_OF_A_PERSON = frozenset(
+    {"favorite", "favourite", "own", "personal", "ideal", "best", "opinion", "view", "thoughts", "name"}
+)
 
 
 def wants_one(words: Sequence[str]) -> bool:

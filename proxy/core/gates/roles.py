@@ -91,11 +91,15 @@ def cause(words: Words, texts: list[str]) -> Words | None:
     return None
 
 
-def symptoms(words: Words, texts: list[str]) -> Words | None:
-    """ "What symptoms does X cause": the symptoms of X."""
-    if texts[0] in WHICH and texts[-1] == "cause" and not DO.isdisjoint(texts[2:4]):
-        return words[:-1] if {"symptoms", "effects"}.intersection(texts[1:3]) else None
-    return None
+def holds(words: Words, texts: list[str]) -> Words | None:
+    """ "What symptoms does X cause", "What vitamins does X contain": the symptoms, the vitamins of X."""
+    if texts[0] not in WHICH or DO.isdisjoint(texts[2:4]):
+        return None
+    is_plain = texts[-1] == "contain" or (texts[-1] == "cause" and not _CAUSED.isdisjoint(texts[1:3]))
+    return words[:-1] if is_plain else None
+
+
+_CAUSED = frozenset({"symptoms", "effects"})
 
 
 def looks(words: Words, texts: list[str]) -> Words | None:
@@ -118,12 +122,12 @@ def going_to(words: Words, texts: list[str]) -> Words | None:
 
 # --- what a place or a shop has: "Do you offer X", "Is there X" ---
 
-_OFFERS = frozenset({"offer", "have", "provide"})
+OFFERS = frozenset({"offer", "have", "provide", "sell"})
 
 
 def offers(words: Words, texts: list[str]) -> Words | None:
     """ "Do you offer X", "Do you have X": is there X."""
-    if texts[:2] != ["do", "you"] or len(texts) < 4 or texts[2] not in _OFFERS:
+    if texts[:2] != ["do", "you"] or len(texts) < 4 or texts[2] not in OFFERS:
         return None
     return [Token("is"), Token("there"), *words[3:]]
 
@@ -150,6 +154,13 @@ def order(words: Words, texts: list[str]) -> Words | None:
         rest = words[1:]
         return [Token("write"), *(rest[1:] if rest[0].text in {"me", "us"} else rest)]
     return None
+
+
+def translation(words: Words, texts: list[str]) -> Words | None:
+    """ "Translate X to Spanish": how to say X in Spanish."""
+    if texts[0] != "translate" or len(texts) < 4 or texts[-2] not in {"to", "into", "in"} or "from" in texts:
+        return None
+    return [Token("how"), Token("say"), *words[1:-2], Token("in"), words[-1]]
 
 
 def person(words: Words, texts: list[str]) -> Words | None:

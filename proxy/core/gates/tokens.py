@@ -53,6 +53,7 @@ _OPERATORS = frozenset("+*=<>^|~#@\\")
 _IS_CONTRACTED = frozenset(
     {"what", "who", "where", "when", "how", "why", "that", "it", "there", "here", "he", "she", "which", "let"}
 )
+_NO_NAMES = frozenset({"I", "The", "A", "An"})
 _NO_PLURALS = frozenset({"https", "dns", "aws", "css", "ios", "sms", "gps", "cms", "saas", "paas"})
 _ENDINGS = {"m": "am", "re": "are", "ll": "will", "ve": "have", "d": "would"}
 
@@ -111,7 +112,9 @@ def tokenise(text: str) -> Tokens:
         kind, raw = match.lastgroup, match.group()
         if kind == "word":
             _add_word(
-                words, raw, is_name=has_case and not starts and not raw.islower() and raw != "I" and raw[:2] != "I'"
+                words,
+                raw,
+                is_name=has_case and not starts and not raw.islower() and raw not in _NO_NAMES and raw[:2] != "I'",
             )
             starts = False
         elif kind == "symbol":
