@@ -14,13 +14,14 @@ Edit = Callable[[str, random.Random], str | None]
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z'-]*[A-Za-z]|[A-Za-z]")
 _NUMBER = re.compile(r"(?<![\w.])\d+(?:[.,]\d+)*(?![\w])")
-_STOP = frozenset(
+_STOP_WORDS = (
     "a an the of in on at to for from by with and or but if then than as is are was were be been being am do does did doing "
     "have has had i you he she it we they me him her us them my your his its our their mine yours this that these those there "
     "here what which who whom whose when where why how can could should would will shall may might must not no nor so too very "
     "just also any some all each every both either neither about into over under again more most much many few own same other "
-    "such only s t d ll m re ve don doesn isn aren won".split()
+    "such only s t d ll m re ve don doesn isn aren won"
 )
+_STOP = frozenset(_STOP_WORDS.split())
 
 _ANTONYMS = (
     "increase/decrease gain/lose win/lose buy/sell lend/borrow import/export open/close start/stop begin/end enable/disable "
@@ -94,7 +95,21 @@ _ADDITIONS = (
     "in the 19th century", "if I am a student", "with diabetes", "online", "near me", "without internet", "for two people",
 )  # fmt: skip
 _FOCUS = ("who", "when", "where", "why", "how", "how much", "how many", "how long", "what")
-_NUMBER_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+_NUMBER_WORDS = (
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+)
 
 
 def _table(text: str) -> dict[str, list[str]]:
@@ -160,7 +175,7 @@ def negate(text: str, rng: random.Random) -> str | None:
     return None
 
 
-def change_direction(text: str, rng: random.Random) -> str | None:
+def change_direction(text: str, _rng: random.Random) -> str | None:
     """Turn "from A to B", "A to B" or "A than B" round."""
     for pattern in (
         r"(?i)\bfrom (\w+) to (\w+)\b",
@@ -238,7 +253,11 @@ def misspell(text: str, rng: random.Random) -> str | None:
         return None
     spot = rng.choice(spots)
     word, at = spot[0], rng.randrange(1, len(spot[0]) - 2)
-    options = (word[:at] + word[at + 1] + word[at] + word[at + 2 :], word[:at] + word[at + 1 :], word[:at] + word[at] + word[at:])
+    options = (
+        word[:at] + word[at + 1] + word[at] + word[at + 2 :],
+        word[:at] + word[at + 1 :],
+        word[:at] + word[at] + word[at:],
+    )
     return _put(text, spot, rng.choice(options))
 
 
@@ -248,7 +267,7 @@ def punctuate(text: str, rng: random.Random) -> str | None:
     return bare + rng.choice(["", "", " ?", "??", "."]) if bare else None
 
 
-def respell_number(text: str, rng: random.Random) -> str | None:
+def respell_number(text: str, _rng: random.Random) -> str | None:
     """Write a small number in letters, or the letters as a number."""
     for spot in re.finditer(r"(?i)(?<![\w.,])(\d{1,2}|" + "|".join(_NUMBER_WORDS) + r")(?![\w.,]\w|\w)", text):
         word = spot[0].lower()

@@ -14,19 +14,22 @@ _RIDGE = 1e-3
 _NEWTON_STEPS = 30
 
 
-def found_at(scores: NDArray[np.float64], is_same: NDArray[np.bool_], accepted: float) -> float:
-    """Share of the same pairs above the loosest level that accepts at most `accepted` of the different ones.
+def level_at(scores: NDArray[np.float64], is_same: NDArray[np.bool_], accepted: float) -> float:
+    """Find the loosest level that at most `accepted` of the different pairs lie above; a pair at the level is refused.
 
     Args:
         scores: (n,), higher is more alike; -inf for a pair that is refused whatever the level.
-        is_same: (n,), at least one of each label.
+        is_same: (n,), at least one False.
         accepted: in [0, 1].
     """
     different = np.sort(scores[~is_same])[::-1]
-    # The level lies strictly above the first different pair that may not pass, so ties are refused.
     barred = int(np.floor(accepted * len(different)))
-    level = different[barred] if barred < len(different) else -np.inf
-    return float(np.mean(scores[is_same] > level))
+    return float(different[barred]) if barred < len(different) else -np.inf
+
+
+def found_at(scores: NDArray[np.float64], is_same: NDArray[np.bool_], accepted: float) -> float:
+    """Share of the same pairs above `level_at`; at least one of each label is needed."""
+    return float(np.mean(scores[is_same] > level_at(scores, is_same, accepted)))
 
 
 def curve(scores: NDArray[np.float64], is_same: NDArray[np.bool_]) -> dict[str, float]:
@@ -54,7 +57,10 @@ def fit_logistic(features: NDArray[np.float64], is_same: NDArray[np.bool_]) -> N
     return weights
 
 
-def apply_logistic(weights: Sequence[float] | NDArray[np.float64], features: NDArray[np.float64]) -> NDArray[np.float64]:
+def apply_logistic(
+    weights: Sequence[float] | NDArray[np.float64], features: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Log odds (n,) of `features` (n, k) under `fit_logistic`'s weights."""
     values = np.asarray(weights, np.float64)
-    return features @ values[:-1] + values[-1]
+    log_odds: NDArray[np.float64] = features @ values[:-1] + values[-1]
+    return log_odds

@@ -16,11 +16,13 @@ import torch.nn.functional as F  # noqa: N812  (torch's own custom)
 from embeddings.checkpoint import BertConfig, FloatArray, Weights
 
 HEAD_HIDDEN = 128
-_FROZEN = "embeddings.word_embeddings.weight"  # 11.7 of 19 M parameters: rare words would be moved by chance, and slowly
+_FROZEN = (
+    "embeddings.word_embeddings.weight"  # 11.7 of 19 M parameters: rare words would be moved by chance, and slowly
+)
 _HEAD_SPREAD = 0.02
 
 
-class CrossEncoder(torch.nn.Module):
+class CrossEncoder(torch.nn.Module):  # type: ignore[misc]  # torch is not there where types are checked
     """Reads two texts together and gives one logit.
 
     Args:
@@ -41,12 +43,14 @@ class CrossEncoder(torch.nn.Module):
 
     def weights(self) -> Weights:
         """Copy the parameters out, by BERT's names."""
-        return {name: self._p(name).detach().numpy().copy() for name in self.names}
+        return {name: self._p(name).detach().cpu().numpy().copy() for name in self.names}
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor, segments: torch.Tensor) -> torch.Tensor:
         """Give logits (batch,) for int64 (batch, tokens) inputs; `mask` is 1 for text, `segments` 1 for the second text."""
         x = F.embedding(ids, self._p(_FROZEN)) + self._p("embeddings.position_embeddings.weight")[: ids.shape[1]]
-        x = self._norm(x + F.embedding(segments, self._p("embeddings.token_type_embeddings.weight")), "embeddings.LayerNorm")
+        x = self._norm(
+            x + F.embedding(segments, self._p("embeddings.token_type_embeddings.weight")), "embeddings.LayerNorm"
+        )
         seen = None if bool(mask.all()) else mask[:, None, None, :].bool()
         for index in range(self.config.layers):
             x = self._layer(x, seen, f"encoder.layer.{index}")
@@ -59,7 +63,9 @@ class CrossEncoder(torch.nn.Module):
             for part in ("query", "key", "value")
         )
         context = F.scaled_dot_product_attention(q, k, v, attn_mask=seen).transpose(1, 2).reshape(batch, tokens, hidden)
-        x = self._norm(x + self._linear(context, f"{name}.attention.output.dense"), f"{name}.attention.output.LayerNorm")
+        x = self._norm(
+            x + self._linear(context, f"{name}.attention.output.dense"), f"{name}.attention.output.LayerNorm"
+        )
         inner = F.gelu(self._linear(x, f"{name}.intermediate.dense"))
         return self._norm(x + self._linear(inner, f"{name}.output.dense"), f"{name}.output.LayerNorm")
 

@@ -25,7 +25,9 @@ Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 SOURCES = (
     "qqp", "checklist_templates", "checklist_perturbed", "pawsx", "statements", "rqe", "support", "restaurant", "banking", "clinc",
 )  # fmt: skip
-_QUORA_TEXT = {"qqp": ("qqp", "checklist_perturbed")}  # CheckList perturbed Quora's questions: leaving one out leaves out both
+_QUORA_TEXT = {
+    "qqp": ("qqp", "checklist_perturbed")
+}  # CheckList perturbed Quora's questions: leaving one out leaves out both
 
 # Pairs an epoch takes from a source, at most. Together about 150,000: half an hour of one core and a half.
 _MOST = {
@@ -38,7 +40,9 @@ _REFRAMED = 0.12  # share of all pairs where one side is reworded besides, so th
 _SAME_TEXT = 1_500
 
 _NEIGHBOURS = 12  # of a text in a group file; nearest first
-_SAME_INTENT_COSINE = 0.85  # an intent is not an answer: only close texts of one banking intent count as the same question
+_SAME_INTENT_COSINE = (
+    0.85  # an intent is not an answer: only close texts of one banking intent count as the same question
+)
 _KIND_SHARE = 1 / 3
 _COMPONENT_SHARE = 0.1
 
@@ -76,7 +80,7 @@ def build(data_dir: Path, sources: Sequence[str], embed: Embed, seed: int) -> li
         embed: finds near neighbours in the group files.
         seed: of everything drawn by chance.
     """
-    rng = random.Random(seed)
+    rng = random.Random(seed)  # noqa: S311  (repeatable, not secret)
     makers: dict[str, Callable[[Path, random.Random], list[Pair]]] = {
         "support": _support,
         "restaurant": _restaurant,
@@ -122,7 +126,10 @@ def neighbour_pairs(texts: Sequence[str], groups: Sequence[str], embed: Embed) -
         cosines[: index + 1] = -1.0
         for other in np.argpartition(-cosines, min(_NEIGHBOURS, len(texts) - 1))[:_NEIGHBOURS]:
             if other > index and texts[other] != texts[index]:
-                yield Pair(texts[index], texts[other], groups[index] == groups[other], "neighbour"), float(cosines[other])
+                yield (
+                    Pair(texts[index], texts[other], groups[index] == groups[other], "neighbour"),
+                    float(cosines[other]),
+                )
 
 
 def support_pairs(rows: Sequence[dict[str, Any]], rng: random.Random) -> list[Pair]:
@@ -186,7 +193,9 @@ def _clinc(data_dir: Path, rng: random.Random, embed: Embed) -> list[Pair]:
     return [pair for pair in _from_groups(rows, rng, embed, "clinc", most_texts=5_000) if not pair.is_same]
 
 
-def _from_groups(rows: list[dict[str, Any]], rng: random.Random, embed: Embed, kind: str, most_texts: int) -> list[Pair]:
+def _from_groups(
+    rows: list[dict[str, Any]], rng: random.Random, embed: Embed, kind: str, most_texts: int
+) -> list[Pair]:
     some = rng.sample(rows, min(most_texts, len(rows)))
     pairs: list[Pair] = []
     for pair, cosine in neighbour_pairs([row["text"] for row in some], [row["group"] for row in some], embed):

@@ -45,7 +45,10 @@ _CALIBRATION_PAIRS = (
     ("¿Dónde está la biblioteca?", "Where is the library?"),
     ("42", "42"),
     ("A man is playing a guitar on a stage", "Nobody is playing the guitar"),
-    ("My card was declined at the shop, although there is money on my account. What went wrong?", "Why is my top-up pending?"),
+    (
+        "My card was declined at the shop, although there is money on my account. What went wrong?",
+        "Why is my top-up pending?",
+    ),
 )
 
 
