@@ -143,8 +143,11 @@ class Verifier:
         logits = np.full(len(rows), -np.inf)
         fitting = [index for index, row in enumerate(rows) if 0 < len(row) <= self.max_tokens]
         for group in _groups(fitting, [len(row) for row in rows]):
-            logits[group] = self._run([rows[index] for index in group])
-        return [Score(float(logit), len(row), not 0 < len(row) <= self.max_tokens) for logit, row in zip(logits, rows, strict=True)]
+            logits[group] = self.score_tokens([rows[index] for index in group])
+        return [
+            Score(float(logit), len(row), not 0 < len(row) <= self.max_tokens)
+            for logit, row in zip(logits, rows, strict=True)
+        ]
 
     def score_both_ways(self, pairs: Sequence[tuple[str, str]]) -> list[Score]:
         """Score each pair in both orders and give the lower one: for merging, where either question may be answered next.
@@ -168,7 +171,12 @@ class Verifier:
         ids: list[int] = self._tokenizer.encode(*texts).ids
         return ids
 
-    def _run(self, rows: list[list[int]]) -> NDArray[np.float32]:
+    def score_tokens(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Give logits (n,) of rows of pair tokens that fit, as one batch.
+
+        Raises:
+            EmbedderError: onnxruntime failed.
+        """
         names = ("input_ids", "attention_mask", "token_type_ids")
         try:
             output: NDArray[np.float32] = self._session.run(None, dict(zip(names, padded(rows), strict=True)))[0]
@@ -177,7 +185,9 @@ class Verifier:
         return output[:, 0]
 
 
-def padded(rows: Sequence[Sequence[int]], dtype: DTypeLike = np.int32) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+def padded(
+    rows: Sequence[Sequence[int]], dtype: DTypeLike = np.int32
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Stand rows of pair tokens in rectangles.
 
     Args:
@@ -213,7 +223,9 @@ def _load_tokenizer(path: Path) -> Any:
     tokenizer = Tokenizer.from_file(str(path))
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    tokenizer.encode_special_tokens = True  # a literal "[SEP]" in a user's text must not end the first text for the model
+    tokenizer.encode_special_tokens = (
+        True  # a literal "[SEP]" in a user's text must not end the first text for the model
+    )
     if tokenizer.token_to_id(_SEPARATOR) != _SEP_ID:
         raise ModelFormatError(f"{path} numbers {_SEPARATOR} otherwise than the verifier's input needs")
     return tokenizer

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import DTypeLike, NDArray
 from tokenizers import Tokenizer
 
@@ -22,9 +21,8 @@ from embeddings.base import Precision
 from embeddings.checkpoint import BertConfig, FloatArray, Weights, file_sha256, read_config, read_weights
 from embeddings.export import MASK, OUTPUT, SEGMENTS, TOKENS, Head, encoder_body, quiet_options
 from embeddings.graph import ActivationRange, FloatProducts, Graph, Int8Products, Products
+from embeddings.runtime import onnxruntime
 from embeddings.verifier import MODEL_FILE, TOKENIZER_FILE, VerifierManifest, padded
-
-__all__ = ["padded", "scoring_head", "ship", "write_checkpoint"]
 
 SHIPPING_VERSION = 1
 """Of this code: raise it with any change that moves scores."""
@@ -133,7 +131,7 @@ def _activation_ranges(config: BertConfig, weights: Weights, tokenizer: Tokenize
     encoder_body(graph, products, config, weights, has_segments=True)
     names = list(products.inputs)
     model = graph.model((TOKENS, MASK, SEGMENTS), {f"input of {name}": products.inputs[name] for name in names})
-    session = onnxruntime.InferenceSession(
+    session = onnxruntime().InferenceSession(
         model.SerializeToString(), quiet_options(), providers=["CPUExecutionProvider"]
     )
     ranges: dict[str, ActivationRange] = {}

@@ -36,6 +36,7 @@ from embeddings.training import recipe, shipping
 from embeddings.training.metrics import curve
 from embeddings.training.model import CrossEncoder
 from embeddings.training.pairs import Pair
+from embeddings.verifier import Verifier, padded
 
 _MAX_TOKENS = 128  # of a pair in training; 98 % are shorter, and the rest cost more than they teach
 _POOL_BATCHES = 50  # batches sorted by length together: little padding, yet a fresh mix
@@ -43,6 +44,7 @@ _WARM_UP = 0.06
 _STATE_EVERY_S = 120.0
 _DEV_TIMES = 4
 _CLIP = 1.0
+_PARITY_PAIRS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ def run(data_dir: Path, out_dir: Path, plan: Plan) -> None:
     shipping.write_checkpoint(out_dir / "checkpoint", source, config, weights)
     manifest = shipping.ship(out_dir / "checkpoint", out_dir / "model", name="deja-verifier")
     report = trainer.report | {
+        "int8_against_fp32": trainer.parity(out_dir / "model"),
         "plan": {**_as_json(plan), "checkpoint": source.name},
         "pairs": dict(
             sorted(Counter(f"{p.kind.split('/')[0]} {'same' if p.is_same else 'different'}" for p in kept).items())
@@ -173,6 +176,25 @@ class _Trainer:
                     kept_at = time.monotonic()
         self.report["seconds"] = round(self._seconds)
 
+    def parity(self, model: Path) -> dict[str, float]:
+        """Compare the shipped model's logits with torch's in fp32 on the dev pairs."""
+        if self._dev is None:
+            return {}
+        rows = self._dev[0][:_PARITY_PAIRS]
+        verifier = Verifier(model)
+        with torch.no_grad():
+            arrays = [[torch.from_numpy(array).to(self.device) for array in padded([row], np.int64)] for row in rows]
+            ours = np.array([float(self.net(*array)[0]) for array in arrays])
+        shipped = np.array([verifier.score_tokens([row])[0] for row in rows])
+        gap = np.abs(ours - shipped)
+        return {
+            "pairs": len(rows),
+            "correlation": round(float(np.corrcoef(ours, shipped)[0, 1]), 5),
+            "mean_difference": round(float(gap.mean()), 4),
+            "largest_difference": round(float(gap.max()), 4),
+            "spread": round(float(ours.std()), 4),
+        }
+
     def _take_step(self) -> float:
         started = time.process_time()
         progress = self._step / len(self._batches)
@@ -192,7 +214,7 @@ class _Trainer:
         return float(loss.detach())
 
     def _logits(self, rows: Sequence[list[int]]) -> torch.Tensor:
-        ids, mask, segments = (torch.from_numpy(array).to(self.device) for array in shipping.padded(rows, np.int64))
+        ids, mask, segments = (torch.from_numpy(array).to(self.device) for array in padded(rows, np.int64))
         with torch.autocast(self.device.type, torch.bfloat16):
             logits: torch.Tensor = self.net(ids, mask, segments)
         return logits.float()

@@ -19,7 +19,7 @@ from embeddings.checkpoint import BertConfig, FloatArray, Weights, read_config
 from embeddings.training import edits, recipe, shipping
 from embeddings.training.metrics import apply_logistic, curve, fit_logistic, found_at, level_at
 from embeddings.training.pairs import Pair, read_pairs, share, split_by_component
-from embeddings.verifier import Verifier, VerifierManifest
+from embeddings.verifier import Verifier, VerifierManifest, padded
 
 QUESTIONS = (
     "How do I convert 30 dollars to euros?",
@@ -302,7 +302,5 @@ def test_the_exported_model_computes_what_was_trained(tiny_checkpoint: TinyCheck
     pairs = [(QUESTIONS[0], QUESTIONS[1]), ("a", "b"), (QUESTIONS[2], "")]
     rows = [verifier._tokenize(*pair) for pair in pairs]
     with torch.no_grad():
-        expected = CrossEncoder(config, weights)(
-            *(torch.from_numpy(array) for array in shipping.padded(rows, np.int64))
-        )
+        expected = CrossEncoder(config, weights)(*(torch.from_numpy(array) for array in padded(rows, np.int64)))
     assert [score.logit for score in verifier.score(pairs)] == pytest.approx(expected.numpy().tolist(), abs=1e-4)
