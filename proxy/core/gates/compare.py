@@ -158,8 +158,10 @@ def _words(a: Reading, b: Reading) -> GateReason | None:
     if _opposites(only_a, b.counts) or _opposites(only_b, a.counts) or _prefixed_opposites(only_a, only_b):
         return GateReason.ANTONYM
     _strike_evaluative(only_a, only_b, a, b)
-    only_a = [w for w in only_a if w in names or not (w in lex.fillers or (w == _WRITE and b.wants_one))]
-    only_b = [w for w in only_b if w in names or not (w in lex.fillers or (w == _WRITE and a.wants_one))]
+    is_written = _WRITE in a.counts and _WRITE in b.counts
+    fillers = lex.fillers - lex.writings if is_written else lex.fillers
+    only_a = [w for w in only_a if w in names or not (w in fillers or (w == _WRITE and b.wants_one))]
+    only_b = [w for w in only_b if w in names or not (w in fillers or (w == _WRITE and a.wants_one))]
     if (
         len(only_a) == len(only_b) == 1
         and ((only_a[0], only_b[0]) in lex.harmless_swaps or is_slip(only_a[0], only_b[0]))

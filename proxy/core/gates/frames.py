@@ -57,6 +57,8 @@ def _sentence(words: Words) -> Words:
     while lead < len(words) and words[lead].text in _LEADS:
         lead += 1
     words = words[lead:]
+    if words and words[-1].text == "a":
+        words[-1] = Token("a", is_name=True)  # "vitamin a"
     texts = [word.text for word in words]
     for frame, triggers in _FRAMES:
         if len(words) < 2:

@@ -132,6 +132,8 @@ class Lexicon:
 
     stopwords: frozenset[str]
     fillers: frozenset[str]
+    filler_nouns: frozenset[str]  # as they are written
+    writings: frozenset[str]  # the same as keys
     evaluative: frozenset[str]
     names: frozenset[str]
     platforms: frozenset[str]
@@ -199,6 +201,8 @@ def lexicon() -> Lexicon:
     return Lexicon(
         stopwords=words("stopwords"),
         fillers=stemmed("fillers"),
+        filler_nouns=words("filler_nouns"),
+        writings=stemmed("filler_nouns"),
         evaluative=stemmed("evaluative"),
         names=stemmed("names"),
         platforms=stemmed("platforms"),

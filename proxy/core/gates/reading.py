@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from proxy.core.gates import focus
@@ -135,7 +135,8 @@ def _numbers(tokens: Sequence[Token], lex: Lexicon) -> tuple[tuple[str, str, str
 def _content(tokens: Sequence[Token], lex: Lexicon) -> tuple[tuple[str, ...], tuple[str, ...], frozenset[str]]:
     """The content words with their marks, and which of them are names."""
     found: list[_Word] = []
-    mark = before = ""
+    mark = before = article = ""  # article: what stands right before the last content word
+    is_adjacent = False  # the word before is a content word
     is_run = False  # the last content word may be followed by another under the same mark
     joins = False  # "and" or "or" stands between the last content word and here
     for token in tokens:
@@ -150,18 +151,35 @@ def _content(tokens: Sequence[Token], lex: Lexicon) -> tuple[tuple[str, ...], tu
             is_run, joins = False, True
         elif text in focus.DROPPED or text in lex.negations or (before == "what" and text in focus.WHAT_MEASURES):
             mark, is_run, joins = "", False, False
-        elif text in lex.stopwords and not token.is_name:
+        elif text in lex.stopwords and not token.is_name and not (text in _COURTESIES and before in _SAYING):
             mark = "" if is_run else mark
         else:
             key = lex.concept(text)
             follows = is_run and bool(found)
+            if (
+                follows
+                and is_adjacent
+                and (before in lex.filler_nouns or (article in {"a", "an"} and found[-1].key in lex.fillers))
+            ):
+                # A filler that says which one is meant is none: "information technology", "a show dog".
+                found[-1] = replace(found[-1], key=found[-1].key + "+")
+            article, is_adjacent = before, True
             found.append(
                 _Word(key, "of" if token.is_possessive else mark, token.is_name or key in lex.names, joins, follows)
             )
             is_run, joins = True, False
-        before = text
+            before = text
+            continue
+        before, is_adjacent = text, False
     found = _order_lists(found)
     return tuple(w.key for w in found), tuple(w.mark for w in found), frozenset(w.key for w in found if w.is_name)
+
+
+# Said to somebody they ask for nothing; said of they do: "How do I say hello in French?"
+_COURTESIES = frozenset({"hello", "hi", "hey", "please", "thanks", "thank", "dear", "ok", "okay", "yes"})
+_SAYING = frozenset({
+    "say", "saying", "says", "translate", "word", "phrase", "spell", "pronounce", "write", "does", "mean", "between", "and",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

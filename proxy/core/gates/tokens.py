@@ -53,7 +53,7 @@ _OPERATORS = frozenset("+*=<>^|~#@\\")
 _IS_CONTRACTED = frozenset(
     {"what", "who", "where", "when", "how", "why", "that", "it", "there", "here", "he", "she", "which", "let"}
 )
-_NO_NAMES = frozenset({"I", "The", "A", "An"})
+_NO_NAMES = frozenset({"I", "The", "An"})
 _NO_PLURALS = frozenset({"https", "dns", "aws", "css", "ios", "sms", "gps", "cms", "saas", "paas"})
 _ENDINGS = {"m": "am", "re": "are", "ll": "will", "ve": "have", "d": "would"}
 

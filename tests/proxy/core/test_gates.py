@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from proxy.core.gates import GateReason, read, refusal
 from proxy.core.gates.lexicon import lexicon, lines, stem
+from proxy.core.gates.rewrites import spelled_out
+from proxy.core.gates.slips import is_slip
 
 _WORDS = st.sampled_from(
     [
@@ -191,6 +193,67 @@ def test_different_words_keep_different_stems(one: str, other: str) -> None:
     assert stem(one) != stem(other)
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("temperature", "temprature"),
+        ("requirements", "requirments"),
+        ("artificial", "artifical"),
+        ("necessary", "neccessary"),
+    ],
+)
+def test_one_letter_lost_deep_in_a_long_word_is_a_slip(one: str, other: str) -> None:
+    assert is_slip(one, other)
+    assert is_slip(other, one)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("iran", "iraq"),
+        ("hypotension", "hypertension"),
+        ("adsorption", "absorption"),
+        ("interstate", "intrastate"),
+        ("immigration", "emigration"),
+        ("prednisone", "prednisolone"),
+        ("electron", "electronic"),
+        ("stationary", "stationery"),
+        ("complement", "compliment"),
+    ],
+)
+def test_another_word_is_no_slip(one: str, other: str) -> None:
+    assert not is_slip(one, other)
+    assert not is_slip(other, one)
+
+
+@pytest.mark.parametrize(
+    ("built", "plain"),
+    [
+        ("Who was Hamlet written by?", "Who wrote Hamlet?"),
+        ("Which river is the longest in Asia?", "What is the longest river in Asia?"),
+        ("How can bread be frozen?", "How do I freeze bread?"),
+        ("How does RAM differ from ROM?", "What is the difference between ROM and RAM?"),
+        ("How far is Rome from Oslo?", "What is the distance between Oslo and Rome?"),
+        ("What does a kayak cost?", "price of a kayak"),
+        ("Are raw oysters safe to eat?", "Is it safe to eat raw oysters?"),
+        ("Why do earthquakes happen?", "What causes earthquakes?"),
+        ("Pancake recipe", "How do I make pancakes?"),
+    ],
+)
+def test_sentences_of_different_build_are_read_alike(built: str, plain: str) -> None:
+    assert refusal(built, plain) is None
+
+
+def test_a_phrase_with_choices_stands_for_each_of_them() -> None:
+    assert sorted(spelled_out("{can|could} you {please|}")) == [
+        "can you",
+        "can you please",
+        "could you",
+        "could you please",
+    ]
+    assert list(spelled_out("tell me")) == ["tell me"]
+
+
 def test_no_synonym_and_no_learned_pair_joins_opposites() -> None:
     lex = lexicon()
     for line in lines("antonyms"):
@@ -200,8 +263,11 @@ def test_no_synonym_and_no_learned_pair_joins_opposites() -> None:
 
 
 def test_a_word_has_one_class_only() -> None:
-    words = [word for line in lines("synonyms") for word in line.split()]
-    assert sorted({word for word in words if words.count(word) > 1}) == []
+    classes: dict[str, set[str]] = {}
+    for line in lines("synonyms"):
+        for word in line.split():
+            classes.setdefault(stem(word), set()).add(line)
+    assert {word: found for word, found in classes.items() if len(found) > 1} == {}
 
 
 @pytest.mark.slow

@@ -189,6 +189,25 @@ best laptop for students | best gaming laptop for students
 What is the treatment for asthma? | What is the treatment for childhood asthma?
 How do I get a visa for Japan? | How do I get a business visa for Japan?
 How does SpaceX generate revenue? | How does SpaceX generate revenue in the short term?
+what a word modifies
+What is a sort function in Python? | What is a function in Python?
+What is a type error in Python? | What is an error in Python?
+What are the types of clouds? | What are clouds?
+What is a guide dog? | What is a dog?
+What is information technology? | What is technology?
+What is a help desk? | What is a desk?
+What is a trick question? | What is a question?
+What is a wish list? | What is a list?
+What is the difference between stocks and bonds? | What are stocks and bonds?
+What are the requirements for a mortgage? | What is a mortgage?
+Write a letter | Write a recommendation letter
+Write a guide to Rome | Write an overview of Rome
+What is vitamin a? | What is a vitamin?
+What is hepatitis A? | What is hepatitis?
+What is the difference between a neutrino and an electron neutrino? | What is the difference between an electron and electron neutrino?
+How do I say hello in French? | How do I say thanks in French?
+Can you translate this to French? | How do I say hello in French?
+Is Ana a friend? | Is Ana an actual friend?
 """
 
 SAME = """
@@ -291,6 +310,28 @@ How can I stop smoking? | How do I quit smoking?
 Please explain quantum computing | What is quantum computing?
 Tell me a joke | Tell me a joke please
 Hi, what is the capital of Peru? | What is the capital of Peru?
+How much does shipping cost? | What does shipping cost?
+How much does shipping cost? | What are the shipping costs?
+What is the largest planet in the solar system? | Which planet is the largest in the solar system?
+Who wrote Romeo and Juliet? | Who was Romeo and Juliet written by?
+What time zone is Tokyo in? | Which time zone is Tokyo in?
+How do I reset my password? | How should I go about resetting my password?
+Write a haiku about autumn | Compose a haiku about autumn
+What's the difference between HTTP and HTTPS? | How do HTTP and HTTPS differ?
+What is machine learning? | Can you define machine learning?
+What payment methods do you accept? | What forms of payment do you accept?
+What is your refund policy? | What's the refund policy?
+What are the symptoms of the flu? | What symptoms does the flu cause?
+Why is the sky blue? | Why does the sky look blue?
+Explain the theory of relativity in simple terms | Explain relativity theory simply
+How many minutes will that take? | How many minutes is that going to take?
+Do you ship internationally? | Do you offer international shipping?
+How do I undo the last git commit? | How to revert the last commit in git?
+How do I make pancakes? | What is a recipe for pancakes?
+What is the population of Germany? | How many people live in Germany?
+How far is the Moon from Earth? | What is the distance from Earth to the Moon?
+What is the capital of France? | Name the capital of France.
+How can I improve my writing skills? | How do I get better at writing?
 """
 
 

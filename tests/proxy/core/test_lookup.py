@@ -115,11 +115,7 @@ IMAGE = user([{"type": "image_url", "image_url": {"url": "u"}}])
 def test_why_a_request_has_the_exact_tier_only(
     messages: list[dict[str, Any]], fields: dict[str, Any], directives: dict[str, Any], reason: Reason | None
 ) -> None:
-    assert why_exact_only(chat_request(*messages, **fields), Directives(**directives), routed=None) == reason
-
-
-def test_a_route_that_refuses_matching_by_meaning_is_named() -> None:
-    assert why_exact_only(chat_request(), Directives(), routed="acts") == "acts"
+    assert why_exact_only(chat_request(*messages, **fields), Directives(**directives)) == reason
 
 
 # --- after the exact tier ---------------------------------------------------------------------------------------------------------
