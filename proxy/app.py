@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import secrets
@@ -129,6 +130,9 @@ class Application:
         ):  # a first request should find its index; a Redis that is away is not waited for
             async with asyncio.timeout(FIRST_LOOK_S):
                 await self.upkeep.has_looked.wait()
+        # What is loaded now stays: the collector need not walk it again and again while requests wait.
+        gc.collect()
+        gc.freeze()
         self._is_open = True
 
     async def aclose(self) -> None:

@@ -138,8 +138,10 @@ class ResponseStore(Protocol):
     ) -> None:
         """Store an entry with its exact key and the context it opens, atomically."""
 
-    async def link(self, context_key: str, record: ContextRecord, *, ttl_s: int) -> None:
-        """Write what a conversation prefix stands for, unless it already stands for something."""
+    async def fetch_and_link(
+        self, redis_key: str, context_key: str, record: ContextRecord, *, ttl_s: int
+    ) -> Entry | None:
+        """`fetch`, and write what a conversation prefix stands for, unless it already stands for something."""
 
 
 class VectorIndex(Protocol):

@@ -19,7 +19,7 @@ The braces are Redis Cluster's hash tag: all keys of a room share a slot.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b, sha256
 from typing import Any
@@ -121,9 +121,22 @@ def place_of(
     )
 
 
-def prefix_hash_of(messages: Sequence[dict[str, Any]]) -> str:
-    """Hash canonical messages that precede a turn."""
-    return digest("prefix", list(messages))
+def message_hash(message: Mapping[str, Any]) -> str:
+    """Hash one canonical message."""
+    return digest("message", message)
+
+
+def prefix_hash_of(messages: Iterable[Mapping[str, Any]]) -> str:
+    """Hash canonical messages that precede a turn; a chain, so that one more message is one more link."""
+    hashed = digest("prefix")
+    for message in messages:
+        hashed = extend_prefix(hashed, message_hash(message))
+    return hashed
+
+
+def extend_prefix(prefix_hash: str, next_hash: str) -> str:
+    """Hash of a prefix with one more message, whose own hash is given."""
+    return digest("prefix", prefix_hash, next_hash)
 
 
 def partition_of(room: str, context_id: str, turn_hash: str) -> str:

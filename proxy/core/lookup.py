@@ -108,13 +108,10 @@ def plan(
     )
 
 
-def why_exact_only(request: ChatRequest, directives: Directives, *, routed: str | None) -> str | None:
-    """Why a request may only be answered from the exact tier, None if it may be matched by meaning.
+def why_exact_only(request: ChatRequest, directives: Directives) -> str | None:
+    """Why a request may only be answered from the exact tier, None if its shape allows meaning.
 
-    Args:
-        request: canonical form.
-        directives: what the caller asks of the cache.
-        routed: why its text must not be matched by meaning (`core.routing`), None if it may.
+    What its text asks for is another matter (`core.routing`): reading it costs time, and an exact hit never needs it.
     """
     if directives.mode is Mode.EXACT:
         return Reason.MODE_EXACT
@@ -122,7 +119,7 @@ def why_exact_only(request: ChatRequest, directives: Directives, *, routed: str 
         return Reason.NOT_USER_TEXT
     if request.choices > 1:
         return Reason.MULTIPLE_CHOICES
-    return routed
+    return None
 
 
 def after_exact(lookup: LookUp, entry: Entry | None, *, now_s: float) -> Serve | Embed | Forward:

@@ -186,6 +186,7 @@ class Entry:
         wire: the ways in which it can be replayed.
         created_at: unix time in seconds.
         ttl_s: seconds it stays fresh.
+        answer_hash: of its answer as a canonical message: the next link of a conversation's prefix.
         has_tool_calls: tool-call ids must be minted anew at each replay.
         usage_estimated: the provider sent no usage; ours is a count of our own.
         tags: the caller's labels.
@@ -197,6 +198,7 @@ class Entry:
     wire: WireMode
     created_at: float
     ttl_s: int
+    answer_hash: str = ""
     has_tool_calls: bool = False
     usage_estimated: bool = False
     tags: tuple[str, ...] = ()
@@ -221,6 +223,7 @@ class Candidate:
         distance: cosine distance in [0, 2], lower is closer.
         created_at: unix time in seconds.
         ttl_s: seconds it stays fresh.
+        answer_hash: of its answer, as in `Entry`.
     """
 
     redis_key: str
@@ -229,6 +232,7 @@ class Candidate:
     distance: float
     created_at: float
     ttl_s: int
+    answer_hash: str = ""
 
     @property
     def similarity(self) -> float:

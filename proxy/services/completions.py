@@ -16,7 +16,7 @@ from proxy.core import context as contexts
 from proxy.core import keys, lookup, routing, sse
 from proxy.core.chat_answers import Answer, render_json, render_stream
 from proxy.core.lookup import Embed, Forward, LookUp, Serve
-from proxy.core.models import Candidate, Forwarded, Mode, NotStored, Reason
+from proxy.core.models import Candidate, ContextRecord, Forwarded, Mode, NotStored, Reason
 from proxy.errors import EmbeddingError, IndexMissingError, StoreError, StoreLoadingError, UpstreamError
 from proxy.ports import Embedder, Guard, Judge, ResponseStore, UpstreamRequest, UpstreamResponse, Upstreams, VectorIndex
 from proxy.services import ids
@@ -134,11 +134,7 @@ class Completions:
 
     def _plan(self, decision: Decision) -> Forward | LookUp:
         call = decision.call
-        text = decision.text
-        routed = None
-        if text is not None:
-            routed = routing.exact_only(text, has_tools=call.request.has_tools)
-        decision.exact_only = lookup.why_exact_only(call.request, call.directives, routed=routed)
+        decision.exact_only = lookup.why_exact_only(call.request, call.directives)
         is_repeat = self._repeats.seen(
             call.tenant, call.directives.session, decision.place.fingerprint, at=call.began_at
         )
@@ -164,10 +160,13 @@ class Completions:
         return lookup.after_exact(plan, entry, now_s=self._now())
 
     async def _read_semantic(self, decision: Decision, plan: LookUp, text: str) -> Serve | Forward:
+        if (reason := decision.settle_exact_only()) is not None:
+            return Forward(Forwarded.MISS, reason)
         started = time.perf_counter()
         try:
             decision.embedding = await self._embedder.embed(text)
-        except EmbeddingError:
+        except EmbeddingError as error:
+            logger.debug("not embedded: %s", error)
             return Forward(Forwarded.MISS, Reason.EMBEDDER_UNAVAILABLE)
         finally:
             _took(decision, "embed", started)
@@ -210,17 +209,24 @@ class Completions:
     async def _take(self, decision: Decision, plan: LookUp, candidate: Candidate, text: str) -> Serve | Forward:
         """Fetch the chosen entry and, where the two wordings are the same question, join the conversations."""
         started = time.perf_counter()
+        link = self._link(decision, candidate, text)
         try:
             async with self._guard.within(self._policy.lookup_deadline_s):
-                entry = await self._responses.fetch(candidate.redis_key)
-            state = lookup.after_fetch(plan, entry, candidate=candidate, now_s=self._now())
-            if isinstance(state, Serve) and decision.call.directives.mode is Mode.SEMANTIC:
-                sure = self._judge.merge_confidence(candidate.question, text, candidate.similarity)
-                if sure is not None:
-                    await self._keeper.link(decision, state.entry, merge_confidence=sure)
+                if link is None:
+                    entry = await self._responses.fetch(candidate.redis_key)
+                else:
+                    ttl_s = max(1, int(candidate.created_at + candidate.ttl_s - self._now()))
+                    entry = await self._responses.fetch_and_link(candidate.redis_key, *link, ttl_s=ttl_s)
         finally:
             _took(decision, "lookup", started)
-        return state
+        return lookup.after_fetch(plan, entry, candidate=candidate, now_s=self._now())
+
+    def _link(self, decision: Decision, candidate: Candidate, text: str) -> tuple[str, ContextRecord] | None:
+        """What to write so that the next turn finds itself in the entry's conversation; None where it must not."""
+        if decision.call.directives.mode is not Mode.SEMANTIC:  # read-only and shadow write nothing
+            return None
+        sure = self._judge.merge_confidence(candidate.question, text, candidate.similarity)
+        return None if sure is None else self._keeper.link_of(decision, candidate, merge_confidence=sure)
 
     def _without_redis(self, decision: Decision, error: StoreError) -> Forward:
         decision.is_store_down = True

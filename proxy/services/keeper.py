@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
@@ -17,7 +18,7 @@ from proxy.core import keys, routing, storability
 from proxy.core.canonical import canonical_messages
 from proxy.core.chat_answers import Answer, Malformed, read_json, read_stream
 from proxy.core.context import Context
-from proxy.core.models import ContextRecord, Entry, NotStored, Reason
+from proxy.core.models import Candidate, ContextRecord, Entry, NotStored, Reason
 from proxy.errors import EmbeddingError, StoreError, StoreFullError
 from proxy.ports import Embedder, Guard, Headers, ResponseStore
 from proxy.services import ids
@@ -83,25 +84,24 @@ class Keeper:
             logger.debug("not stored: %s", error)
             return Kept(not_stored=NotStored.STORE_UNAVAILABLE, answer=answer)
 
-    async def link(self, decision: Decision, entry: Entry, *, merge_confidence: float) -> None:
-        """After a semantic hit: let the prefix that ends with this answer stand for the entry.
+    def link_of(
+        self, decision: Decision, candidate: Candidate, *, merge_confidence: float
+    ) -> tuple[str, ContextRecord] | None:
+        """After a semantic hit: the context key of the prefix that ends with this answer, and what it is to stand for.
 
-        Raises:
-            StoreError: Redis did not take it.
+        None when the caller named its own context, or the entry does not say what its answer is.
         """
-        if decision.context is None or decision.call.directives.context is not None:
-            return
-        body = orjson.loads(entry.body)
-        if "choices" not in body:
-            return
-        record = contexts.extend(decision.context, entry.entry_id, merge_confidence=merge_confidence)
-        key = _context_key(decision, body["choices"][0]["message"])
-        async with self._guard.within(self._deadline_s):
-            await self._responses.link(key, record, ttl_s=entry.remaining_s(self._now()) or entry.ttl_s)
+        if decision.context is None or decision.call.directives.context is not None or not candidate.answer_hash:
+            return None
+        request = decision.call.request
+        asked = keys.prefix_hash_of([*request.prefix, request.last])
+        key = keys.context_key(decision.place.room, keys.extend_prefix(asked, candidate.answer_hash))
+        return key, contexts.extend(decision.context, candidate.entry_id, merge_confidence=merge_confidence)
 
     async def _store(self, decision: Decision, answer: Answer) -> str:
         vector = None if answer.has_tool_calls else await self._vector(decision)
         directives, room = decision.call.directives, decision.place.room
+        turns = _with_answer(decision, answer.message)
         entry = Entry(
             entry_id=ids.entry_id(),
             question=(decision.text or "") if vector is not None else "",
@@ -109,6 +109,7 @@ class Keeper:
             wire=answer.wire,
             created_at=self._now(),
             ttl_s=directives.ttl_s or self._default_ttl_s,
+            answer_hash=keys.message_hash(turns[-1]),
             has_tool_calls=answer.has_tool_calls,
             usage_estimated=answer.usage_estimated,
             tags=directives.tags,
@@ -121,14 +122,14 @@ class Keeper:
                 partition=keys.partition_of(room, context.context_id, decision.place.turn_hash),
                 vector=vector,
                 exact_key=keys.exact_key(room, decision.place.fingerprint),
-                context_key=_context_key(decision, answer.message) if directives.context is None else None,
+                context_key=keys.context_key(room, keys.prefix_hash_of(turns)) if directives.context is None else None,
                 record=_opens(context, entry),
             )
         return entry.entry_id
 
     async def _vector(self, decision: Decision) -> bytes | None:
         """The embedding of the text, None when it must not, or cannot, be matched by meaning."""
-        if decision.exact_only is not None or decision.text is None:
+        if decision.settle_exact_only() is not None or decision.text is None:
             return None
         if decision.embedding is None:
             try:
@@ -161,11 +162,10 @@ def _opens(context: Context, entry: Entry) -> ContextRecord:
     return contexts.extend(context, entry.entry_id, merge_confidence=1.0)
 
 
-def _context_key(decision: Decision, message: dict[str, object] | None) -> str:
-    """Key of the prefix the next turn will have: this conversation, this turn, this answer."""
+def _with_answer(decision: Decision, message: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """The prefix the next turn will have: this conversation, this turn, this answer, in canonical form."""
     request = decision.call.request
-    turns = canonical_messages([*request.prefix, request.last, {"role": "assistant", **(message or {})}])
-    return keys.context_key(decision.place.room, keys.prefix_hash_of(turns))
+    return canonical_messages([*request.prefix, request.last, {"role": "assistant", **(message or {})}])
 
 
 def _read(

@@ -18,6 +18,8 @@ logger = logging.getLogger("deja.recorder")
 
 BATCH_RECORDS = 200
 """Records per round trip: some 100 KB of commands, a few milliseconds of Redis' one thread."""
+GATHER_S = 0.02
+"""How long a first record waits for company: one write for many costs the requests in between least."""
 RETRY_S = 0.5
 WRITE_S = 2.0
 """For one batch; nobody waits for it, so a slow Redis is given time."""
@@ -64,7 +66,9 @@ class Recorder:
     async def run(self) -> None:
         """Write until cancelled."""
         while True:
-            self._batch = self._batch or [await self._queue.get()]
+            if not self._batch:
+                self._batch = [await self._queue.get()]
+                await asyncio.sleep(GATHER_S)
             self._fill_batch()
             while not await self._is_written(self._batch):  # noqa: ASYNC110 - Redis sends no event when it is back
                 await asyncio.sleep(RETRY_S)

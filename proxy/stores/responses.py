@@ -18,7 +18,18 @@ from proxy.core.keys import EXPIRY
 from proxy.core.models import ContextRecord, Entry, WireMode
 from proxy.stores.client import translated
 
-_FIELDS = ("entry_id", "question", "body", "wire", "created_at", "ttl_s", "has_tool_calls", "usage_estimated", "tags")
+_FIELDS = (
+    "entry_id",
+    "question",
+    "body",
+    "wire",
+    "created_at",
+    "ttl_s",
+    "answer_hash",
+    "has_tool_calls",
+    "usage_estimated",
+    "tags",
+)
 
 
 def _script(name: str) -> str:
@@ -43,6 +54,25 @@ class ResponseStore:
         """Read an entry by its Redis key; None if it is gone. One round trip."""
         with translated():
             fields: Any = await self._client.hmget(redis_key, list(_FIELDS))
+        return _entry(fields)
+
+    async def fetch_and_link(
+        self, redis_key: str, context_key: str, record: ContextRecord, *, ttl_s: int
+    ) -> Entry | None:
+        """Read an entry, and write what a prefix stands for, unless it already stands for something. One round trip.
+
+        Args:
+            redis_key: of the entry.
+            context_key: of the prefix that ends with the entry's answer.
+            record: what it is to stand for.
+            ttl_s: how long at least.
+        """
+        with translated():
+            async with self._client.pipeline(transaction=False) as pipe:
+                pipe.hmget(redis_key, list(_FIELDS))
+                pipe.set(context_key, context.to_wire(record), ex=ttl_s, nx=True)
+                pipe.expire(context_key, ttl_s, gt=True)
+                fields, *_ = await pipe.execute()
         return _entry(fields)
 
     async def put(
@@ -97,14 +127,6 @@ class ResponseStore:
             pipe.zadd(EXPIRY, {redis_key: entry.created_at + entry.ttl_s})
             await pipe.execute()
 
-    async def link(self, context_key: str, record: ContextRecord, *, ttl_s: int) -> None:
-        """Write what a prefix stands for, unless it already stands for something; refresh its life either way."""
-        with translated():
-            async with self._client.pipeline(transaction=True) as pipe:
-                pipe.set(context_key, context.to_wire(record), ex=ttl_s, nx=True)
-                pipe.expire(context_key, ttl_s, gt=True)
-                await pipe.execute()
-
 
 def _values(entry: Entry) -> tuple[Any, ...]:
     return (
@@ -114,6 +136,7 @@ def _values(entry: Entry) -> tuple[Any, ...]:
         entry.wire.value,
         repr(entry.created_at),
         entry.ttl_s,
+        entry.answer_hash,
         int(entry.has_tool_calls),
         int(entry.usage_estimated),
         ",".join(entry.tags),
@@ -123,7 +146,9 @@ def _values(entry: Entry) -> tuple[Any, ...]:
 def _entry(fields: Sequence[bytes | None] | None) -> Entry | None:
     if not fields or None in fields:
         return None
-    entry_id, question, body, wire, created_at, ttl_s, calls, estimated, tags = (field or b"" for field in fields)
+    entry_id, question, body, wire, created_at, ttl_s, answer_hash, calls, estimated, tags = (
+        field or b"" for field in fields
+    )
     return Entry(
         entry_id=entry_id.decode(),
         question=question.decode(),
@@ -131,6 +156,7 @@ def _entry(fields: Sequence[bytes | None] | None) -> Entry | None:
         wire=WireMode(wire.decode()),
         created_at=float(created_at),
         ttl_s=int(ttl_s),
+        answer_hash=answer_hash.decode(),
         has_tool_calls=calls == b"1",
         usage_estimated=estimated == b"1",
         tags=tuple(filter(None, tags.decode().split(","))),

@@ -1,4 +1,7 @@
-"""The vector index over stored answers, through redisvl: one HNSW index per embedder, searched inside one partition at a time.
+"""The vector index over stored answers: one HNSW index per embedder, searched inside one partition at a time.
+
+redisvl describes, creates and examines the index. The query itself is one plain FT.SEARCH: through redisvl's query and result objects it
+took 0.54 ms, of which 0.24 ms were theirs.
 
 A change of embedder opens another index (its name and key prefix hold the embedder's tag), because vectors of two models mean
 nothing to each other. HNSW rather than FLAT: with half of 60,000 entries in one partition a look-up took 0.4 ms against 9.9 ms, at 1.2 ms
@@ -7,18 +10,18 @@ an insert (design.md section 6).
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from redis.asyncio import Redis
 from redisvl.index import AsyncSearchIndex
-from redisvl.query import VectorQuery
-from redisvl.query.filter import Tag
 from redisvl.schema import IndexSchema
 
 from proxy.core import keys
 from proxy.core.models import Candidate
 from proxy.stores.client import translated
 
-_RETURNED = ["entry_id", "question", "created_at", "ttl_s"]
+_RETURNED = ("entry_id", "question", "created_at", "ttl_s", "answer_hash", "distance")
 _OVER_FETCH = 3
 """Expired documents stay indexed until Redis gets to them and take places in k: ask for this many more."""
 
@@ -58,28 +61,50 @@ class VectorIndex:
             vector: float32 (dim,), L2-normalised.
             k: how many, at most.
         """
-        query = VectorQuery(
-            vector=vector.tobytes(),
-            vector_field_name="vector",
-            return_fields=_RETURNED,
-            filter_expression=Tag("partition") == partition,
-            num_results=k + _OVER_FETCH,
-            dtype="float32",
-        )
         with translated():
-            found = await self._index.query(query)
-        return [
-            Candidate(
-                redis_key=document["id"],
-                entry_id=document["entry_id"],
-                question=document["question"],
-                distance=float(document["vector_distance"]),
-                created_at=float(document["created_at"]),
-                ttl_s=int(document["ttl_s"]),
+            found = await self._client.execute_command(  # type: ignore[no-untyped-call]
+                "FT.SEARCH",
+                self._name,
+                f"(@partition:{{{partition}}})=>[KNN {k + _OVER_FETCH} @vector $vector AS distance]",
+                "PARAMS",
+                2,
+                "vector",
+                vector.tobytes(),
+                "RETURN",
+                len(_RETURNED),
+                *_RETURNED,
+                "SORTBY",
+                "distance",
+                "LIMIT",
+                0,
+                k + _OVER_FETCH,
+                "DIALECT",
+                2,
             )
-            for document in found
-            if "entry_id" in document and "question" in document
-        ][:k]
+        return _candidates(found)[:k]
+
+
+def _candidates(reply: list[Any]) -> list[Candidate]:
+    """Read FT.SEARCH's flat reply: count, key, fields, key, fields, …"""
+    found = []
+    for redis_key, flat in zip(reply[1::2], reply[2::2], strict=True):
+        # An entry that expires while it is being read comes back without its fields.
+        fields = dict(zip(flat[::2], flat[1::2], strict=True)) if flat else {}
+        if b"entry_id" in fields and b"distance" in fields:
+            found.append(_candidate(redis_key, fields))
+    return found
+
+
+def _candidate(redis_key: bytes, fields: dict[bytes, bytes]) -> Candidate:
+    return Candidate(
+        redis_key=redis_key.decode(),
+        entry_id=fields[b"entry_id"].decode(),
+        question=fields[b"question"].decode(),
+        distance=float(fields[b"distance"]),
+        created_at=float(fields[b"created_at"]),
+        ttl_s=int(fields[b"ttl_s"]),
+        answer_hash=fields.get(b"answer_hash", b"").decode(),
+    )
 
 
 def _schema(fingerprint: str, dim: int) -> IndexSchema:

@@ -42,7 +42,7 @@ async def put(store: ResponseStore, stored: Entry, where: str, fingerprint: str 
     "stored",
     [
         entry(),
-        entry(wire=WireMode.STREAM, has_tool_calls=True, usage_estimated=True, tags=()),
+        entry(wire=WireMode.STREAM, answer_hash="ab", has_tool_calls=True, usage_estimated=True, tags=()),
         entry(question="", body='{"ü": "\\u0000"}'.encode()),
     ],
     ids=["plain", "flags", "bytes"],
@@ -93,11 +93,14 @@ async def test_a_prefix_keeps_the_meaning_it_was_first_given(client: Redis) -> N
 
 async def test_linking_never_overwrites_and_never_shortens(client: Redis) -> None:
     store, where = ResponseStore(client), room()
-    await store.link(keys.context_key(where, "p"), ContextRecord("ent_a", 0.98), ttl_s=100)
-    await store.link(keys.context_key(where, "p"), ContextRecord("ent_b", 1.0), ttl_s=10)
-    _, record = await store.look_up(keys.exact_key(where, "f"), keys.context_key(where, "p"))
+    stored = entry()
+    redis_key, context_key = await put(store, stored, where, prefix=None), keys.context_key(where, "p")
+    first = await store.fetch_and_link(redis_key, context_key, ContextRecord("ent_a", 0.98), ttl_s=100)
+    second = await store.fetch_and_link(redis_key, context_key, ContextRecord("ent_b", 1.0), ttl_s=10)
+    assert first == second == stored
+    _, record = await store.look_up(keys.exact_key(where, "f"), context_key)
     assert record == ContextRecord("ent_a", 0.98)
-    assert await client.ttl(keys.context_key(where, "p")) > 50
+    assert await client.ttl(context_key) > 50
 
 
 async def test_everything_an_entry_leaves_has_a_time_to_live(client: Redis) -> None:
