@@ -73,8 +73,6 @@ class VectorIndex:
                 "RETURN",
                 len(_RETURNED),
                 *_RETURNED,
-                "SORTBY",
-                "distance",
                 "LIMIT",
                 0,
                 k + _OVER_FETCH,
@@ -92,7 +90,8 @@ def _candidates(reply: list[Any]) -> list[Candidate]:
         fields = dict(zip(flat[::2], flat[1::2], strict=True)) if flat else {}
         if b"entry_id" in fields and b"distance" in fields:
             found.append(_candidate(redis_key, fields))
-    return found
+    # Sorted here and not by SORTBY, which Valkey's search module does not know.
+    return sorted(found, key=lambda candidate: candidate.distance)
 
 
 def _candidate(redis_key: bytes, fields: dict[bytes, bytes]) -> Candidate:
