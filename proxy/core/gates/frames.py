@@ -7,7 +7,9 @@ frame stays as it is. The frames are in `roles` and `amounts`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from types import MappingProxyType
 
 from proxy.core.gates import amounts, roles
 from proxy.core.gates.shapes import Words
@@ -52,6 +54,24 @@ def framed(tokens: Sequence[Token]) -> list[Token]:
     return out + _sentence(list(tokens[start:]))
 
 
+@cache
+def _bits() -> Mapping[str, int]:
+    """For each word that a frame needs, the frames that need it, as bits of one number."""
+    bits: dict[str, int] = {}
+    for i, (_, triggers) in enumerate(_FRAMES):
+        for word in triggers:
+            bits[word] = bits.get(word, 0) | 1 << i
+    return MappingProxyType(bits)
+
+
+def _called(texts: Sequence[str]) -> int:
+    """The frames that may fit these words, as bits."""
+    bits, found = _bits(), 0
+    for text in texts:
+        found |= bits.get(text, 0)
+    return found
+
+
 def _sentence(words: Words) -> Words:
     lead = 0
     while lead < len(words) and words[lead].text in _LEADS:
@@ -60,14 +80,16 @@ def _sentence(words: Words) -> Words:
     if words and words[-1].text == "a":
         words[-1] = Token("a", is_name=True)  # "vitamin a"
     texts = [word.text for word in words]
-    for frame, triggers in _FRAMES:
-        if len(words) < 2:
+    called = _called(texts)
+    for i, (frame, _) in enumerate(_FRAMES):
+        if not called or len(words) < 2:
             break
-        if triggers.isdisjoint(texts):
+        if not called & 1 << i:
             continue
         changed = frame(words, texts)
         if changed is not None:
             words = changed
             texts = [word.text for word in words]
+            called = _called(texts)
     changed = roles.doing(words, texts) if len(words) > 1 else None
     return changed or words

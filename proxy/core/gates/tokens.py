@@ -34,6 +34,9 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
+# Most questions are words and stops alone; for those two of the alternatives are enough, at half the time.
+_PLAIN = re.compile(r"[A-Za-z ',!?;:]*(?:\.(?=\s|$)[A-Za-z ',!?;:]*)*")
+_PLAIN_TOKEN = re.compile(r"(?P<word>[A-Za-z]+(?:'[A-Za-z]+)*'?)|(?P<symbol>[^\sA-Za-z])")
 _AMOUNT = re.compile(r"(\d[\d,]*(?:\.\d+)?)([a-z]+)", re.IGNORECASE)
 _LETTERS_DIGITS = re.compile(r"([a-z]{1,})(\d+(?:\.\d+)*)", re.IGNORECASE)
 # `$` and its like are words; the rest of these change a question when they change ("2+2", "a<b").
@@ -108,7 +111,7 @@ def tokenise(text: str) -> Tokens:
     identifiers: list[str] = []
     symbols: list[str] = []
     starts = True
-    for match in _TOKEN.finditer(text):
+    for match in (_PLAIN_TOKEN if _PLAIN.fullmatch(text) else _TOKEN).finditer(text):
         kind, raw = match.lastgroup, match.group()
         if kind == "word":
             _add_word(

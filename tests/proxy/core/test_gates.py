@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from proxy.core.gates import GateReason, read, refusal
 from proxy.core.gates.lexicon import lexicon, lines, stem
 from proxy.core.gates.rewrites import spelled_out
 from proxy.core.gates.slips import is_slip
+from proxy.core.gates.tokens import tokenise
 
 _WORDS = st.sampled_from(
     [
@@ -242,6 +244,15 @@ def test_another_word_is_no_slip(one: str, other: str) -> None:
 )
 def test_sentences_of_different_build_are_read_alike(built: str, plain: str) -> None:
     assert refusal(built, plain) is None
+
+
+@given(
+    st.lists(
+        st.sampled_from(["how", "I'm", "don't", "Paris", "U", "c", "it's", "A", "Hello,", "end.", "so!", "no;", "x'"])
+    ).map(" ".join)
+)
+def test_the_short_way_through_plain_words_takes_them_apart_alike(text: str) -> None:
+    assert tokenise(text) == replace(tokenise(f"{text} +"), symbols=())
 
 
 def test_a_phrase_with_choices_stands_for_each_of_them() -> None:
