@@ -32,12 +32,15 @@ def differ(words: Words, texts: list[str]) -> Words | None:
 
 
 def distance(words: Words, texts: list[str]) -> Words | None:
-    """ "How far is A from B" and "the distance from A to B", whichever is named first."""
+    """ "How far is A from B" and "the distance between A and B", whichever is named first.
+
+    Not "from A to B": whoever says both ends may mean the way, and a train back may take another.
+    """
     if texts[:2] != ["what", "distance"]:
         return None
     rest = [word for word in words[2:] if word.text not in BE and word.text != "it"]
     names = [word.text for word in rest]
-    if not {"from", "between"}.intersection(names) or DO.intersection(names):
+    if not {"from", "between"}.intersection(names) or DO.intersection(names) or {"from", "to"} <= set(names):
         return None
     if names[0] in {"from", "between", "of", "to"}:
         rest = rest[1:]

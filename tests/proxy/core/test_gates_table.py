@@ -124,6 +124,8 @@ How do I gain weight? | How do I lose weight?
 What is a mutable object? | What is an immutable object?
 What does it mean to be an introvert? | What does it mean to be an extrovert?
 direction and roles
+How far is it by train from Paris to London? | How far is it by train from London to Paris?
+What is the distance from Paris to London? | What is the distance from London to Paris?
 Are there flights from Paris to London? | Are there flights from London to Paris?
 Convert 100 USD to EUR | Convert 100 EUR to USD
 Does a lion eat a tiger? | Does a tiger eat a lion?
@@ -329,7 +331,7 @@ Do you ship internationally? | Do you offer international shipping?
 How do I undo the last git commit? | How to revert the last commit in git?
 How do I make pancakes? | What is a recipe for pancakes?
 What is the population of Germany? | How many people live in Germany?
-How far is the Moon from Earth? | What is the distance from Earth to the Moon?
+How far is the Moon from Earth? | What is the distance between Earth and the Moon?
 What is the capital of France? | Name the capital of France.
 How can I improve my writing skills? | How do I get better at writing?
 """
