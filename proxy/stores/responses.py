@@ -72,8 +72,12 @@ class ResponseStore:
                 pipe.hmget(redis_key, list(_FIELDS))
                 pipe.set(context_key, context.to_wire(record), ex=ttl_s, nx=True)
                 pipe.expire(context_key, ttl_s, gt=True)
-                fields, *_ = await pipe.execute()
-        return _entry(fields)
+                fields, *_ = await pipe.execute(raise_on_error=False)
+            if isinstance(fields, Exception):
+                raise fields
+        return _entry(
+            fields
+        )  # where Redis takes no writes (full, a replica) the hit stands, and only the link is missing
 
     async def put(
         self,

@@ -128,11 +128,13 @@ def test_a_full_redis_serves_hits_and_says_what_it_could_not_store(provider: Fak
         redis.Redis.from_url(server.url) as plain,
     ):
         ask(deja, "How tall is the Eiffel tower?")
+        ask(deja, "How do I reset my password?")
         plain.config_set("maxmemory-policy", "noeviction")
         plain.config_set("maxmemory", "1mb")
         assert "; hit" in status(ask(deja, "How tall is the Eiffel tower?"))
+        assert "detail=semantic" in status(ask(deja, "How can I reset my password?"))
         refused = ask(deja, "How tall is the Empire State Building?")
-        assert status(refused) == "deja; fwd=miss; detail=gate-entity" or "fwd=miss" in status(refused)
+        assert status(refused).startswith("deja; fwd=miss")
         assert refused.headers["x-deja-not-stored"] == "store-full"
 
 
