@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from embeddings.batching import BatchingEmbedder
-
 from embeddings.base import Embedding
+from embeddings.batching import BatchingEmbedder
 from embeddings.errors import EmbedderError
 from proxy.errors import EmbeddingError
 
