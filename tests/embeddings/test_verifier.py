@@ -1,0 +1,147 @@
+"""The shipped verifier, and what scoring promises whatever the weights."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from embeddings.checkpoint import file_sha256
+from embeddings.errors import ModelFormatError
+from embeddings.verifier import Score, Verifier, VerifierManifest, _groups, padded, shipped_folder
+
+PAIRS = [
+    ("How do I reset my password?", "how can I reset my password"),
+    ("How do I reset my password?", "How do I bake bread?"),
+    ("What is the capital of France?", "Which city is the capital of France?"),
+    ("What is the capital of France?", "What is the capital of Peru?"),
+    ("", ""),
+    ("¿Dónde está?", "half \ud83d pair"),
+]
+
+
+@pytest.fixture(scope="module")
+def verifier() -> Verifier:
+    return Verifier(shipped_folder())
+
+
+def test_the_shipped_files_are_those_the_manifest_and_the_model_card_name() -> None:
+    folder = shipped_folder()
+    manifest = VerifierManifest.read(folder)
+    assert manifest.weights_sha256 == file_sha256(folder / "model.onnx")
+    assert manifest.tokenizer_sha256 == file_sha256(folder / "tokenizer.json")
+    assert manifest.weights_sha256 in (folder / "MODEL_CARD.md").read_text("utf-8")
+
+
+def test_the_shipped_model_stays_below_25_megabytes() -> None:
+    assert (shipped_folder() / "model.onnx").stat().st_size < 25e6
+
+
+@pytest.mark.parametrize(
+    ("stored", "alike", "unlike"),
+    [
+        ("How do I reset my password?", "what is the way to reset my password", "How do I delete my password?"),
+        (
+            "Is coffee good for the heart?",
+            "Can you tell me, is coffee good for the heart?",
+            "Is coffee bad for the heart?",
+        ),
+        ("How many days are in 3 weeks?", "how many days are in three weeks", "How many days are in 5 weeks?"),
+        ("Does Anna admire Paul?", "Is Paul admired by Anna?", "Does Paul admire Anna?"),
+        ("What is the capital of France?", "Which city is the capital of France?", "What is the capital of Peru?"),
+    ],
+    ids=["verb", "antonym", "number", "role", "name"],
+)
+def test_a_rewording_scores_above_another_question(verifier: Verifier, stored: str, alike: str, unlike: str) -> None:
+    same, different = verifier.score([(stored, alike), (stored, unlike)])
+    assert same.logit > different.logit
+
+
+def test_scores_come_in_order_and_do_not_depend_on_the_pairs_beside(verifier: Verifier) -> None:
+    together = verifier.score(PAIRS)
+    alone = [verifier.score([pair])[0] for pair in PAIRS]
+    assert [score.tokens for score in together] == [score.tokens for score in alone]
+    assert [score.logit for score in together] == pytest.approx([score.logit for score in alone], abs=1e-4)
+
+
+def test_nothing_asked_gives_nothing(verifier: Verifier) -> None:
+    assert verifier.score([]) == []
+    assert verifier.score_both_ways([]) == []
+
+
+def test_a_pair_that_does_not_fit_is_not_judged_by_its_beginning(verifier: Verifier) -> None:
+    most = "word " * (verifier.max_tokens - 4)  # beside [CLS], two [SEP] and the one word asked
+    fits, over = verifier.score([(most, "word"), (most, "word word")])
+    assert not fits.is_truncated
+    assert math.isfinite(fits.logit)
+    assert (over.is_truncated, over.tokens) == (True, verifier.max_tokens + 1)
+    assert (over.logit, over.probability) == (-math.inf, 0.0)
+
+
+def test_a_text_of_megabytes_is_refused_without_being_tokenised(verifier: Verifier) -> None:
+    assert verifier.score([("a", " " * 5_000_000 + "b")]) == [Score(-math.inf, 0, True)]
+
+
+def test_a_separator_written_in_a_text_is_text(verifier: Verifier) -> None:
+    ids = verifier._tokenize("is [SEP] a token", "what is [SEP]")
+    assert ids.count(102) == 2
+
+
+def test_both_ways_gives_the_lower_of_the_two_orders(verifier: Verifier) -> None:
+    there = verifier.score(PAIRS)
+    back = verifier.score([(asked, stored) for stored, asked in PAIRS])
+    lower = [min(one.logit, other.logit) for one, other in zip(there, back, strict=True)]
+    assert [score.logit for score in verifier.score_both_ways(PAIRS)] == pytest.approx(lower, abs=1e-4)
+
+
+def test_threads_may_share_a_verifier(verifier: Verifier) -> None:
+    alone = [score.logit for score in verifier.score(PAIRS)]
+    with ThreadPoolExecutor(4) as pool:
+        for scores in pool.map(verifier.score, [PAIRS] * 12):
+            assert [score.logit for score in scores] == pytest.approx(alone, abs=1e-4)
+
+
+def test_padding_stands_right_and_the_second_text_is_segment_one() -> None:
+    ids, mask, segments = padded([[101, 7, 102, 8, 9, 102], [101, 102, 102]])
+    assert ids.tolist() == [[101, 7, 102, 8, 9, 102], [101, 102, 102, 0, 0, 0]]
+    assert mask.tolist() == [[1] * 6, [1, 1, 1, 0, 0, 0]]
+    assert segments.tolist() == [[0, 0, 0, 1, 1, 1], [0, 0, 1, 0, 0, 0]]
+    assert ids.dtype == np.int32
+
+
+def test_every_pair_is_in_one_group_and_long_pairs_are_alone() -> None:
+    lengths = [5, 200, 96, 97, *[10] * 20]
+    groups = _groups(range(len(lengths)), lengths)
+    assert sorted(index for group in groups for index in group) == list(range(len(lengths)))
+    assert max(map(len, groups)) == 8
+    assert [1] in groups
+    assert [3] in groups
+
+
+@pytest.mark.parametrize("logit", [-800.0, -1.0, 0.0, 3.0, 800.0])
+def test_a_probability_lies_between_0_and_1_and_rises_with_the_logit(logit: float) -> None:
+    probability = Score(logit, 9, False).probability
+    assert 0.0 <= probability <= 1.0
+    assert probability <= Score(logit + 1.0, 9, False).probability
+
+
+def test_another_model_has_another_fingerprint() -> None:
+    manifest = VerifierManifest.read(shipped_folder())
+    other = VerifierManifest(
+        **{**json.loads((shipped_folder() / "manifest.json").read_text()), "weights_sha256": "f" * 64}
+    )
+    assert manifest.fingerprint != other.fingerprint
+
+
+def test_a_damaged_folder_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ModelFormatError, match="no verifier"):
+        Verifier(tmp_path)
+    for name in ("manifest.json", "tokenizer.json"):
+        shutil.copyfile(shipped_folder() / name, tmp_path / name)
+    with pytest.raises(ModelFormatError, match="cannot be loaded"):
+        Verifier(tmp_path)
