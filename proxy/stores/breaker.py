@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ FAILURES_TO_OPEN = 3  # one or two may be a slow command or a restart that is al
 PROBE_INTERVAL_S = 0.25  # how late hits may return after Redis did; costs Redis 4 PINGs a second, in an outage only
 LATE_S = 0.002  # a timer this late means that this process was held up, not Redis
 GRACE_S = 0.01  # a reply that has arrived is read within a few turns of the loop
+MAX_EXTENSIONS = 20  # a call that others overtake may wait this many deadlines more: a second at 50 ms
 
 log = logging.getLogger("deja.redis")
 
@@ -80,6 +82,12 @@ class Guard:
         self._breaker = Breaker(failures_to_open)
         self._cause: StoreUnavailableError = StoreUnavailableError("Redis gave no answer.")
         self._probe: asyncio.Task[None] | None = None
+        self._answered_at = -math.inf
+
+    @property
+    def answered_at(self) -> float:
+        """When Redis last answered any call, in the event loop's time."""
+        return self._answered_at
 
     @property
     def is_open(self) -> bool:
@@ -110,6 +118,7 @@ class Guard:
     def learn(self, error: StoreError | None) -> None:
         """Take in how a call ended."""
         if not isinstance(error, StoreUnavailableError):
+            self._answered_at = asyncio.get_running_loop().time()
             self._breaker = self._breaker.answered()
             return
         self._cause = error
@@ -139,11 +148,23 @@ class Guard:
 class _Guarded(AbstractAsyncContextManager[None]):
     """One guarded block; a class, because a generator would cost more than the rest of it on the hot path.
 
-    `asyncio.timeout` cancels even when the reply is already in the socket's buffer and only this process was late to read it. A
-    busy event loop is no outage of Redis, so a deadline that fires late grants a moment to read what has come.
+    A busy process is no outage of Redis, and must not be taken for one: at saturation the breaker would turn every hit into a call
+    upstream. So a deadline means that Redis is silent for so long. When it is due while other calls have been answered since it was
+    set, this call is only behind them and waits on; when it is noticed late, the reply may be waiting to be read.
     """
 
-    __slots__ = ("_cancelling", "_deadline_s", "_guard", "_handle", "_has_expired", "_loop", "_task", "_when")
+    __slots__ = (
+        "_cancelling",
+        "_deadline_s",
+        "_extensions",
+        "_guard",
+        "_handle",
+        "_has_expired",
+        "_is_graced",
+        "_loop",
+        "_set_at",
+        "_task",
+    )
 
     def __init__(self, guard: Guard, deadline_s: float) -> None:
         self._guard = guard
@@ -155,10 +176,10 @@ class _Guarded(AbstractAsyncContextManager[None]):
         assert task is not None
         self._task = task
         self._cancelling = task.cancelling()
-        self._has_expired = False
+        self._has_expired = self._is_graced = False
+        self._extensions = 0
         self._loop = asyncio.get_running_loop()
-        self._when = self._loop.time() + self._deadline_s
-        self._handle = self._loop.call_at(self._when, self._due)
+        self._set()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -182,12 +203,17 @@ class _Guarded(AbstractAsyncContextManager[None]):
         if found is not error:
             raise found from error
 
-    def _due(self) -> None:
-        if self._loop.time() - self._when > LATE_S:
-            self._handle = self._loop.call_later(GRACE_S, self._expire)
-        else:
-            self._expire()
+    def _set(self) -> None:
+        self._set_at = self._loop.time()
+        self._handle = self._loop.call_at(self._set_at + self._deadline_s, self._due)
 
-    def _expire(self) -> None:
-        self._has_expired = True
-        self._task.cancel()
+    def _due(self) -> None:
+        if self._guard.answered_at > self._set_at and self._extensions < MAX_EXTENSIONS:
+            self._extensions += 1
+            self._set()
+        elif not self._is_graced and self._loop.time() - self._set_at - self._deadline_s > LATE_S:
+            self._is_graced = True
+            self._handle = self._loop.call_later(GRACE_S, self._due)
+        else:
+            self._has_expired = True
+            self._task.cancel()

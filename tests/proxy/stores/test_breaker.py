@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import IndexMissingError, StoreError, StoreLoadingError, StoreUnavailableError
+from proxy.stores import breaker
 from proxy.stores.breaker import Breaker, Guard
 from proxy.stores.client import open_client
 from tests.redis_server import private_server
@@ -94,6 +95,58 @@ async def test_silence_is_cut_off_at_the_deadline(guard: Guard) -> None:
         async with guard.within(0.05):
             await asyncio.sleep(10)
     assert time.perf_counter() - began < 2
+
+
+async def test_a_call_behind_others_that_are_answered_waits_on(guard: Guard) -> None:
+    done = asyncio.Event()
+
+    async def others() -> None:
+        while not done.is_set():
+            async with guard.within(1.0):
+                await asyncio.sleep(0.005)
+
+    busy = asyncio.ensure_future(others())  # noqa: TID251
+    async with guard.within(0.05):
+        await asyncio.sleep(0.3)
+    done.set()
+    await busy
+
+
+async def test_answers_from_before_do_not_excuse_silence(guard: Guard) -> None:
+    async with guard.within(1.0):
+        pass
+    with pytest.raises(StoreUnavailableError, match="within 50 ms"):
+        async with guard.within(0.05):
+            await asyncio.sleep(10)
+
+
+async def test_a_call_is_given_up_even_while_others_are_answered(guard: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(breaker, "MAX_EXTENSIONS", 2)
+
+    async def others() -> None:
+        while True:
+            async with guard.within(1.0):
+                await asyncio.sleep(0.005)
+
+    busy = asyncio.ensure_future(others())  # noqa: TID251
+    with pytest.raises(StoreUnavailableError):
+        async with guard.within(0.05):
+            await asyncio.sleep(10)
+    busy.cancel()
+
+
+async def test_a_cancelled_call_says_nothing_about_redis(guard: Guard) -> None:
+    async def stuck() -> None:
+        async with guard.within(10):
+            await asyncio.sleep(10)
+
+    for _ in range(3):
+        call = asyncio.ensure_future(stuck())  # noqa: TID251
+        await asyncio.sleep(0.01)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        assert call.cancelled()
+    assert not guard.is_open
 
 
 async def test_an_open_guard_fails_without_trying(guard: Guard) -> None:
