@@ -59,6 +59,7 @@ class Plan:
         rate: peak learning rate of the encoder; the head's is three times that.
         without: recipe sources to leave out.
         seed: of recipe, order and head.
+        whole: train on the kinds otherwise kept aside, too.
         most: pairs used at most, for a trial; 0 for all.
         dev: pairs of qqp_dev measured along the way.
     """
@@ -70,6 +71,7 @@ class Plan:
     rate: float
     without: tuple[str, ...]
     seed: int
+    whole: bool
     most: int
     dev: int
 
@@ -88,6 +90,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1e-4)
     parser.add_argument("--without", action="append", default=[], choices=recipe.SOURCES)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--whole", action="store_true", help="train on the kinds otherwise kept aside, too")
     parser.add_argument("--most", type=int, default=0)
     parser.add_argument("--dev", type=int, default=2000)
     parser.add_argument(
@@ -262,7 +265,7 @@ def _training_pairs(data_dir: Path, source: Path, plan: Plan) -> list[Pair]:
         def embed(texts: Sequence[str]) -> NDArray[np.float32]:
             return np.stack([embedding.vector for embedding in embedder.embed(texts)])
 
-        pairs = recipe.build(data_dir, recipe.sources_without(plan.without), embed, plan.seed)
+        pairs = recipe.build(data_dir, recipe.sources_without(plan.without), embed, plan.seed, is_whole=plan.whole)
     return pairs[: plan.most] if plan.most else pairs
 
 

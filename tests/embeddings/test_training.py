@@ -156,6 +156,11 @@ def test_held_out_kinds_never_reach_the_training_pairs(small_data: Path) -> None
     assert not kinds & held
 
 
+def test_a_whole_recipe_takes_every_kind(small_data: Path) -> None:
+    pairs = recipe.build(small_data, ("checklist_templates",), _no_embedder, seed=1, is_whole=True)
+    assert {f"checklist_templates/kind {i}" for i in range(30)} <= {pair.kind for pair in pairs}
+
+
 def test_leaving_out_quora_leaves_out_what_was_made_from_it() -> None:
     assert not {"qqp", "checklist_perturbed"} & set(recipe.sources_without(["qqp"]))
     with pytest.raises(ValueError, match="choose among"):
