@@ -24,8 +24,8 @@ from proxy.stores.client import translated
 _RETURNED = ("entry_id", "question", "created_at", "ttl_s", "answer_hash", "distance")
 _GRAPH = {"m": 16, "ef_construction": 64, "ef_runtime": 32}
 """HNSW's neighbours a node, and candidates looked at while inserting and while searching. Redis inserts on its one thread and
-builds the graph anew at each start: against the defaults (16, 200, 10) with 10,000 clustered vectors an insert took 0.29 ms and not 0.67, a start
-2.9 s and not 5.6, and recall@3 against brute force was 1.000 and not 0.995 (200 queries)."""
+builds the graph anew at each start: against the defaults (16, 200, 10) with 10,000 clustered vectors an insert took 0.29 ms and
+not 0.67, a start 2.9 s and not 5.6, and recall@3 against brute force was 1.000 and not 0.995 (200 queries)."""
 _OVER_FETCH = 3
 """Expired documents stay indexed until Redis gets to them and take places in k: ask for this many more."""
 
