@@ -7,15 +7,12 @@ import contextlib
 import gc
 import logging
 import os
-import secrets
 import time
 from collections.abc import AsyncIterator, Mapping
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
+from fastapi import FastAPI
 from starlette.routing import Route
 
 from embeddings import prepare
@@ -23,23 +20,23 @@ from embeddings.base import Embedder
 from embeddings.batching import BatchingEmbedder
 from embeddings.errors import EmbedderError
 from proxy import telemetry
-from proxy.api import errors as api_errors
-from proxy.api import health, sessions
+from proxy.api import errors, health, sessions
 from proxy.api.asgi import App, HotPath, Receive, RequestId, Scope, Send
 from proxy.api.cache_headers import REQUEST_ID
 from proxy.api.deps import Services
 from proxy.api.identity import Identity
 from proxy.api.openai import chat, models
 from proxy.api.passthrough import PassThrough
-from proxy.core.models import Candidate
-from proxy.errors import ConfigError, DejaError, IndexMissingError, RequestError, StoreError
-from proxy.ports import FloatArray, Upstream
+from proxy.errors import StoreError
+from proxy.ports import Upstream
+from proxy.secret import tenant_secret
 from proxy.services import ids
 from proxy.services.background import Background
 from proxy.services.completions import Completions, Policy
 from proxy.services.embedding import BoundedEmbedder
 from proxy.services.judging import StrictJudge
 from proxy.services.keeper import Keeper
+from proxy.services.late_index import LateIndex
 from proxy.services.recorder import Recorder
 from proxy.services.repeats import Repeats
 from proxy.services.sessions import Sessions
@@ -125,9 +122,8 @@ class Application:
         if not await self._load_embedder():
             self.background.spawn(self._retry_embedder(), name="embedder")
         self.background.spawn(self.upkeep.run(), name="upkeep")
-        with contextlib.suppress(
-            TimeoutError
-        ):  # a first request should find its index; a Redis that is away is not waited for
+        # A first request should find its index; a Redis that is away is not waited for.
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FIRST_LOOK_S):
                 await self.upkeep.has_looked.wait()
         # What is loaded now stays: the collector need not walk it again and again while requests wait.
@@ -251,23 +247,6 @@ class Application:
                 return
 
 
-class LateIndex:
-    """The vector index once the embedder, which names it, is there. Implements `ports.VectorIndex`."""
-
-    def __init__(self) -> None:
-        self._inner: VectorIndex | None = None
-
-    def use(self, inner: VectorIndex) -> None:
-        """The index is known."""
-        self._inner = inner
-
-    async def nearest(self, partition: str, vector: FloatArray, *, k: int) -> list[Candidate]:
-        """See the port; IndexMissingError until the index is known."""
-        if self._inner is None:
-            raise IndexMissingError("The vector index is not known before the embedder is there.")
-        return await self._inner.nearest(partition, vector, k=k)
-
-
 class _Endpoint:
     """An ASGI application as a route's endpoint: Starlette takes functions for request handlers."""
 
@@ -302,9 +281,7 @@ def create_app(settings: Settings, *, redis_url: str, environ: Mapping[str, str]
         app.include_router(router)
     app.router.routes.append(Route(CHAT_PATH, endpoint=_Endpoint(deja.answer_chat), methods=["POST"]))
     app.router.routes.append(Route("/v1/{path:path}", endpoint=deja.passthrough))
-    app.add_exception_handler(DejaError, _deja_error)  # type: ignore[arg-type]
-    app.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]
-    app.add_exception_handler(RequestValidationError, _validation_error)  # type: ignore[arg-type]
+    errors.install(app)
     return app
 
 
@@ -330,33 +307,6 @@ def open_embedder(settings: Settings) -> Embedder:
         model=wanted.model or "",
         api_key=wanted.api_key.get_secret_value() if wanted.api_key else None,
     )
-
-
-def tenant_secret(settings: Settings) -> bytes:
-    """The key of the tenant hash: the setting's, else one made once and kept in the data directory, readable by its owner alone.
-
-    Raises:
-        ConfigError: the data directory cannot be written.
-    """
-    if settings.secret is not None:
-        return settings.secret.get_secret_value().encode()
-    path = settings.data_dir / "secret"
-    try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with contextlib.suppress(FileExistsError):
-            draft = settings.data_dir / f".secret-{os.getpid()}-{secrets.token_hex(4)}"
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(secrets.token_hex(32))
-            try:
-                os.link(draft, path)  # fails where another process was first, and never shows a half-written file
-            finally:
-                draft.unlink()
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigError(
-            f"The data directory {settings.data_dir} cannot be used ({error.strerror}); make it writable or set DEJA_DATA_DIR."
-        ) from error
 
 
 def open_upstreams(settings: Settings, environ: Mapping[str, str]) -> UpstreamRegistry:
@@ -389,22 +339,3 @@ def open_upstreams(settings: Settings, environ: Mapping[str, str]) -> UpstreamRe
 
 def _part(is_ok: bool, detail: str) -> dict[str, str]:
     return {"status": "ok" if is_ok else "degraded", "detail": detail}
-
-
-async def _deja_error(_: Request, error: DejaError) -> Response:
-    return Response(api_errors.body_of(error), status_code=api_errors.status_of(error), media_type="application/json")
-
-
-async def _http_error(request: Request, error: HTTPException) -> Response:
-    """Starlette's own 404 and 405, in the shape of all other errors."""
-    mend = f"{request.method} {request.url.path} is not a route of Deja; docs/reference/routes.md lists them."
-    code = "not_found" if error.status_code == 404 else "method_not_allowed"
-    answer = await _deja_error(request, RequestError(mend, status=error.status_code, code=code))
-    answer.headers.update(error.headers or {})
-    return answer
-
-
-async def _validation_error(request: Request, error: RequestValidationError) -> Response:
-    first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"][1:])
-    return await _deja_error(request, RequestError(f"`{field}` cannot be used: {first['msg']}.", param=field))

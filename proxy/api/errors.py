@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
 
 from proxy.errors import (
     DejaError,
@@ -62,3 +65,29 @@ INTERNAL = error_body(
     kind="internal_error",
     code="internal_error",
 )
+
+
+def install(app: FastAPI) -> None:
+    """Let the plain routes answer with these errors."""
+    app.add_exception_handler(DejaError, _deja_error)  # type: ignore[arg-type]
+    app.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]
+    app.add_exception_handler(RequestValidationError, _validation_error)  # type: ignore[arg-type]
+
+
+async def _deja_error(_: Request, error: DejaError) -> Response:
+    return Response(body_of(error), status_code=status_of(error), media_type="application/json")
+
+
+async def _http_error(request: Request, error: HTTPException) -> Response:
+    """Starlette's own 404 and 405, in the shape of all other errors."""
+    mend = f"{request.method} {request.url.path} is not a route of Deja; docs/reference/routes.md lists them."
+    code = "not_found" if error.status_code == 404 else "method_not_allowed"
+    answer = await _deja_error(request, RequestError(mend, status=error.status_code, code=code))
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+async def _validation_error(request: Request, error: RequestValidationError) -> Response:
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"][1:])
+    return await _deja_error(request, RequestError(f"`{field}` cannot be used: {first['msg']}.", param=field))
