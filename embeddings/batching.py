@@ -6,7 +6,7 @@ as many as `max_batch` and `_MAX_BATCH_CHARS` allow. So a text waits for at most
 those. A text that is already waiting, running or remembered is not computed again. Each caller has a future of its own:
 one that gives up takes nothing from the others, and a text nobody waits for any more is dropped before it runs.
 
-All state is touched on the event loop alone; only `Embedder.embed` runs in the thread.
+All state is touched on the event loop alone; only `Embedder.embed` runs in the thread, or on the loop where a caller asks for that.
 """
 
 from __future__ import annotations
@@ -111,8 +111,13 @@ class BatchingEmbedder:
         """Counters since the start."""
         return BatchingStats(self._texts, self._remembered, self._joined, self._batches, self._failed_batches)
 
-    async def embed(self, text: str) -> Embedding:
+    async def embed(self, text: str, *, inline: bool = False) -> Embedding:
         """Embed one text.
+
+        Args:
+            text: to embed.
+            inline: run the model here and now if it is idle, holding the event loop up for as long. For a caller who knows that
+                nothing else waits for the loop: two thread switches cost a short text more than its own time.
 
         Raises:
             EmbedderOverloadedError: too many texts are waiting.
@@ -124,6 +129,8 @@ class BatchingEmbedder:
         if remembered is not None:
             self._remembered += 1
             return remembered
+        if inline and self._running is None and not self._queue and not self._is_closed:
+            return self._run_inline(text)
         return await self._wait(self._job(text))
 
     async def embed_many(self, texts: Sequence[str]) -> list[Embedding]:
@@ -155,6 +162,18 @@ class BatchingEmbedder:
             return await self.embed(text)
         except EmbedderError as error:
             return error
+
+    def _run_inline(self, text: str) -> Embedding:
+        self._batches += 1
+        try:
+            (embedding,) = self._embedder.embed([text])
+        except Exception as error:
+            self._failed_batches += 1
+            if isinstance(error, EmbedderError):
+                raise
+            raise EmbedderError(f"the model failed: {type(error).__name__}") from error
+        self._remember(text, embedding)
+        return embedding
 
     def _recall(self, text: str) -> Embedding | None:
         embedding = self._memory.get(text)

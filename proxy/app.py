@@ -82,7 +82,12 @@ class Application:
             tenant_secret(settings), [key.get_secret_value().encode() for key in settings.auth.keys]
         )
         self.upstreams = open_upstreams(settings, environ)
-        self.embedder = BoundedEmbedder(deadline_s=settings.embedder.deadline_ms / 1000)
+        # A remote model is waited for, and must never hold the event loop up.
+        is_local = prepare.is_local(settings.embedder.source)
+        self.embedder = BoundedEmbedder(
+            deadline_s=settings.embedder.deadline_ms / 1000,
+            is_alone=lambda: is_local and self.chat.active <= 1,
+        )
         self.judge = StrictJudge()
         self.passthrough = PassThrough(
             upstreams=self.upstreams, identity=self.identity, metrics=self.metrics, background=self.background

@@ -23,9 +23,8 @@ from proxy.stores.client import translate
 
 FAILURES_TO_OPEN = 3  # one or two may be a slow command or a restart that is already over
 PROBE_INTERVAL_S = 0.25  # how late hits may return after Redis did; costs Redis 4 PINGs a second, in an outage only
-LATE_S = 0.002  # a timer this late means that this process was held up, not Redis
-GRACE_S = 0.01  # a reply that has arrived is read within a few turns of the loop
-MAX_EXTENSIONS = 20  # a call that others overtake may wait this many deadlines more: a second at 50 ms
+TURNS = 4  # of the event loop, in which a reply that has arrived is read and its caller woken
+MAX_EXTENSIONS = 20  # how often a call that is only behind waits on: with 50 ms a second in all
 
 log = logging.getLogger("deja.redis")
 
@@ -149,8 +148,8 @@ class _Guarded(AbstractAsyncContextManager[None]):
     """One guarded block; a class, because a generator would cost more than the rest of it on the hot path.
 
     A busy process is no outage of Redis, and must not be taken for one: at saturation the breaker would turn every hit into a call
-    upstream. So a deadline means that Redis is silent for so long. When it is due while other calls have been answered since it was
-    set, this call is only behind them and waits on; when it is noticed late, the reply may be waiting to be read.
+    upstream. So a deadline means that Redis is silent for so long. When it is due, what has arrived is read first; and if other
+    calls have been answered since it was set, this one is only behind them and waits on.
     """
 
     __slots__ = (
@@ -160,7 +159,6 @@ class _Guarded(AbstractAsyncContextManager[None]):
         "_guard",
         "_handle",
         "_has_expired",
-        "_is_graced",
         "_loop",
         "_set_at",
         "_task",
@@ -176,7 +174,7 @@ class _Guarded(AbstractAsyncContextManager[None]):
         assert task is not None
         self._task = task
         self._cancelling = task.cancelling()
-        self._has_expired = self._is_graced = False
+        self._has_expired = False
         self._extensions = 0
         self._loop = asyncio.get_running_loop()
         self._set()
@@ -205,15 +203,14 @@ class _Guarded(AbstractAsyncContextManager[None]):
 
     def _set(self) -> None:
         self._set_at = self._loop.time()
-        self._handle = self._loop.call_at(self._set_at + self._deadline_s, self._due)
+        self._handle: asyncio.Handle = self._loop.call_at(self._set_at + self._deadline_s, self._due, TURNS)
 
-    def _due(self) -> None:
-        if self._guard.answered_at > self._set_at and self._extensions < MAX_EXTENSIONS:
+    def _due(self, turns_left: int) -> None:
+        if turns_left:
+            self._handle = self._loop.call_soon(self._due, turns_left - 1)
+        elif self._guard.answered_at > self._set_at and self._extensions < MAX_EXTENSIONS:
             self._extensions += 1
             self._set()
-        elif not self._is_graced and self._loop.time() - self._set_at - self._deadline_s > LATE_S:
-            self._is_graced = True
-            self._handle = self._loop.call_later(GRACE_S, self._due)
         else:
             self._has_expired = True
             self._task.cancel()

@@ -195,3 +195,42 @@ async def test_the_event_loop_turns_while_the_model_works(batching: BatchingEmbe
     assert not task.done()
     model.gate.set()
     await task
+
+
+async def test_an_inline_text_is_computed_on_the_event_loop_and_remembered(
+    batching: BatchingEmbedder, model: GatedEmbedder
+) -> None:
+    threads: list[int] = []
+    compute = model.embed
+    model.embed = lambda texts: threads.append(threading.get_ident()) or compute(texts)  # type: ignore[method-assign, func-returns-value]
+    first = await batching.embed("here", inline=True)
+    assert await batching.embed("here") is first
+    await batching.embed("there")
+    assert [thread == threading.get_ident() for thread in threads] == [True, False]
+    assert batching.stats.batches == 2
+
+
+async def test_an_inline_text_waits_its_turn_while_the_model_is_busy(
+    batching: BatchingEmbedder, model: GatedEmbedder
+) -> None:
+    model.gate.clear()
+    busy = start(batching, "first")[0]
+    await model.until_begun()
+    inline = asyncio.get_running_loop().create_task(batching.embed("second", inline=True))
+    await settle()
+    assert not inline.done()
+    model.gate.set()
+    await asyncio.gather(busy, inline)
+    assert model.batches == [["first"], ["second"]]
+
+
+@pytest.mark.parametrize("fault", [ValueError("odd"), EmbedderError("its own")])
+async def test_a_model_that_fails_inline_tells_and_is_tried_again(
+    batching: BatchingEmbedder, model: GatedEmbedder, fault: Exception
+) -> None:
+    model.fault = fault
+    with pytest.raises(EmbedderError):
+        await batching.embed("fails", inline=True)
+    model.fault = None
+    assert (await batching.embed("fails", inline=True)).vector.shape == (8,)
+    assert batching.stats.failed_batches == 1

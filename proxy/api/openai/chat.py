@@ -55,6 +55,9 @@ class ChatCompletions:
         key_user: whether the `user` field keeps answers apart.
         body_bytes: the largest body.
         now: unix time in seconds.
+
+    Attributes:
+        active: requests being answered now.
     """
 
     def __init__(
@@ -81,13 +84,18 @@ class ChatCompletions:
         self._key_user = key_user
         self._body_bytes = body_bytes
         self._now = now
+        self.active = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if asgi.header(scope, b"content-encoding") not in (None, b"identity"):
             await self._passthrough(scope, receive, send)
             return
-        await _Exchange(self, scope, receive, send).run()
+        self.active += 1
+        try:
+            await _Exchange(self, scope, receive, send).run()
+        finally:
+            self.active -= 1
 
     async def parse(self, scope: Scope, receive: Receive, *, request_id: str, began_at: float) -> Call:
         """Read and understand a request.
