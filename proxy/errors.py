@@ -1,4 +1,4 @@
-"""Every exception Deja raises on purpose, and nothing else.
+"""Every exception Deja raises on purpose, and how an unforeseen one is told without what it quotes.
 
     DejaError
     ├── ConfigError            a setting is wrong; stops the start with one sentence
@@ -18,6 +18,8 @@ a credential or a URL with a password in it.
 """
 
 from __future__ import annotations
+
+import traceback
 
 
 class DejaError(Exception):
@@ -90,3 +92,11 @@ class UpstreamBrokenError(UpstreamError):
 
 class EmbeddingError(DejaError):
     """A text could not be embedded."""
+
+
+def where(error: BaseException) -> str:
+    """An unforeseen exception for the log: its type and where it came from, never its message, which may quote a prompt or a key."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{type(error).__name__} at " + " < ".join(
+        f"{frame.filename}:{frame.lineno} {frame.name}" for frame in reversed(frames)
+    )

@@ -11,7 +11,7 @@ from proxy.api.errors import INTERNAL, body_of, status_of
 from proxy.api.identity import Identity
 from proxy.core.models import Forwarded, Reason
 from proxy.core.outcome import Outcome
-from proxy.errors import DejaError
+from proxy.errors import DejaError, where
 from proxy.ports import Headers, UpstreamRequest, Upstreams
 from proxy.services import ids
 from proxy.services.background import Background
@@ -56,7 +56,7 @@ class PassThrough:
         except DejaError as error:
             await reply.fail(status_of(error), body_of(error))
         except Exception as error:
-            logger.exception("request %s failed with %s", request_id, type(error).__name__)
+            logger.error("request %s failed with %s", request_id, where(error))
             await reply.fail(500, INTERNAL)
         finally:
             self._metrics.requests.labels(ROUTE, outcome.label, outcome.reason or "").inc()

@@ -27,13 +27,11 @@ class Forward:
         fwd: RFC 9211's word for why.
         reason: ours; a `Reason`, a gate's reason or a route's.
         similarity: cosine of the best candidate that was judged, if any.
-        entry_key: Redis key of that candidate.
     """
 
     fwd: Forwarded
     reason: str
     similarity: float | None = None
-    entry_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +159,7 @@ def after_fetch(lookup: LookUp, entry: Entry | None, *, candidate: Candidate, no
     if entry is None or entry.remaining_s(now_s) <= 0:
         return Forward(Forwarded.MISS, Reason.NO_CANDIDATE)
     if not can_replay(entry.wire, as_stream=lookup.as_stream):
-        return Forward(Forwarded.MISS, Reason.NOT_RENDERABLE, candidate.similarity, candidate.redis_key)
+        return Forward(Forwarded.MISS, Reason.NOT_RENDERABLE, candidate.similarity)
     return Serve(HitKind.SEMANTIC, entry, candidate.similarity)
 
 

@@ -17,7 +17,7 @@ from proxy.core import keys, lookup, routing, sse
 from proxy.core.chat_answers import Answer, render_json, render_stream
 from proxy.core.lookup import Embed, Forward, LookUp, Serve
 from proxy.core.models import Candidate, ContextRecord, Forwarded, Mode, NotStored, Reason
-from proxy.errors import EmbeddingError, IndexMissingError, StoreError, StoreLoadingError, UpstreamError
+from proxy.errors import EmbeddingError, IndexMissingError, StoreError, StoreLoadingError, UpstreamError, where
 from proxy.ports import Embedder, Guard, Judge, ResponseStore, UpstreamRequest, UpstreamResponse, Upstreams, VectorIndex
 from proxy.services import ids
 from proxy.services.calls import Call, Decision, Reply
@@ -88,7 +88,7 @@ class Completions:
             state = await self._look(decision)
         except Exception as error:
             # The wall around the cache: whatever is wrong in it, known or not, the call goes on without.
-            logger.exception("request %s: the look-up failed with %s", call.request_id, type(error).__name__)
+            logger.error("request %s: the look-up failed with %s", call.request_id, where(error))
             state = Forward(Forwarded.BYPASS, Reason.CACHE_ERROR)
         outcome, is_shadow = decision.outcome, call.directives.mode is Mode.SHADOW
         outcome.similarity = state.similarity
@@ -202,7 +202,6 @@ class Completions:
                 Forwarded.MISS,
                 verdict.reason or Reason.BELOW_CONFIDENCE,
                 state.candidates[0].similarity,
-                state.candidates[0].redis_key,
             )
         return await self._take(decision, plan, state.candidates[verdict.chosen], text)
 
@@ -330,7 +329,7 @@ class Completions:
                 decision, status=flight.status, headers=flight.headers, is_event_stream=flight.is_event_stream, raw=raw
             )
         except Exception as error:  # the same wall on the way back
-            logger.exception("request %s: storing failed with %s", decision.call.request_id, type(error).__name__)
+            logger.error("request %s: storing failed with %s", decision.call.request_id, where(error))
             flight.not_stored = NotStored.CACHE_ERROR
             return
         flight.entry_id, flight.not_stored, flight.answer = kept.entry_id, kept.not_stored, kept.answer

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
-from proxy.errors import StoreError
+from proxy.errors import StoreError, where
 from proxy.ports import Guard
 
 logger = logging.getLogger("deja.upkeep")
@@ -97,7 +97,7 @@ class Upkeep:
             return False
         except Exception as error:  # whatever it is, the next round must still come
             self.index_state = "unknown"
-            logger.exception("upkeep failed with %s", type(error).__name__)
+            logger.error("upkeep failed with %s", where(error))
             return False
         if evicted:
             self._on_evict(evicted)

@@ -22,7 +22,7 @@ from proxy.core.keys import encode
 from proxy.core.models import Forwarded, Mode, Reason
 from proxy.core.outcome import Outcome
 from proxy.core.records import record_of
-from proxy.errors import DejaError, RequestError
+from proxy.errors import DejaError, RequestError, where
 from proxy.ports import Headers
 from proxy.services import ids
 from proxy.services.background import Background
@@ -74,11 +74,11 @@ class ChatCompletions:
         body_bytes: int,
         now: Callable[[], float],
     ) -> None:
-        self._completions = completions
+        self.completions = completions
         self._identity = identity
         self._recorder = recorder
-        self._metrics = metrics
-        self._background = background
+        self.metrics = metrics
+        self.background = background
         self._passthrough = passthrough
         self._default_mode = default_mode
         self._key_user = key_user
@@ -127,10 +127,10 @@ class ChatCompletions:
         """Count and record a request whose answer has left, or will not."""
         call, outcome = decision.call, decision.outcome
         duration_s = time.monotonic() - call.began_at
-        self._metrics.requests.labels(ROUTE, outcome.label, outcome.reason or "").inc()
-        self._metrics.duration.labels(ROUTE, outcome.label).observe(duration_s)
+        self.metrics.requests.labels(ROUTE, outcome.label, outcome.reason or "").inc()
+        self.metrics.duration.labels(ROUTE, outcome.label).observe(duration_s)
         for stage, milliseconds in outcome.timings_ms.items():
-            self._metrics.stage.labels(stage).observe(milliseconds / 1000)
+            self.metrics.stage.labels(stage).observe(milliseconds / 1000)
         logger.debug(
             "request %s: %s %s status=%d %.1f ms",
             call.request_id,
@@ -140,7 +140,7 @@ class ChatCompletions:
             duration_s * 1000,
         )
         if outcome.not_stored is not None:
-            self._metrics.not_stored.labels(outcome.not_stored).inc()
+            self.metrics.not_stored.labels(outcome.not_stored).inc()
         self._recorder.put(
             record_of(
                 at=self._now(),
@@ -156,21 +156,6 @@ class ChatCompletions:
                 answered=answered,
             )
         )
-
-    @property
-    def completions(self) -> Completions:
-        """The driver."""
-        return self._completions
-
-    @property
-    def background(self) -> Background:
-        """Where watches run."""
-        return self._background
-
-    @property
-    def metrics(self) -> Metrics:
-        """Counts."""
-        return self._metrics
 
 
 class _Exchange:
@@ -200,15 +185,15 @@ class _Exchange:
         except DejaError as error:
             await self._fail(status_of(error), body_of(error))
         except Exception as error:
-            logger.exception("request %s failed with %s", self._request_id, type(error).__name__)
+            logger.error("request %s failed with %s", self._request_id, where(error))
             await self._fail(500, INTERNAL)
 
     async def _answer_from_cache(self, decision: Decision) -> None:
         reply = self._route.completions.reply_from_cache(decision)
         await self._send_reply(decision, reply)
         entry = decision.outcome.entry
-        needs_answer = decision.call.directives.session is not None and entry is not None
-        self._finish(reply.status, _stored_message(entry.body) if needs_answer and entry is not None else None)
+        is_recorded = decision.call.directives.session is not None  # only a session keeps the words
+        self._finish(reply.status, _stored_message(entry.body) if is_recorded and entry is not None else None)
 
     async def _answer_from_upstream(self, decision: Decision) -> None:
         if decision.call.directives.only_if_cached:

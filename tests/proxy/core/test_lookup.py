@@ -230,7 +230,7 @@ def test_an_entry_that_went_meanwhile_is_a_miss(gone: Any) -> None:
 @pytest.mark.parametrize(("wire", "as_stream", "is_served"), CAN_TRAVEL)
 def test_the_chosen_entry_must_be_able_to_travel_too(wire: WireMode, as_stream: bool, is_served: bool) -> None:
     state = after_fetch(look_up(as_stream=as_stream), entry(wire=wire), candidate=CHOSEN, now_s=NOW_S)
-    refused = Forward(Forwarded.MISS, Reason.NOT_RENDERABLE, CHOSEN.similarity, CHOSEN.redis_key)
+    refused = Forward(Forwarded.MISS, Reason.NOT_RENDERABLE, CHOSEN.similarity)
     assert state == (Serve(HitKind.SEMANTIC, entry(wire=wire), CHOSEN.similarity) if is_served else refused)
 
 

@@ -1,0 +1,73 @@
+"""The wall around the cache: whatever is wrong inside, foreseen or not, the caller gets an answer, and the log no prompt."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from proxy.app import create_app
+from proxy.services.judging import StrictJudge
+from proxy.services.keeper import Keeper
+from proxy.settings import load
+from tests.redis_server import artifacts_dir, private_redis
+
+PROMPT = "How do I reset the password of my violet umbrella?"
+
+
+@pytest.fixture
+async def app(tmp_path: Path) -> AsyncIterator[FastAPI]:
+    with private_redis() as url:
+        settings = load({"DEJA_DATA_DIR": str(tmp_path), "DEJA_ARTIFACTS_DIR": str(artifacts_dir())})
+        made = create_app(settings, redis_url=url, environ={})
+        async with made.router.lifespan_context(made):
+            yield made
+
+
+async def ask(app: FastAPI, question: str) -> httpx.Response:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://deja") as client:
+        body = {"model": "m", "messages": [{"role": "user", "content": question}]}
+        return await client.post("/v1/chat/completions", json=body)
+
+
+async def broken(*_: Any, **__: Any) -> Any:
+    raise ValueError(f"cannot make sense of {PROMPT}")
+
+
+async def test_a_judge_that_breaks_costs_the_hit_and_not_the_answer(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await ask(app, PROMPT)
+    monkeypatch.setattr(StrictJudge, "judge", broken)
+    with caplog.at_level(logging.DEBUG):
+        told = await ask(app, PROMPT.replace("How do", "How can"))
+    assert told.status_code == 200
+    assert told.headers["cache-status"] == "deja; fwd=bypass; stored; detail=cache-error"
+    assert "ValueError at" in caplog.text
+    assert "violet" not in caplog.text
+
+
+async def test_a_keeper_that_breaks_costs_the_entry_and_not_the_answer(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Keeper, "keep", broken)
+    with caplog.at_level(logging.DEBUG):
+        told = await ask(app, PROMPT)
+    assert told.status_code == 200
+    assert told.headers["x-deja-not-stored"] == "cache-error"
+    assert "violet" not in caplog.text
+
+
+async def test_a_failure_outside_the_cache_is_a_500_that_says_how_to_go_around(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("proxy.services.completions.keys.place_of", lambda *_, **__: 1 / 0)
+    told = await ask(app, PROMPT)
+    assert told.status_code == 500
+    assert told.json()["error"]["code"] == "internal_error"
+    assert "ZeroDivisionError at" in caplog.text
