@@ -64,6 +64,10 @@ _SYNONYMS = (
     "quickly/rapidly about/regarding maybe/perhaps shop/store holiday/vacation autumn/fall pants/trousers cab/taxi "
     "company/firm approximately/roughly main/primary reason/cause method/way ways/methods tips/advice"
 )
+_PERSONS = (
+    "he/she his/her him/her himself/herself mother/father mom/dad wife/husband son/daughter brother/sister my/your "
+    "boyfriend/girlfriend uncle/aunt nephew/niece grandmother/grandfather"
+)
 _CONTRACTIONS = (
     ("what is", "what's"), ("who is", "who's"), ("where is", "where's"), ("how is", "how's"), ("do not", "don't"),
     ("does not", "doesn't"), ("did not", "didn't"), ("is not", "isn't"), ("are not", "aren't"), ("can not", "can't"),
@@ -120,7 +124,7 @@ def _table(text: str) -> dict[str, list[str]]:
     return table
 
 
-_OPPOSITE, _UNIT, _OTHER, _SYNONYM = map(_table, (_ANTONYMS, _UNITS, _OTHERS, _SYNONYMS))
+_OPPOSITE, _UNIT, _OTHER, _SYNONYM, _PERSON = map(_table, (_ANTONYMS, _UNITS, _OTHERS, _SYNONYMS, _PERSONS))
 
 
 def swap_from(table: dict[str, list[str]]) -> Edit:
@@ -293,6 +297,7 @@ CHANGING: Sequence[tuple[str, Edit, float]] = (
     ("antonym", swap_from(_OPPOSITE), 3.0),
     ("unit", swap_from(_UNIT), 2.0),
     ("other", swap_from(_OTHER), 2.0),
+    ("person", swap_from(_PERSON), 1.0),
     ("negation", negate, 1.0),
     ("direction", change_direction, 3.0),
     ("focus", change_focus, 1.0),

@@ -7,6 +7,7 @@ means start out as good sentence vectors, since the checkpoint was trained to ma
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -20,6 +21,7 @@ _FROZEN = (
     "embeddings.word_embeddings.weight"  # 11.7 of 19 M parameters: rare words would be moved by chance, and slowly
 )
 _HEAD_SPREAD = 0.02
+_UNSEEN = -1e9  # an attention score whose weight is 0
 
 
 class CrossEncoder(torch.nn.Module):  # type: ignore[misc]  # torch is not there where types are checked
@@ -57,17 +59,27 @@ class CrossEncoder(torch.nn.Module):  # type: ignore[misc]  # torch is not there
         return self._head(x.float(), mask.float(), segments.float())
 
     def _layer(self, x: torch.Tensor, seen: torch.Tensor | None, name: str) -> torch.Tensor:
-        batch, tokens, hidden = x.shape
-        q, k, v = (
-            self._linear(x, f"{name}.attention.self.{part}").view(batch, tokens, self.config.heads, -1).transpose(1, 2)
-            for part in ("query", "key", "value")
-        )
-        context = F.scaled_dot_product_attention(q, k, v, attn_mask=seen).transpose(1, 2).reshape(batch, tokens, hidden)
+        context = self._attend(x, seen, name)
         x = self._norm(
             x + self._linear(context, f"{name}.attention.output.dense"), f"{name}.attention.output.LayerNorm"
         )
         inner = F.gelu(self._linear(x, f"{name}.intermediate.dense"))
         return self._norm(x + self._linear(inner, f"{name}.output.dense"), f"{name}.output.LayerNorm")
+
+    def _attend(self, x: torch.Tensor, seen: torch.Tensor | None, name: str) -> torch.Tensor:
+        """Multi-head attention by two batched products: for rows this short torch's fused one is a third slower to train on a CPU."""
+        batch, tokens, hidden = x.shape
+        heads = self.config.heads
+        q, k, v = (
+            self._linear(x, f"{name}.attention.self.{part}")
+            .view(batch, tokens, heads, -1).transpose(1, 2).reshape(batch * heads, tokens, -1)
+            for part in ("query", "key", "value")
+        )  # fmt: skip
+        scores = torch.bmm(q, k.transpose(1, 2)).float() / math.sqrt(hidden // heads)
+        if seen is not None:
+            scores = scores.view(batch, heads, tokens, tokens).masked_fill(~seen, _UNSEEN).view_as(scores)
+        weighted = torch.bmm(torch.softmax(scores, dim=-1).to(v.dtype), v)
+        return weighted.view(batch, heads, tokens, -1).transpose(1, 2).reshape(batch, tokens, hidden)
 
     def _head(self, x: torch.Tensor, mask: torch.Tensor, segments: torch.Tensor) -> torch.Tensor:
         first, second = _mean(x, mask - segments), _mean(x, segments)

@@ -57,6 +57,7 @@ class Plan:
         epochs: times each pair is seen; may be a fraction.
         batch: pairs a step.
         rate: peak learning rate of the encoder; the head's is three times that.
+        last_rate: what is left of the rate at the end, as a share; 0 but for a run that another goes on from.
         without: recipe sources to leave out.
         seed: of recipe, order and head.
         whole: train on the kinds otherwise kept aside, too.
@@ -69,6 +70,7 @@ class Plan:
     epochs: float
     batch: int
     rate: float
+    last_rate: float
     without: tuple[str, ...]
     seed: int
     whole: bool
@@ -88,6 +90,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=float, default=1.0)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=1e-4)
+    parser.add_argument("--last-rate", type=float, default=0.0, help="share of the rate at the end")
     parser.add_argument("--without", action="append", default=[], choices=recipe.SOURCES)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--whole", action="store_true", help="train on the kinds otherwise kept aside, too")
@@ -201,7 +204,7 @@ class _Trainer:
     def _take_step(self) -> float:
         started = time.process_time()
         progress = self._step / len(self._batches)
-        factor = min(1.0, progress / _WARM_UP + 1e-3) * (1.0 - progress)
+        factor = min(1.0, progress / _WARM_UP + 1e-3) * (1.0 - (1.0 - self._plan.last_rate) * progress)
         for group, rate in zip(self._optimizer.param_groups, (self._plan.rate, 3 * self._plan.rate), strict=True):
             group["lr"] = rate * factor
         batch = self._batches[self._step]
