@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from proxy.core.gates.direction import direction
 from proxy.core.gates.language import ENGLISH
 from proxy.core.gates.lexicon import lexicon
 from proxy.core.gates.reading import Reading, read
-from proxy.core.gates.reasons import GateReason
+from proxy.core.gates.reasons import HARD, GateReason
 from proxy.core.gates.slips import is_slip
 
-Gate = Callable[[Reading, Reading], GateReason | None]
+Gate = Callable[[Reading, Reading], Iterable[GateReason] | GateReason | None]
 
 
 def refusal(
@@ -32,13 +32,29 @@ def refusal(
         strictly: also ask the gates for merging conversations.
         without: reasons to leave out, for measuring; a hit can only be added by it.
     """
+    gates = (*GATES, *MERGE_GATES) if strictly else GATES
+    return next((reason for reason in _objecting(stored, asked, gates) if reason not in without), None)
+
+
+def hard_refusal(stored: str | Reading, asked: str | Reading) -> GateReason | None:
+    """The first reason that refuses whatever a model says (`HARD`); None when there is none. Symmetric."""
+    return next((reason for reason in _objecting(stored, asked, GATES) if reason in HARD), None)
+
+
+def objections(stored: str | Reading, asked: str | Reading) -> frozenset[GateReason]:
+    """Every reason a gate has against it, hard and soft; empty exactly where `refusal` is None. Symmetric."""
+    return frozenset(_objecting(stored, asked, GATES))
+
+
+def _objecting(stored: str | Reading, asked: str | Reading, gates: Sequence[Gate]) -> Iterator[GateReason]:
     a = read(stored) if isinstance(stored, str) else stored
     b = read(asked) if isinstance(asked, str) else asked
-    for gate in (*GATES, *MERGE_GATES) if strictly else GATES:
-        reason = gate(a, b)
-        if reason is not None and reason not in without:
-            return reason
-    return None
+    for gate in gates:
+        found = gate(a, b)
+        if isinstance(found, GateReason):
+            yield found
+        elif found is not None:
+            yield from found
 
 
 def _numbers(a: Reading, b: Reading) -> GateReason | None:
@@ -146,17 +162,17 @@ _SUBJECTS = frozenset({"i", "you"})
 _MODALS = frozenset({"can", "could", "should"})
 
 
-def _words(a: Reading, b: Reading) -> GateReason | None:
+def _words(a: Reading, b: Reading) -> Iterable[GateReason]:
     """Align the content words: what only one side has must be harmless, or be a known equivalent of what the other has."""
     if a.counts == b.counts:
-        return None
+        return
     lex = lexicon()
     only_a, only_b = _only(a.counts, b.counts), _only(b.counts, a.counts)
     _join_compounds(only_a, only_b, a)
     _join_compounds(only_b, only_a, b)
     names = a.names | b.names
     if _opposites(only_a, b.counts) or _opposites(only_b, a.counts) or _prefixed_opposites(only_a, only_b):
-        return GateReason.ANTONYM
+        yield GateReason.ANTONYM
     _strike_evaluative(only_a, only_b, a, b)
     is_written = _WRITE in a.counts and _WRITE in b.counts
     fillers = lex.fillers - lex.writings if is_written else lex.fillers
@@ -167,13 +183,15 @@ def _words(a: Reading, b: Reading) -> GateReason | None:
         and ((only_a[0], only_b[0]) in lex.harmless_swaps or is_slip(only_a[0], only_b[0]))
         and not names & {only_a[0], only_b[0]}
     ):
-        return None
-    rest = [*only_a, *only_b]
+        return
+    rest = {*only_a, *only_b}
     if (only_a and only_b) or any(w in names or w not in lex.harmless_extras for w in rest):
-        if names.intersection(rest):
-            return GateReason.ENTITY
-        return GateReason.QUANTIFIER if lex.quantifiers.intersection(rest) else GateReason.WORDING
-    return None
+        if names & rest:
+            yield GateReason.ENTITY
+        if lex.quantifiers & rest:
+            yield GateReason.QUANTIFIER
+        if rest - names - lex.quantifiers:
+            yield GateReason.WORDING
 
 
 # What every order to compose a text is read as, see `roles.order`.

@@ -21,3 +21,10 @@ class GateReason(StrEnum):
     QUANTIFIER = "gate-quantifier"
     DIRECTION = "gate-direction"
     WORDING = "gate-wording"
+
+
+HARD = frozenset({
+    GateReason.NUMBER, GateReason.IDENTIFIER, GateReason.CODE, GateReason.LANGUAGE, GateReason.NEGATION, GateReason.ANTONYM,
+    GateReason.ENTITY, GateReason.DIRECTION,
+})  # fmt: skip
+"""Facts: these refuse by themselves. The others are heuristics, to be weighed with what a model says of the pair (decision 0006)."""

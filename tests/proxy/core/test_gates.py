@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.gates import GateReason, read, refusal
+from proxy.core.gates import HARD, GateReason, hard_refusal, objections, read, refusal
 from proxy.core.gates.lexicon import lexicon, lines, stem
 from proxy.core.gates.rewrites import spelled_out
 from proxy.core.gates.slips import is_slip
@@ -86,6 +86,21 @@ def test_refusal_is_symmetric(one: str, other: str) -> None:
 def test_leaving_gates_out_never_turns_a_hit_into_a_miss(one: str, other: str, without: set[GateReason]) -> None:
     if refusal(one, other) is None:
         assert refusal(one, other, without=without) is None
+
+
+@given(_TEXTS, _TEXTS)
+def test_objections_are_empty_exactly_where_nothing_refuses(one: str, other: str) -> None:
+    found = objections(one, other)
+    assert found == objections(other, one)
+    assert (refusal(one, other) is None) == (not found)
+    assert found >= {reason for reason in [refusal(one, other)] if reason}
+
+
+@given(_TEXTS, _TEXTS)
+def test_a_hard_refusal_is_a_hard_one_of_the_objections(one: str, other: str) -> None:
+    hard = hard_refusal(one, other)
+    assert hard == hard_refusal(other, one)
+    assert (hard in HARD & objections(one, other)) if hard else not HARD & objections(one, other)
 
 
 @given(_TEXTS, _TEXTS)
