@@ -1,24 +1,29 @@
-"""Many callers, one model: micro-batches off the event loop, and a memory of recent texts.
+"""Many callers, one model: micro-batches off the event loop, and a memory of recent results.
 
-Theory of operation. One thread runs the model. While it is idle, a text starts at once, with whatever else arrived in
-the same turn of the event loop. While it is busy, texts gather; when it is free, the oldest of them go together,
-as many as `max_batch` and `_MAX_BATCH_CHARS` allow. So a text waits for at most the batches ahead of it, and `max_waiting` bounds
-those. A text that is already waiting, running or remembered is not computed again. Each caller has a future of its own:
-one that gives up takes nothing from the others, and a text nobody waits for any more is dropped before it runs.
+Theory of operation. One thread runs the model. While it is idle, an item (a text to embed, a pair to score) starts at once, with
+whatever else arrived in the same turn of the event loop. While it is busy, items gather; when it is free, the oldest of them
+go together, as many as `max_batch` and `_MAX_BATCH_CHARS` allow. So an item waits for at most the batches ahead of it, and
+`max_waiting` bounds those. An item that is already waiting, running or remembered is not computed again. Each caller has a future
+of its own: one that gives up takes nothing from the others, and an item nobody waits for any more is dropped before it runs.
 
-All state is touched on the event loop alone; only `Embedder.embed` runs in the thread, or on the loop where a caller asks for that.
+All state is touched on the event loop alone; only the model runs in the thread, or on the loop where a caller asks for that.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
 
 from embeddings.base import Embedder, Embedding
 from embeddings.errors import EmbedderClosedError, EmbedderError, EmbedderOverloadedError
+from embeddings.verifier import Score
+
+Item = TypeVar("Item", str, tuple[str, str])
+Result = TypeVar("Result")
 
 # 8 short texts take about 20 ms, which is what a newcomer waits; larger batches were not faster (decision 0001).
 _MAX_BATCH = 8
@@ -27,7 +32,7 @@ _MAX_BATCH_CHARS = 3_000
 # Half a second of work for short texts; whoever can wait longer than that may ask again.
 _MAX_WAITING = 256
 # With 384 floats and the text itself, some 8 MB of short texts.
-_REMEMBERED_TEXTS = 4_096
+_REMEMBERED = 4_096
 # Longer texts are not remembered, so that memory is bounded; they rarely repeat outside the exact tier.
 _REMEMBERED_CHARS = 8_192
 
@@ -37,14 +42,14 @@ class BatchingStats:
     """Counters since the start.
 
     Args:
-        texts: asked for.
+        items: asked for.
         remembered: answered from memory.
         joined: answered by a computation already under way.
         batches: runs of the model.
         failed_batches: of these, the ones that raised.
     """
 
-    texts: int
+    items: int
     remembered: int
     joined: int
     batches: int
@@ -52,22 +57,219 @@ class BatchingStats:
 
 
 @dataclass(slots=True, eq=False)
-class _Job:
-    """One distinct text that is waiting or running, and who waits for it."""
+class _Job(Generic[Item, Result]):
+    """One distinct item that is waiting or running, and who waits for it."""
 
-    text: str
-    waiters: set[asyncio.Future[Embedding]] = field(default_factory=set)
+    item: Item
+    waiters: set[asyncio.Future[Result]] = field(default_factory=set)
     is_running: bool = False
 
 
-class BatchingEmbedder:
-    """Serve one embedder to the callers of one event loop.
+class Batcher(Generic[Item, Result]):
+    """Serve one model to the callers of one event loop.
+
+    Args:
+        run: the model: results of items, in order. May block.
+        close: lets the model go; called by `aclose`.
+        what: the items in a word, for errors: "texts".
+        max_batch: items run together.
+        max_waiting: distinct items waiting for the model; one more is refused.
+        remembered: how many recent results to keep; 0 keeps none.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Sequence[Item]], Sequence[Result]],
+        close: Callable[[], None],
+        *,
+        what: str,
+        max_batch: int = _MAX_BATCH,
+        max_waiting: int = _MAX_WAITING,
+        remembered: int = _REMEMBERED,
+    ) -> None:
+        self._model: Callable[[Sequence[Item]], Sequence[Result]] = run
+        self._close = close
+        self._what = what
+        self._max_batch = max_batch
+        self._max_waiting = max_waiting
+        self._remembered_most = remembered
+        self._memory: OrderedDict[Item, Result] = OrderedDict()
+        self._jobs: dict[Item, _Job[Item, Result]] = {}
+        self._queue: OrderedDict[Item, _Job[Item, Result]] = OrderedDict()
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"model of {what}")
+        self._running: asyncio.Future[Sequence[Result]] | None = None
+        self._is_start_due = False
+        self._is_closed = False
+        self._items = self._remembered = self._joined = self._batches = self._failed_batches = 0
+
+    @property
+    def stats(self) -> BatchingStats:
+        """Counters since the start."""
+        return BatchingStats(self._items, self._remembered, self._joined, self._batches, self._failed_batches)
+
+    async def get(self, item: Item, *, inline: bool = False) -> Result:
+        """Run the model on one item, or remember.
+
+        Args:
+            item: what to run it on.
+            inline: run the model here and now if it is idle, holding the event loop up for as long. For a caller who knows that
+                nothing else waits for the loop: two thread switches cost a short text more than its own time.
+
+        Raises:
+            EmbedderOverloadedError: too many items are waiting.
+            EmbedderClosedError: the model was closed, before or while waiting.
+            EmbedderError: the model failed; the next call tries again.
+        """
+        self._items += 1
+        remembered = self._recall(item)
+        if remembered is not None:
+            self._remembered += 1
+            return remembered
+        if inline and self._running is None and not self._queue and not self._is_closed:
+            return self._run_inline(item)
+        return await self._wait(self._job(item))
+
+    async def get_many(self, items: Sequence[Item]) -> list[Result]:
+        """Run the model on items, in order; all or none. Raises as `get` does, the first error met."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._outcome(item)) for item in items]
+        outcomes = [task.result() for task in tasks]
+        for outcome in outcomes:
+            if isinstance(outcome, EmbedderError):
+                raise outcome
+        return [outcome for outcome in outcomes if not isinstance(outcome, EmbedderError)]
+
+    async def aclose(self) -> None:
+        """Let the running batch end, fail what waits, and let the model go. Closing twice is no error."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        for job in list(self._queue.values()):
+            self._fail(job, EmbedderClosedError(f"the model of {self._what} was closed"))
+        self._queue.clear()
+        if self._running is not None:
+            await asyncio.wait([self._running])
+        self._executor.shutdown(wait=True)
+        self._close()
+
+    async def _outcome(self, item: Item) -> Result | EmbedderError:
+        # As a value: a task group would wrap a raised error and cancel the items beside it.
+        try:
+            return await self.get(item)
+        except EmbedderError as error:
+            return error
+
+    def _run_inline(self, item: Item) -> Result:
+        self._batches += 1
+        try:
+            (result,) = self._model([item])
+        except Exception as error:
+            self._failed_batches += 1
+            if isinstance(error, EmbedderError):
+                raise
+            raise EmbedderError(f"the model failed: {type(error).__name__}") from error
+        self._remember(item, result)
+        return result
+
+    def _recall(self, item: Item) -> Result | None:
+        result = self._memory.get(item)
+        if result is not None:
+            self._memory.move_to_end(item)
+        return result
+
+    def _remember(self, item: Item, result: Result) -> None:
+        if _chars(item) > _REMEMBERED_CHARS or self._remembered_most == 0:
+            return
+        self._memory[item] = result
+        self._memory.move_to_end(item)
+        if len(self._memory) > self._remembered_most:
+            self._memory.popitem(last=False)
+
+    def _job(self, item: Item) -> _Job[Item, Result]:
+        """Find the item's job or queue a new one."""
+        if self._is_closed:
+            raise EmbedderClosedError(f"the model of {self._what} was closed")
+        job = self._jobs.get(item)
+        if job is not None:
+            self._joined += 1
+            return job
+        if len(self._queue) >= self._max_waiting:
+            raise EmbedderOverloadedError(f"{len(self._queue)} {self._what} are waiting for their model")
+        job = self._jobs[item] = self._queue[item] = _Job(item)
+        if self._running is None and not self._is_start_due:
+            # Next turn of the loop, so that items that arrived in this one go together.
+            self._is_start_due = True
+            asyncio.get_running_loop().call_soon(self._start)
+        return job
+
+    async def _wait(self, job: _Job[Item, Result]) -> Result:
+        waiter: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        job.waiters.add(waiter)
+        try:
+            return await waiter
+        finally:
+            job.waiters.discard(waiter)
+            if not job.waiters and not job.is_running and self._queue.get(job.item) is job:
+                del self._queue[job.item], self._jobs[job.item]
+
+    def _start(self) -> None:
+        """Run the oldest items that are waiting, if the model is idle."""
+        self._is_start_due = False
+        if self._running is not None or not self._queue or self._is_closed:
+            return
+        batch = self._take_batch()
+        self._batches += 1
+        items = [job.item for job in batch]
+        self._running = asyncio.get_running_loop().run_in_executor(self._executor, self._model, items)
+        self._running.add_done_callback(lambda done: self._finish(batch, done))
+
+    def _take_batch(self) -> list[_Job[Item, Result]]:
+        batch: list[_Job[Item, Result]] = []
+        chars = 0
+        while self._queue and len(batch) < self._max_batch:
+            item, job = next(iter(self._queue.items()))
+            chars += _chars(item)
+            if batch and chars > _MAX_BATCH_CHARS:
+                break
+            del self._queue[item]
+            job.is_running = True
+            batch.append(job)
+        return batch
+
+    def _finish(self, batch: Sequence[_Job[Item, Result]], done: asyncio.Future[Sequence[Result]]) -> None:
+        self._running = None
+        error = done.exception()
+        if error is not None:
+            self._failed_batches += 1
+            for job in batch:
+                self._fail(job, error)
+        else:
+            for job, result in zip(batch, done.result(), strict=True):
+                self._remember(job.item, result)
+                del self._jobs[job.item]
+                for waiter in job.waiters:
+                    if not waiter.done():
+                        waiter.set_result(result)
+        self._start()
+
+    def _fail(self, job: _Job[Item, Result], cause: BaseException) -> None:
+        """Give each waiter an error of its own: a shared one would gather all their tracebacks."""
+        del self._jobs[job.item]
+        kind = type(cause) if isinstance(cause, EmbedderError) else EmbedderError
+        message = str(cause) if isinstance(cause, EmbedderError) else f"the model failed: {type(cause).__name__}"
+        for waiter in job.waiters:
+            if not waiter.done():
+                error = kind(message)
+                error.__cause__ = cause
+                waiter.set_exception(error)
+
+
+class BatchingEmbedder(Batcher[str, Embedding]):
+    """A `Batcher` of texts.
 
     Args:
         embedder: closed by `aclose`.
-        max_batch: texts run together.
-        max_waiting: distinct texts waiting for the model; one more is refused.
-        remembered_texts: how many recent results to keep; 0 keeps none.
+        max_batch, max_waiting, remembered: as for `Batcher`.
     """
 
     def __init__(
@@ -76,193 +278,58 @@ class BatchingEmbedder:
         *,
         max_batch: int = _MAX_BATCH,
         max_waiting: int = _MAX_WAITING,
-        remembered_texts: int = _REMEMBERED_TEXTS,
+        remembered: int = _REMEMBERED,
     ) -> None:
-        self._embedder = embedder
-        self._max_batch = max_batch
-        self._max_waiting = max_waiting
-        self._remembered_texts = remembered_texts
-        self._memory: OrderedDict[str, Embedding] = OrderedDict()
-        self._jobs: dict[str, _Job] = {}
-        self._queue: OrderedDict[str, _Job] = OrderedDict()
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embedder")
-        self._running: asyncio.Future[list[Embedding]] | None = None
-        self._is_start_due = False
-        self._is_closed = False
-        self._texts = self._remembered = self._joined = self._batches = self._failed_batches = 0
+        super().__init__(
+            embedder.embed,
+            embedder.close,
+            what="texts",
+            max_batch=max_batch,
+            max_waiting=max_waiting,
+            remembered=remembered,
+        )
+        self.fingerprint = embedder.fingerprint
+        """Name of the vector space."""
+        self.dim = embedder.dim
+        """Length of every vector."""
+        self.max_tokens = embedder.max_tokens
+        """Tokens the model reads of one text."""
+
+    async def embed(self, text: str, *, inline: bool = False) -> Embedding:
+        """Embed one text; see `Batcher.get`."""
+        return await self.get(text, inline=inline)
+
+    async def embed_many(self, texts: Sequence[str]) -> list[Embedding]:
+        """Embed texts; see `Batcher.get_many`."""
+        return await self.get_many(texts)
+
+
+class PairScorer(Protocol):
+    """What scores pairs; `embeddings.verifier.Verifier` is one."""
 
     @property
     def fingerprint(self) -> str:
-        """Name of the vector space."""
-        return self._embedder.fingerprint
+        """Names the scale of scores."""
 
-    @property
-    def dim(self) -> int:
-        """Length of every vector."""
-        return self._embedder.dim
+    def score(self, pairs: Sequence[tuple[str, str]]) -> list[Score]:
+        """Score (stored question, asked question) pairs, in order."""
 
-    @property
-    def max_tokens(self) -> int:
-        """Tokens the model reads of one text."""
-        return self._embedder.max_tokens
+    def close(self) -> None:
+        """Let the model go."""
 
-    @property
-    def stats(self) -> BatchingStats:
-        """Counters since the start."""
-        return BatchingStats(self._texts, self._remembered, self._joined, self._batches, self._failed_batches)
 
-    async def embed(self, text: str, *, inline: bool = False) -> Embedding:
-        """Embed one text.
+class BatchingVerifier(Batcher[tuple[str, str], Score]):
+    """A `Batcher` of pairs: those of all requests and candidates go together.
 
-        Args:
-            text: to embed.
-            inline: run the model here and now if it is idle, holding the event loop up for as long. For a caller who knows that
-                nothing else waits for the loop: two thread switches cost a short text more than its own time.
+    Args:
+        verifier: closed by `aclose`.
+    """
 
-        Raises:
-            EmbedderOverloadedError: too many texts are waiting.
-            EmbedderClosedError: the embedder was closed, before or while waiting.
-            EmbedderError: the model failed; the next call tries again.
-        """
-        self._texts += 1
-        remembered = self._recall(text)
-        if remembered is not None:
-            self._remembered += 1
-            return remembered
-        if inline and self._running is None and not self._queue and not self._is_closed:
-            return self._run_inline(text)
-        return await self._wait(self._job(text))
+    def __init__(self, verifier: PairScorer) -> None:
+        super().__init__(verifier.score, verifier.close, what="pairs")
+        self.fingerprint = verifier.fingerprint
+        """Names the scale of scores."""
 
-    async def embed_many(self, texts: Sequence[str]) -> list[Embedding]:
-        """Embed texts, in order; all or none. Raises as `embed` does, the first error met."""
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._outcome(text)) for text in texts]
-        outcomes = [task.result() for task in tasks]
-        for outcome in outcomes:
-            if isinstance(outcome, EmbedderError):
-                raise outcome
-        return [outcome for outcome in outcomes if isinstance(outcome, Embedding)]
 
-    async def aclose(self) -> None:
-        """Let the running batch end, fail what waits, and close the embedder. Closing twice is no error."""
-        if self._is_closed:
-            return
-        self._is_closed = True
-        for job in list(self._queue.values()):
-            self._fail(job, EmbedderClosedError("the embedder was closed"))
-        self._queue.clear()
-        if self._running is not None:
-            await asyncio.wait([self._running])
-        self._executor.shutdown(wait=True)
-        self._embedder.close()
-
-    async def _outcome(self, text: str) -> Embedding | EmbedderError:
-        # As a value: a task group would wrap a raised error and cancel the texts beside it.
-        try:
-            return await self.embed(text)
-        except EmbedderError as error:
-            return error
-
-    def _run_inline(self, text: str) -> Embedding:
-        self._batches += 1
-        try:
-            (embedding,) = self._embedder.embed([text])
-        except Exception as error:
-            self._failed_batches += 1
-            if isinstance(error, EmbedderError):
-                raise
-            raise EmbedderError(f"the model failed: {type(error).__name__}") from error
-        self._remember(text, embedding)
-        return embedding
-
-    def _recall(self, text: str) -> Embedding | None:
-        embedding = self._memory.get(text)
-        if embedding is not None:
-            self._memory.move_to_end(text)
-        return embedding
-
-    def _remember(self, text: str, embedding: Embedding) -> None:
-        if len(text) > _REMEMBERED_CHARS or self._remembered_texts == 0:
-            return
-        self._memory[text] = embedding
-        self._memory.move_to_end(text)
-        if len(self._memory) > self._remembered_texts:
-            self._memory.popitem(last=False)
-
-    def _job(self, text: str) -> _Job:
-        """Find the text's job or queue a new one."""
-        if self._is_closed:
-            raise EmbedderClosedError("the embedder was closed")
-        job = self._jobs.get(text)
-        if job is not None:
-            self._joined += 1
-            return job
-        if len(self._queue) >= self._max_waiting:
-            raise EmbedderOverloadedError(f"{len(self._queue)} texts are waiting for the embedding model")
-        job = self._jobs[text] = self._queue[text] = _Job(text)
-        if self._running is None and not self._is_start_due:
-            # Next turn of the loop, so that texts that arrived in this one go together.
-            self._is_start_due = True
-            asyncio.get_running_loop().call_soon(self._start)
-        return job
-
-    async def _wait(self, job: _Job) -> Embedding:
-        waiter: asyncio.Future[Embedding] = asyncio.get_running_loop().create_future()
-        job.waiters.add(waiter)
-        try:
-            return await waiter
-        finally:
-            job.waiters.discard(waiter)
-            if not job.waiters and not job.is_running and self._queue.get(job.text) is job:
-                del self._queue[job.text], self._jobs[job.text]
-
-    def _start(self) -> None:
-        """Run the oldest texts that are waiting, if the model is idle."""
-        self._is_start_due = False
-        if self._running is not None or not self._queue or self._is_closed:
-            return
-        batch = self._take_batch()
-        self._batches += 1
-        texts = [job.text for job in batch]
-        self._running = asyncio.get_running_loop().run_in_executor(self._executor, self._embedder.embed, texts)
-        self._running.add_done_callback(lambda done: self._finish(batch, done))
-
-    def _take_batch(self) -> list[_Job]:
-        batch: list[_Job] = []
-        chars = 0
-        while self._queue and len(batch) < self._max_batch:
-            text, job = next(iter(self._queue.items()))
-            chars += len(text)
-            if batch and chars > _MAX_BATCH_CHARS:
-                break
-            del self._queue[text]
-            job.is_running = True
-            batch.append(job)
-        return batch
-
-    def _finish(self, batch: Sequence[_Job], done: asyncio.Future[list[Embedding]]) -> None:
-        self._running = None
-        error = done.exception()
-        if error is not None:
-            self._failed_batches += 1
-            for job in batch:
-                self._fail(job, error)
-        else:
-            for job, embedding in zip(batch, done.result(), strict=True):
-                self._remember(job.text, embedding)
-                del self._jobs[job.text]
-                for waiter in job.waiters:
-                    if not waiter.done():
-                        waiter.set_result(embedding)
-        self._start()
-
-    def _fail(self, job: _Job, cause: BaseException) -> None:
-        """Give each waiter an error of its own: a shared one would gather all their tracebacks."""
-        del self._jobs[job.text]
-        kind = type(cause) if isinstance(cause, EmbedderError) else EmbedderError
-        message = str(cause) if isinstance(cause, EmbedderError) else f"the model failed: {type(cause).__name__}"
-        for waiter in job.waiters:
-            if not waiter.done():
-                error = kind(message)
-                error.__cause__ = cause
-                waiter.set_exception(error)
+def _chars(item: str | tuple[str, str]) -> int:
+    return len(item) if isinstance(item, str) else len(item[0]) + len(item[1])

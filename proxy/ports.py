@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.base import Embedding
-from proxy.core.decision import Verdict
+from proxy.core.decision import Judged, Scope, Verdict
 from proxy.core.models import Candidate, ContextRecord, Entry
 from proxy.core.records import Session
 
@@ -169,23 +169,30 @@ class Embedder(Protocol):
 class Judge(Protocol):
     """Says whether a stored answer may serve; the one place where a hit by meaning is decided."""
 
-    @property
-    def level(self) -> float:
-        """The confidence a hit needs at least, in [0, 1]; a caller may only ask for more."""
+    def level(self, scope: Scope) -> float:
+        """The confidence a hit needs at least, in [0, 1], or above 1 for exact hits only; a caller may only ask for more."""
 
-    async def judge(self, asked: str, candidates: Sequence[Candidate], *, floor: float | None) -> Verdict:
-        """Choose among candidates, nearest first.
+    async def judge(
+        self, asked: str, candidates: Sequence[Candidate], *, scope: Scope, floor: float | None = None
+    ) -> Verdict:
+        """Choose among candidates. Never raises: what cannot be judged is refused, with a reason.
 
         Args:
             asked: the text to answer.
-            candidates: all from the caller's partition.
+            candidates: all from the caller's partition, in any order; may be empty.
+            scope: whose error budget counts.
             floor: the caller's own level, None for the server's.
         """
 
-    def merge_confidence(self, stored: str, asked: str, similarity: float) -> float | None:
+    async def merge_confidence(self, stored: str, asked: str, judged: Judged) -> float | None:
         """How sure it is, in (0, 1], that two conversations at these texts may go on as one; None if they may not.
 
         Stricter than serving.
+
+        Args:
+            stored: the question whose answer serves.
+            asked: the question it serves.
+            judged: what `judge` found about the two.
         """
 
 

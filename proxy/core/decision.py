@@ -20,6 +20,19 @@ MERGE_SIMILARITY = 0.86
 """The same for letting two conversations go on as one: what makes that stricter are the merge gates, not the cosine."""
 
 
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose traffic a decision belongs to: the error budget is kept, and the evidence gathered, for each of them.
+
+    Attributes:
+        tenant: who asks.
+        namespace: the caller's own partitioning, "" if none.
+    """
+
+    tenant: str
+    namespace: str
+
+
 class Neighbour(Protocol):
     """A stored question near the asked one; `core.models.Candidate` is one."""
 
@@ -33,18 +46,43 @@ class Neighbour(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Judged:
+    """One candidate as the judge saw it: what explain, audits and what-if read.
+
+    Attributes:
+        index: of the candidate in the list that was judged.
+        similarity: cosine to the asked question, in [-1, 1].
+        gate: the gate that refused by itself; None if none did.
+        objections: gates that objected, the one above among them.
+        logit: the verifier's; None where it was not asked because it could not change the outcome.
+        confidence: calibrated probability that the answer serves, in [0, 1]; None where it was not computed.
+    """
+
+    index: int
+    similarity: float
+    gate: GateReason | None = None
+    objections: frozenset[GateReason] = frozenset()
+    logit: float | None = None
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What a judge says of a list of candidates.
 
     Attributes:
         chosen: index of the candidate whose answer serves; None for a miss.
         reason: why the most similar candidate was refused; None when one was chosen.
-        confidence: probability that the chosen answer serves; None until one is calibrated.
+        confidence: probability that the chosen answer serves, of a miss that of the likeliest; None if none was computed.
+        level: the confidence a hit needed, above 1 when only exact hits are allowed; None until one is calibrated.
+        judged: every candidate that was looked at, most similar first.
     """
 
     chosen: int | None
     reason: Reason | GateReason | None
     confidence: float | None = None
+    level: float | None = None
+    judged: tuple[Judged, ...] = ()
 
 
 def decide(asked: str | Reading, candidates: Sequence[Neighbour], *, level: float = STRICT_SIMILARITY) -> Verdict:
@@ -59,12 +97,15 @@ def decide(asked: str | Reading, candidates: Sequence[Neighbour], *, level: floa
         return Verdict(None, Reason.NO_CANDIDATE)
     reading = read(asked) if isinstance(asked, str) else asked
     first: Reason | GateReason | None = None
+    judged: list[Judged] = []
     for i in sorted(range(len(candidates)), key=lambda i: -candidates[i].similarity):
         reason = why_not_serve(candidates[i].question, reading, candidates[i].similarity, level=level)
+        gate = reason if isinstance(reason, GateReason) else None
+        judged.append(Judged(i, candidates[i].similarity, gate, frozenset({gate} if gate else ())))
         if reason is None:
-            return Verdict(i, None)
+            return Verdict(i, None, judged=tuple(judged))
         first = first or reason
-    return Verdict(None, first)
+    return Verdict(None, first, judged=tuple(judged))
 
 
 def why_not_serve(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from proxy.core.models import Entry, Forwarded, HitKind
+from proxy.core.decision import Verdict
+from proxy.core.models import Candidate, Entry, Forwarded, HitKind
 
 
 @dataclass(slots=True)
@@ -23,6 +24,8 @@ class Outcome:
         age_s: of what was served, in whole seconds.
         ttl_s: seconds it stays fresh.
         similarity: cosine of the judged candidate.
+        candidates: what the vector index offered and the judge looked at, nearest first.
+        verdict: what the judge said of them; None when it was not asked.
         confidence_clamped: the caller asked for a looser level than the server's.
         usage_estimated: the usage in the answer is a count of our own.
         timings_ms: `lookup`, `embed`, `verify`, `upstream`, where they ran.
@@ -39,6 +42,8 @@ class Outcome:
     age_s: int = 0
     ttl_s: int = 0
     similarity: float | None = None
+    candidates: tuple[Candidate, ...] = ()
+    verdict: Verdict | None = None
     confidence_clamped: bool = False
     usage_estimated: bool = False
     timings_ms: dict[str, float] = field(default_factory=dict)

@@ -15,6 +15,7 @@ from typing import assert_never
 from proxy.core import context as contexts
 from proxy.core import keys, lookup, routing, sse
 from proxy.core.chat_answers import Answer, render_json, render_stream
+from proxy.core.decision import Judged, Scope
 from proxy.core.lookup import Embed, Forward, LookUp, Serve
 from proxy.core.models import Candidate, ContextRecord, Forwarded, Mode, NotStored, Reason
 from proxy.errors import EmbeddingError, IndexMissingError, StoreError, StoreLoadingError, UpstreamError, where
@@ -139,7 +140,7 @@ class Completions:
             call.tenant, call.directives.session, decision.place.fingerprint, at=call.began_at
         )
         floor = call.directives.confidence
-        decision.outcome.confidence_clamped = floor is not None and floor < self._judge.level
+        decision.outcome.confidence_clamped = floor is not None and floor < self._judge.level(_scope(call))
         return lookup.plan(call.request, call.directives, exact_only=decision.exact_only, is_repeat=is_repeat)
 
     async def _read_exact(self, decision: Decision, plan: LookUp) -> Serve | Embed | Forward:
@@ -195,20 +196,24 @@ class Completions:
         if isinstance(state, Forward):
             return state
         started = time.perf_counter()
-        verdict = await self._judge.judge(text, state.candidates, floor=plan.floor)
+        verdict = await self._judge.judge(text, state.candidates, scope=_scope(decision.call), floor=plan.floor)
         _took(decision, "verify", started)
+        decision.outcome.candidates, decision.outcome.verdict = state.candidates, verdict
         if verdict.chosen is None:
             return Forward(
                 Forwarded.MISS,
                 verdict.reason or Reason.BELOW_CONFIDENCE,
                 state.candidates[0].similarity,
             )
-        return await self._take(decision, plan, state.candidates[verdict.chosen], text)
+        chosen = next(judged for judged in verdict.judged if judged.index == verdict.chosen)
+        return await self._take(decision, plan, state.candidates[chosen.index], chosen, text)
 
-    async def _take(self, decision: Decision, plan: LookUp, candidate: Candidate, text: str) -> Serve | Forward:
+    async def _take(
+        self, decision: Decision, plan: LookUp, candidate: Candidate, judged: Judged, text: str
+    ) -> Serve | Forward:
         """Fetch the chosen entry and, where the two wordings are the same question, join the conversations."""
+        link = await self._link(decision, candidate, judged, text)
         started = time.perf_counter()
-        link = self._link(decision, candidate, text)
         try:
             async with self._guard.within(self._policy.lookup_deadline_s):
                 if link is None:
@@ -220,11 +225,15 @@ class Completions:
             _took(decision, "lookup", started)
         return lookup.after_fetch(plan, entry, candidate=candidate, now_s=self._now())
 
-    def _link(self, decision: Decision, candidate: Candidate, text: str) -> tuple[str, ContextRecord] | None:
+    async def _link(
+        self, decision: Decision, candidate: Candidate, judged: Judged, text: str
+    ) -> tuple[str, ContextRecord] | None:
         """What to write so that the next turn finds itself in the entry's conversation; None where it must not."""
         if decision.call.directives.mode is not Mode.SEMANTIC:  # read-only and shadow write nothing
             return None
-        sure = self._judge.merge_confidence(candidate.question, text, candidate.similarity)
+        started = time.perf_counter()
+        sure = await self._judge.merge_confidence(candidate.question, text, judged)
+        _took(decision, "verify", started)
         return None if sure is None else self._keeper.link_of(decision, candidate, merge_confidence=sure)
 
     def _without_redis(self, decision: Decision, error: StoreError) -> Forward:
@@ -345,6 +354,10 @@ class Completions:
             decision.outcome.stored_as, decision.outcome.not_stored = flight.entry_id, flight.not_stored
             decision.answer = flight.answer
             flight.detach(reader)
+
+
+def _scope(call: Call) -> Scope:
+    return Scope(call.tenant, call.directives.namespace)
 
 
 _SHARED_BYPASSES = frozenset({Reason.REDIS_UNAVAILABLE.value, Reason.INDEX_LOADING.value})

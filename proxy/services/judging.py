@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from proxy.core import decision
-from proxy.core.decision import Verdict
+from proxy.core.decision import Judged, Scope, Verdict
 from proxy.core.models import Candidate
 
 
@@ -16,17 +16,18 @@ class StrictJudge:
         """Read the gates' word lists now (some 60 ms), and not during the first request."""
         decision.why_not_serve("Is it warm?", "Is it warm now?", 1.0)
 
-    @property
-    def level(self) -> float:
+    def level(self, scope: Scope) -> float:  # noqa: ARG002
         """Cosine similarity in [-1, 1]."""
         return decision.STRICT_SIMILARITY
 
-    async def judge(self, asked: str, candidates: Sequence[Candidate], *, floor: float | None) -> Verdict:
+    async def judge(
+        self, asked: str, candidates: Sequence[Candidate], *, scope: Scope, floor: float | None = None
+    ) -> Verdict:
         """Choose the most similar candidate that may serve."""
-        return decision.decide(asked, candidates, level=max(self.level, floor or 0.0))
+        return decision.decide(asked, candidates, level=max(self.level(scope), floor or 0.0))
 
-    def merge_confidence(self, stored: str, asked: str, similarity: float) -> float | None:
+    async def merge_confidence(self, stored: str, asked: str, judged: Judged) -> float | None:
         """How sure it is that the two wordings may share the rest of their conversations, None if they may not."""
-        if decision.why_not_merge(stored, asked, similarity) is not None:
+        if decision.why_not_merge(stored, asked, judged.similarity) is not None:
             return None
-        return decision.merge_confidence(similarity)
+        return decision.merge_confidence(judged.similarity)

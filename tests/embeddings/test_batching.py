@@ -47,7 +47,7 @@ def model() -> GatedEmbedder:
 
 @pytest.fixture
 async def batching(model: GatedEmbedder) -> AsyncIterator[BatchingEmbedder]:
-    embedder = BatchingEmbedder(model, max_batch=4, max_waiting=6, remembered_texts=3)
+    embedder = BatchingEmbedder(model, max_batch=4, max_waiting=6, remembered=3)
     yield embedder
     model.gate.set()
     await embedder.aclose()
@@ -197,15 +197,15 @@ async def test_the_event_loop_turns_while_the_model_works(batching: BatchingEmbe
     await task
 
 
-async def test_an_inline_text_is_computed_on_the_event_loop_and_remembered(
-    batching: BatchingEmbedder, model: GatedEmbedder
-) -> None:
+async def test_an_inline_text_is_computed_on_the_event_loop_and_remembered(model: GatedEmbedder) -> None:
     threads: list[int] = []
     compute = model.embed
     model.embed = lambda texts: threads.append(threading.get_ident()) or compute(texts)  # type: ignore[method-assign, func-returns-value]
+    batching = BatchingEmbedder(model)
     first = await batching.embed("here", inline=True)
     assert await batching.embed("here") is first
     await batching.embed("there")
+    await batching.aclose()
     assert [thread == threading.get_ident() for thread in threads] == [True, False]
     assert batching.stats.batches == 2
 
