@@ -154,6 +154,21 @@ def context_key(room: str, prefix_hash: str) -> str:
     return f"{PREFIX}context:{{{room}}}:{prefix_hash}"
 
 
+def cache_room(tenant: str, cache_id: str) -> str:
+    """Room of a named cache, LangCache's `cacheId`; its family keeps it apart from every room of `place_of`."""
+    return digest("room", tenant, cache_id, [], "langcache", {}, [])
+
+
+def attributes_tag(room: str, attributes: Mapping[str, str]) -> str:
+    """The TAG that every entry of a named cache bears for each subset of its attributes, {} among them."""
+    return digest("attributes", room, attributes)
+
+
+def pointer_prefix(room: str) -> str:
+    """What the exact keys of a room begin with; a fingerprint completes one."""
+    return exact_key(room, "")
+
+
 def embedder_tag(fingerprint: str) -> str:
     """A short name of an embedder, safe in keys and index names."""
     return digest("embedder", fingerprint)[:12]

@@ -32,7 +32,8 @@ _FIELDS = (
 )
 
 
-def _script(name: str) -> str:
+def script(name: str) -> str:
+    """The text of one of our Lua scripts."""
     return resources.files("proxy.stores").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
 
 
@@ -41,20 +42,20 @@ class ResponseStore:
 
     def __init__(self, client: Redis) -> None:
         self._client = client
-        self._look_up = client.register_script(_script("look_up"))
-        self._put = client.register_script(_script("put"))
+        self._look_up = client.register_script(script("look_up"))
+        self._put = client.register_script(script("put"))
 
     async def look_up(self, exact_key: str, context_key: str | None) -> tuple[Entry | None, ContextRecord | None]:
         """Read the entry of exactly this request and the meaning of its conversation. One round trip."""
         with translated():
             fields, stands_for = await self._look_up(keys=[exact_key, context_key or exact_key], args=_FIELDS)
-        return _entry(fields), context.from_wire(stands_for)
+        return entry_of(fields), context.from_wire(stands_for)
 
     async def fetch(self, redis_key: str) -> Entry | None:
         """Read an entry by its Redis key; None if it is gone. One round trip."""
         with translated():
             fields: Any = await self._client.hmget(redis_key, list(_FIELDS))
-        return _entry(fields)
+        return entry_of(fields)
 
     async def fetch_and_link(
         self, redis_key: str, context_key: str, record: ContextRecord, *, ttl_s: int
@@ -75,7 +76,7 @@ class ResponseStore:
                 fields, *_ = await pipe.execute(raise_on_error=False)
             if isinstance(fields, Exception):
                 raise fields
-        return _entry(
+        return entry_of(
             fields
         )  # where Redis takes no writes (full, a replica) the hit stands, and only the link is missing
 
@@ -101,12 +102,7 @@ class ResponseStore:
             context_key: the conversation prefix that ends with this answer, None when the caller named its own context.
             record: what that prefix stands for.
         """
-        fields: list[Any] = []
-        for name, value in zip(_FIELDS, _values(entry), strict=True):
-            fields += (name, value)
-        fields += ("partition", partition)
-        if vector is not None:
-            fields += ("vector", vector)
+        fields = fields_of(entry, partition=partition, vector=vector)
         with translated():
             try:
                 await self._write(self._put.sha, redis_key, exact_key, context_key, record, entry, fields)
@@ -132,6 +128,28 @@ class ResponseStore:
             await pipe.execute()
 
 
+def fields_of(entry: Entry, *, partition: str, vector: bytes | None) -> list[Any]:
+    """An entry's hash as Redis takes it: name, value, name, value, …
+
+    Args:
+        entry: what to store.
+        partition: TAG of the vector query; several with commas between them.
+        vector: as in `ResponseStore.put`.
+    """
+    fields: list[Any] = []
+    for name, value in zip(_FIELDS, _values(entry), strict=True):
+        fields += (name, value)
+    fields += ("partition", partition)
+    if vector is not None:
+        fields += ("vector", vector)
+    return fields
+
+
+def field_names() -> tuple[str, ...]:
+    """The fields that `entry_of` reads, in its order."""
+    return _FIELDS
+
+
 def _values(entry: Entry) -> tuple[Any, ...]:
     return (
         entry.entry_id,
@@ -147,7 +165,8 @@ def _values(entry: Entry) -> tuple[Any, ...]:
     )
 
 
-def _entry(fields: Sequence[bytes | None] | None) -> Entry | None:
+def entry_of(fields: Sequence[bytes | None] | None) -> Entry | None:
+    """The entry whose fields were read, None if it was not there."""
     if not fields or None in fields:
         return None
     entry_id, question, body, wire, created_at, ttl_s, answer_hash, calls, estimated, tags = (
