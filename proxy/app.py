@@ -20,7 +20,7 @@ from embeddings.base import Embedder
 from embeddings.batching import BatchingEmbedder
 from embeddings.errors import EmbedderError
 from proxy import telemetry
-from proxy.api import errors, health, sessions
+from proxy.api import errors, health, langcache, sessions
 from proxy.api.asgi import App, HotPath, Receive, RequestId, Scope, Send
 from proxy.api.cache_headers import REQUEST_ID
 from proxy.api.deps import Services
@@ -37,6 +37,8 @@ from proxy.services.embedding import BoundedEmbedder
 from proxy.services.judging import StrictJudge
 from proxy.services.keeper import Keeper
 from proxy.services.late_index import LateIndex
+from proxy.services.named_caches import NamedCaches
+from proxy.services.named_caches import Policy as CachePolicy
 from proxy.services.recorder import Recorder
 from proxy.services.repeats import Repeats
 from proxy.services.sessions import Sessions
@@ -47,6 +49,7 @@ from proxy.stores import urls
 from proxy.stores.breaker import Guard
 from proxy.stores.capacity import Capacity
 from proxy.stores.client import open_client
+from proxy.stores.named_caches import NamedCacheStore
 from proxy.stores.responses import ResponseStore
 from proxy.stores.sessions import SessionStore
 from proxy.stores.vectors import VectorIndex
@@ -86,7 +89,7 @@ class Application:
         is_local = prepare.is_local(settings.embedder.source)
         self.embedder = BoundedEmbedder(
             deadline_s=settings.embedder.deadline_ms / 1000,
-            is_alone=lambda: is_local and self.chat.active <= 1,
+            is_alone=lambda: is_local and self.chat.active + self.caches.active <= 1,
         )
         self.judge = StrictJudge()
         self.passthrough = PassThrough(
@@ -123,6 +126,7 @@ class Application:
             now=time.time,
         )
         self.chat = self._chat()
+        self.caches = self._caches()
         self.background.spawn(self.recorder.run(), name="recorder")
         if not await self._load_embedder():
             self.background.spawn(self._retry_embedder(), name="embedder")
@@ -157,6 +161,7 @@ class Application:
             sessions=Sessions(self.sessions, self.guard, deadline_s=self.settings.redis.store_deadline_ms / 1000),
             upstreams=self.upstreams,
             models=self.upstreams.models(),
+            caches=self.caches,
             metrics=self.metrics,
             readiness=self.readiness,
         )
@@ -226,6 +231,26 @@ class Application:
             now=time.time,
         )
 
+    def _caches(self) -> NamedCaches:
+        settings = self.settings
+        return NamedCaches(
+            store=NamedCacheStore(self.client),
+            vectors=self.vectors,
+            guard=self.guard,
+            embedder=self.embedder,
+            judge=self.judge,
+            policy=CachePolicy(
+                lookup_deadline_s=settings.redis.deadline_ms / 1000,
+                store_deadline_s=settings.redis.store_deadline_ms / 1000,
+                candidates=settings.cache.candidates,
+                default_ttl_s=settings.cache.ttl_s,
+                body_bytes=settings.limits.body_bytes,
+                response_bytes=settings.limits.answer_bytes,
+            ),
+            on_index_missing=self.upkeep.index_missing,
+            now=time.time,
+        )
+
     async def _load_embedder(self) -> bool:
         """Open the model and its index; False when that did not succeed now."""
         try:
@@ -282,7 +307,7 @@ def create_app(settings: Settings, *, redis_url: str, environ: Mapping[str, str]
     app = FastAPI(title="Deja", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(RequestId, header=REQUEST_ID, mint=ids.request_id)
     app.add_middleware(HotPath, routes={CHAT_PATH: deja.answer_chat})  # added last, so it is met first
-    for router in (health.router, sessions.router, models.router):
+    for router in (health.router, sessions.router, models.router, langcache.router):
         app.include_router(router)
     app.router.routes.append(Route(CHAT_PATH, endpoint=_Endpoint(deja.answer_chat), methods=["POST"]))
     app.router.routes.append(Route("/v1/{path:path}", endpoint=deja.passthrough))

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 
 from proxy.api.identity import Identity
 from proxy.ports import SessionReader, Upstreams
+from proxy.services.named_caches import NamedCaches
 from proxy.telemetry import Metrics
 
 
@@ -22,6 +23,7 @@ class Services:
         sessions: recorded sessions.
         upstreams: the configured providers.
         models: configured model names, for `/v1/models`.
+        caches: named caches, for LangCache's routes.
         metrics: what is counted.
         readiness: the state of each part, and whether calls can be served.
     """
@@ -30,6 +32,7 @@ class Services:
     sessions: SessionReader
     upstreams: Upstreams
     models: tuple[str, ...]
+    caches: NamedCaches
     metrics: Metrics
     readiness: Callable[[], Awaitable[tuple[bool, dict[str, Any]]]]
 
