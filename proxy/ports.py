@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from embeddings.base import Embedding
 from proxy.core.decision import Judged, Scope, Verdict
+from proxy.core.keys import LookUpKeys
 from proxy.core.models import Candidate, ContextRecord, Entry
 from proxy.core.records import Session
 
@@ -119,8 +120,8 @@ class Upstreams(Protocol):
 class ResponseStore(Protocol):
     """Where answers lie. Methods raise `StoreError` and its branches only."""
 
-    async def look_up(self, exact_key: str, context_key: str | None) -> tuple[Entry | None, ContextRecord | None]:
-        """Read the entry of exactly this request and the meaning of its conversation."""
+    async def look_up(self, at: LookUpKeys) -> tuple[Entry | None, ContextRecord | None, frozenset[str]]:
+        """Read the entry of exactly this request, the meaning of its conversation, and digests of texts that never serve it."""
 
     async def fetch(self, redis_key: str) -> Entry | None:
         """Read an entry by its key; None if it is gone."""
@@ -134,9 +135,15 @@ class ResponseStore(Protocol):
         vector: bytes | None,
         exact_key: str,
         context_key: str | None,
+        condemned_key: str,
         record: ContextRecord,
     ) -> None:
         """Store an entry with its exact key and the context it opens, atomically."""
+
+    async def condemn(
+        self, entry_id: str, *, at: str, condemned_key: str, pair: Sequence[tuple[str, str]], keep_s: int
+    ) -> bool:
+        """Remove an entry called wrong, with all contexts through it; remember a pair as never equal. Whether it was there."""
 
     async def fetch_and_link(
         self, redis_key: str, context_key: str, record: ContextRecord, *, ttl_s: int

@@ -130,6 +130,18 @@ class JournalSettings(_Section):
     max_events: int = Field(100_000, ge=100, description="Events kept in the journal; older ones go first.")
 
 
+class DecisionSettings(_Section):
+    """The log of decisions that explain, feedback, what-if and `deja tune` read. It holds questions' texts, in Redis alone."""
+
+    ttl_s: int = Field(86_400, ge=1, description="Seconds a decision is kept.")
+    max_per_tenant: int = Field(
+        10_000, ge=0, description="Decisions kept per tenant and stream, at most; 0 records none."
+    )
+    queue_records: int = Field(
+        10_000, ge=1, description="Decisions that wait for Redis, at most; more are counted and dropped."
+    )
+
+
 class LimitSettings(_Section):
     """What a request may cost before it is looked at."""
 
@@ -164,6 +176,7 @@ class Settings(_Section):
     auth: AuthSettings = Field(default_factory=AuthSettings)
     sessions: SessionSettings = Field(default_factory=SessionSettings)
     journal: JournalSettings = Field(default_factory=JournalSettings)
+    decisions: DecisionSettings = Field(default_factory=DecisionSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
     model_list: tuple[dict[str, Any], ...] = Field(
         (),

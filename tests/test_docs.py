@@ -245,13 +245,17 @@ def test_every_metric_is_documented_with_kind_and_labels() -> None:
 
 
 def test_every_redis_key_is_documented() -> None:
+    decisions = keys.decision_keys("0e")
     made = [
         keys.entry_key("embedder", "0a", "ent_1"),
         keys.exact_key("0a", "0b"),
         keys.context_key("0a", "0c"),
+        keys.condemned_key("0a"),
+        keys.unequal_key("0a", "text"),
         keys.EXPIRY,
         *keys.session_keys("0d"),
         keys.JOURNAL,
+        *(getattr(decisions, name) for name in type(decisions).__slots__),
     ]
     documented = [row[0].strip("`") for row in rows((REFERENCE / "redis.md").read_text()) if "deja:v1:" in row[0]]
     patterns = [

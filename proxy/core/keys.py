@@ -6,12 +6,19 @@ never equal a context id.
 
     deja:v1:entry:<embedder>:{<room>}:<entry id>   hash    a stored answer, indexed by its vector
     deja:v1:exact:{<room>}:<fingerprint>           string  redis key of the entry for exactly this request
-    deja:v1:context:{<room>}:<prefix hash>         string  "<entry id> <confidence>": what a conversation's prefix stands for
+    deja:v1:context:{<room>}:<prefix hash>         string  what a conversation's prefix stands for (`core.context`)
+    deja:v1:condemned:{<room>}                     set     entry ids that someone called wrong: no context through them resolves
+    deja:v1:unequal:{<room>}:<text>                set     digests of the texts that are never the same question as this one
     deja:v1:expiry                                 zset    redis keys of entries by the second they expire; the byte cap reads it
     deja:v1:session:{<session>}:turns              stream  the session's messages
     deja:v1:session:{<session>}:events             stream  the session's events
     deja:v1:session:{<session>}:meta               hash    who, when, how much
     deja:v1:journal                                stream  every event of every session, for whoever follows
+    deja:v1:decisions:{<tenant>}:judged            stream  decisions of the semantic tier
+    deja:v1:decisions:{<tenant>}:other             stream  all other decisions: exact hits, questions not matched by meaning
+    deja:v1:decisions:{<tenant>}:ids               hash    request id -> where in the two streams
+    deja:v1:decisions:{<tenant>}:votes             hash    request id -> what the caller said of the answer
+    deja:v1:decisions:{<tenant>}:rooms             zset    rooms with digests of their fields, by when they were last asked in
 
 The braces are Redis Cluster's hash tag: all keys of a room share a slot.
 """
@@ -34,6 +41,7 @@ PREFIX = "deja:v1:"
 JOURNAL = f"{PREFIX}journal"
 EXPIRY = f"{PREFIX}expiry"
 ANONYMOUS = "anonymous"
+_TAG_CHARS = 12  # of an embedder's name: there are a handful
 _DIGEST_BYTES = 16  # 128 bits: no collision to be found in fewer than 2^64 tries, and those stay inside one tenant
 
 
@@ -154,6 +162,48 @@ def context_key(room: str, prefix_hash: str) -> str:
     return f"{PREFIX}context:{{{room}}}:{prefix_hash}"
 
 
+@dataclass(frozen=True, slots=True)
+class LookUpKeys:
+    """Redis keys of one look-up, all of one room.
+
+    Attributes:
+        exact: pointer of the exact tier.
+        context: what the conversation's prefix stands for, None for a first turn.
+        condemned: entries no context may lead through.
+        unequal: texts that never serve the one asked, None where it is not matched by meaning.
+    """
+
+    exact: str
+    context: str | None
+    condemned: str
+    unequal: str | None
+
+
+def look_up_keys(place: Place, text: str | None) -> LookUpKeys:
+    """What is read before anything else; `text` is what would be matched by meaning, None if nothing is."""
+    return LookUpKeys(
+        exact=exact_key(place.room, place.fingerprint),
+        context=context_key(place.room, place.prefix_hash) if place.prefix_hash is not None else None,
+        condemned=condemned_key(place.room),
+        unequal=unequal_key(place.room, text) if text is not None else None,
+    )
+
+
+def text_digest(text: str) -> str:
+    """Name a wording; letter case and white space make no difference."""
+    return digest("text", " ".join(text.casefold().split()))
+
+
+def unequal_key(room: str, text: str) -> str:
+    """Redis key of the texts that are never the same question as this one."""
+    return f"{PREFIX}unequal:{{{room}}}:{text_digest(text)}"
+
+
+def condemned_key(room: str) -> str:
+    """Redis key of the entries of a room that someone called wrong."""
+    return f"{PREFIX}condemned:{{{room}}}"
+
+
 def cache_room(tenant: str, cache_id: str) -> str:
     """Room of a named cache, LangCache's `cacheId`; its family keeps it apart from every room of `place_of`."""
     return digest("room", tenant, cache_id, [], "langcache", {}, [])
@@ -171,7 +221,7 @@ def pointer_prefix(room: str) -> str:
 
 def embedder_tag(fingerprint: str) -> str:
     """A short name of an embedder, safe in keys and index names."""
-    return digest("embedder", fingerprint)[:12]
+    return digest("embedder", fingerprint)[:_TAG_CHARS]
 
 
 def entry_prefix(fingerprint: str) -> str:
@@ -182,6 +232,11 @@ def entry_prefix(fingerprint: str) -> str:
 def entry_key(fingerprint: str, room: str, entry_id: str) -> str:
     """Redis key of an entry."""
     return f"{entry_prefix(fingerprint)}{{{room}}}:{entry_id}"
+
+
+def room_pattern(room: str) -> str:
+    """Glob of a room's entries, whichever embedder made them; no leading star, which Redis would try at every character."""
+    return f"{PREFIX}entry:{'?' * _TAG_CHARS}:{{{room}}}:*"
 
 
 def index_name(fingerprint: str) -> str:
@@ -198,3 +253,20 @@ def session_keys(tag: str) -> tuple[str, str, str]:
     """Redis keys of a session: turns, events, meta."""
     base = f"{PREFIX}session:{{{tag}}}:"
     return f"{base}turns", f"{base}events", f"{base}meta"
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionKeys:
+    """Redis keys of a tenant's decisions, in one slot; the attributes are the last words of the keys."""
+
+    judged: str
+    other: str
+    ids: str
+    votes: str
+    rooms: str
+
+
+def decision_keys(tenant: str) -> DecisionKeys:
+    """Redis keys of the decisions of a tenant."""
+    base = f"{PREFIX}decisions:{{{tenant}}}:"
+    return DecisionKeys(f"{base}judged", f"{base}other", f"{base}ids", f"{base}votes", f"{base}rooms")

@@ -3,7 +3,7 @@
     plan(request, directives)          -> Forward(reason)      the cache is not asked
                                         | LookUp               read the exact tier and the context
     after_exact(lookup, entry)         -> Serve(exact) | Embed | Forward(reason)
-    after_search(lookup, candidates)   -> Judge(candidates) | Forward(reason)
+    after_search(lookup, candidates)   -> Judge(candidates, refused by feedback) | Forward(reason)
     after_fetch(lookup, entry)         -> Serve(semantic) | Forward(reason)
 
 The driver (`services.completions`) does what a state asks for and hands in what it learned. Hard conditions (tenant, room, partition) are
@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from proxy.core import feedback
 from proxy.core.chat_answers import can_replay
 from proxy.core.models import Candidate, ChatRequest, Directives, Entry, Forwarded, HitKind, Mode, Reason
 
@@ -62,9 +63,21 @@ class Embed:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Let the judge choose among these, nearest first."""
+    """Let the judge choose among these, nearest first.
+
+    Attributes:
+        candidates: fresh, young enough, and not ruled out by feedback; never empty.
+        refused: those that feedback ruled out, nearest first.
+    """
 
     candidates: tuple[Candidate, ...]
+    refused: tuple[Candidate, ...] = ()
+
+    def reason(self, judges: str | None) -> str:
+        """Why nothing serves: what the judge says of the nearest, unless feedback ruled out a nearer one."""
+        if self.refused and self.refused[0].distance <= self.candidates[0].distance:
+            return Reason.FEEDBACK
+        return judges or Reason.BELOW_CONFIDENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,19 +152,25 @@ def after_exact(lookup: LookUp, entry: Entry | None, *, now_s: float) -> Serve |
     return Embed(lookup.text)
 
 
-def after_search(lookup: LookUp, candidates: Sequence[Candidate], *, now_s: float) -> Judge | Forward:
-    """Keep the candidates that are fresh; expired ones may linger in the index.
+def after_search(
+    lookup: LookUp, candidates: Sequence[Candidate], *, now_s: float, unequal: frozenset[str] = frozenset()
+) -> Judge | Forward:
+    """Keep the candidates that are fresh (expired ones may linger in the index) and that no feedback rules out.
 
     Args:
         lookup: the plan.
         candidates: nearest first, all from the caller's partition; may be empty.
         now_s: unix time in seconds.
+        unequal: digests of the texts that are never the same question as the one asked.
     """
     fresh = [candidate for candidate in candidates if now_s - candidate.created_at < candidate.ttl_s]
     if not fresh:
         return Forward(Forwarded.MISS, Reason.NO_CANDIDATE)
     young = tuple(candidate for candidate in fresh if not _is_too_old(lookup, candidate.created_at, now_s))
-    return Judge(young) if young else Forward(Forwarded.STALE, Reason.MAX_AGE)
+    if not young:
+        return Forward(Forwarded.STALE, Reason.MAX_AGE)
+    kept, refused = feedback.split(young, unequal)
+    return Judge(kept, refused) if kept else Forward(Forwarded.MISS, Reason.FEEDBACK, refused[0].similarity)
 
 
 def after_fetch(lookup: LookUp, entry: Entry | None, *, candidate: Candidate, now_s: float) -> Serve | Forward:

@@ -75,6 +75,7 @@ class Reason(StrEnum):
     # semantic tier looked, and said no
     NO_CANDIDATE = "no-candidate"
     BELOW_CONFIDENCE = "below-confidence"
+    FEEDBACK = "feedback"
     NOT_RENDERABLE = "not-renderable"
 
 
@@ -169,10 +170,14 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True)
 class ContextRecord:
-    """What a conversation prefix stands for: the answer of entry `entry_id`, reached with `confidence` in (0, 1]."""
+    """What a conversation prefix stands for: the answer of entry `entry_id`, reached with `confidence` in (0, 1].
+
+    `lineage` names the entries of the turns before, nearest first: when one of them is condemned, this falls with it.
+    """
 
     entry_id: str
     confidence: float
+    lineage: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ class Outcome:
         fwd: why the request went upstream, None on a hit.
         reason: the named reason behind `fwd`, None on a hit.
         would_hit: in shadow mode, which tier would have served.
+        would_serve: and what.
         is_collapsed: joined a call in flight.
         stored_as: entry id under which the answer was stored, known before the head leaves for non-streamed answers.
         not_stored: why it was not.
@@ -25,7 +26,8 @@ class Outcome:
         ttl_s: seconds it stays fresh.
         similarity: cosine of the judged candidate.
         candidates: what the vector index offered and the judge looked at, nearest first.
-        verdict: what the judge said of them; None when it was not asked.
+        refused: neighbours that feedback ruled out before the judge looked, nearest first.
+        verdict: what the judge said of the candidates; None when it was not asked.
         confidence_clamped: the caller asked for a looser level than the server's.
         usage_estimated: the usage in the answer is a count of our own.
         timings_ms: `lookup`, `embed`, `verify`, `upstream`, where they ran.
@@ -35,6 +37,7 @@ class Outcome:
     fwd: Forwarded | None = None
     reason: str | None = None
     would_hit: HitKind | None = None
+    would_serve: Entry | None = None
     is_collapsed: bool = False
     stored_as: str | None = None
     not_stored: str | None = None
@@ -43,6 +46,7 @@ class Outcome:
     ttl_s: int = 0
     similarity: float | None = None
     candidates: tuple[Candidate, ...] = ()
+    refused: tuple[Candidate, ...] = ()
     verdict: Verdict | None = None
     confidence_clamped: bool = False
     usage_estimated: bool = False

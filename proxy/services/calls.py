@@ -58,6 +58,7 @@ class Decision:
         place: room, fingerprint and prefix.
         outcome: what became of it.
         context: what its conversation stands for, None until looked up.
+        unequal: digests of texts that feedback says are never the same question as its text.
         embedding: of its text, None until computed, or when it must not be matched by meaning.
         exact_only: why it must not be matched by meaning, None if it may or nobody has asked (`settle_exact_only`).
         answer: the provider's answer taken apart, once a stream of it is complete.
@@ -69,6 +70,7 @@ class Decision:
     place: Place
     outcome: Outcome = field(default_factory=Outcome)
     context: Context | None = None
+    unequal: frozenset[str] = frozenset()
     embedding: Embedding | None = None
     exact_only: str | None = None
     answer: Answer | None = None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from proxy.core import context as contexts
-from proxy.core import keys, lookup, routing, sse
+from proxy.core import feedback, keys, lookup, routing, sse
 from proxy.core.chat_answers import Answer, render_json, render_stream
 from proxy.core.decision import Judged, Scope
 from proxy.core.lookup import Embed, Forward, LookUp, Serve
@@ -97,7 +97,7 @@ class Completions:
             if not is_shadow:
                 outcome.serve(state.kind, state.entry, now_s=self._now())
                 return decision
-            outcome.would_hit = state.kind
+            outcome.would_hit, outcome.would_serve = state.kind, state.entry
         if is_shadow:
             outcome.forward(Forwarded.BYPASS, Reason.SHADOW)
         elif isinstance(state, Forward):
@@ -146,12 +146,10 @@ class Completions:
     async def _read_exact(self, decision: Decision, plan: LookUp) -> Serve | Embed | Forward:
         place = decision.place
         started = time.perf_counter()
-        context_key = keys.context_key(place.room, place.prefix_hash) if place.prefix_hash else None
+        wanted = keys.look_up_keys(place, plan.text)
         try:
             async with self._guard.within(self._policy.lookup_deadline_s):
-                entry, record = await self._responses.look_up(
-                    keys.exact_key(place.room, place.fingerprint), context_key
-                )
+                entry, record, decision.unequal = await self._responses.look_up(wanted)
         except StoreError as error:
             return self._without_redis(decision, error)
         finally:
@@ -192,19 +190,20 @@ class Completions:
                 found = await self._vectors.nearest(partition, decision.embedding.vector, k=self._policy.candidates)
         finally:
             _took(decision, "lookup", started)
-        state = lookup.after_search(plan, found, now_s=self._now())
+        state = lookup.after_search(plan, found, now_s=self._now(), unequal=decision.unequal)
         if isinstance(state, Forward):
+            if state.reason == Reason.FEEDBACK:
+                decision.outcome.refused = tuple(found)
             return state
+        scope = _scope(decision.call)
+        floor = feedback.floor(self._judge.level(scope), plan.floor, decision.unequal)
         started = time.perf_counter()
-        verdict = await self._judge.judge(text, state.candidates, scope=_scope(decision.call), floor=plan.floor)
+        verdict = await self._judge.judge(text, state.candidates, scope=scope, floor=floor)
         _took(decision, "verify", started)
-        decision.outcome.candidates, decision.outcome.verdict = state.candidates, verdict
+        outcome = decision.outcome
+        outcome.candidates, outcome.refused, outcome.verdict = state.candidates, state.refused, verdict
         if verdict.chosen is None:
-            return Forward(
-                Forwarded.MISS,
-                verdict.reason or Reason.BELOW_CONFIDENCE,
-                state.candidates[0].similarity,
-            )
+            return Forward(Forwarded.MISS, state.reason(verdict.reason), state.candidates[0].similarity)
         chosen = next(judged for judged in verdict.judged if judged.index == verdict.chosen)
         return await self._take(decision, plan, state.candidates[chosen.index], chosen, text)
 

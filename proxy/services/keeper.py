@@ -123,6 +123,7 @@ class Keeper:
                 vector=vector,
                 exact_key=keys.exact_key(room, decision.place.fingerprint),
                 context_key=keys.context_key(room, keys.prefix_hash_of(turns)) if directives.context is None else None,
+                condemned_key=keys.condemned_key(room),
                 record=_opens(context, entry),
             )
         return entry.entry_id
@@ -140,11 +141,10 @@ class Keeper:
 
     async def _context(self, decision: Decision) -> Context:
         """What the conversation stands for, for requests that did not look."""
-        prefix_hash, room = decision.place.prefix_hash, decision.place.room
+        prefix_hash = decision.place.prefix_hash
         record = None
         if prefix_hash is not None:
-            exact_key = keys.exact_key(room, decision.place.fingerprint)
-            _, record = await self._responses.look_up(exact_key, keys.context_key(room, prefix_hash))
+            _, record, _ = await self._responses.look_up(keys.look_up_keys(decision.place, None))
         about_own_words = decision.text is not None and routing.refers_to_own_words(decision.text)
         return contexts.resolve(prefix_hash, record, about_own_words=about_own_words)
 

@@ -1,4 +1,4 @@
-"""Cache entries, their exact keys and conversation contexts: hashes and strings, each call one round trip.
+"""Cache entries, their exact keys and conversation contexts, and what was called wrong: each call one round trip.
 
 An entry is a hash under `keys.entry_key`; its fields are the names in `_FIELDS` plus `partition` and `vector`, which the index of
 `stores.vectors` reads. Writing is one Lua script, so a reader sees an entry whole or not at all.
@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
 from proxy.core import context
-from proxy.core.keys import EXPIRY
+from proxy.core.keys import EXPIRY, LookUpKeys
 from proxy.core.models import ContextRecord, Entry, WireMode
 from proxy.stores.client import translated
 
@@ -32,6 +32,9 @@ _FIELDS = (
 )
 
 
+_NO_TEXTS: frozenset[str] = frozenset()
+
+
 def script(name: str) -> str:
     """The text of one of our Lua scripts."""
     return resources.files("proxy.stores").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
@@ -44,12 +47,41 @@ class ResponseStore:
         self._client = client
         self._look_up = client.register_script(script("look_up"))
         self._put = client.register_script(script("put"))
+        self._condemn = client.register_script(script("condemn"))
 
-    async def look_up(self, exact_key: str, context_key: str | None) -> tuple[Entry | None, ContextRecord | None]:
-        """Read the entry of exactly this request and the meaning of its conversation. One round trip."""
+    async def look_up(self, at: LookUpKeys) -> tuple[Entry | None, ContextRecord | None, frozenset[str]]:
+        """Read the entry of exactly this request, the meaning of its conversation, and what never serves it. One round trip.
+
+        Returns:
+            The entry; what the prefix stands for, None also where that leads through a condemned entry; digests of the texts that are
+            never equal to the one asked.
+        """
+        wanted = [at.exact, at.context or at.exact, at.condemned, at.unequal or at.exact]
         with translated():
-            fields, stands_for = await self._look_up(keys=[exact_key, context_key or exact_key], args=_FIELDS)
-        return entry_of(fields), context.from_wire(stands_for)
+            fields, stands_for, unequal = await self._look_up(keys=wanted, args=_FIELDS)
+        return entry_of(fields), context.from_wire(stands_for), _texts(unequal)
+
+    async def condemn(
+        self, entry_id: str, *, at: str, condemned_key: str, pair: Sequence[tuple[str, str]], keep_s: int
+    ) -> bool:
+        """Remove an entry that was called wrong, with every context that leads through it, and remember two texts as never equal.
+
+        Args:
+            entry_id: of the entry; may be gone already, the rest is remembered all the same.
+            at: Redis key of the entry, or the exact key that points at it.
+            condemned_key: of its room.
+            pair: (unequal key, digest) of the asked text and of the stored one; empty where there is no pair.
+            keep_s: seconds this is remembered, at least.
+
+        Returns:
+            Whether the entry was still there. Two round trips.
+        """
+        found = [condemned_key, at, *(key for key, _ in pair)]
+        with translated():
+            removed = await self._condemn(keys=found, args=[entry_id, keep_s, *(digest for _, digest in pair)])
+            if removed is not None:
+                await self._client.zrem(EXPIRY, removed)
+        return removed is not None
 
     async def fetch(self, redis_key: str) -> Entry | None:
         """Read an entry by its Redis key; None if it is gone. One round trip."""
@@ -89,6 +121,7 @@ class ResponseStore:
         vector: bytes | None,
         exact_key: str,
         context_key: str | None,
+        condemned_key: str,
         record: ContextRecord,
     ) -> None:
         """Store an entry with its exact key and the context it opens. One round trip, atomic.
@@ -100,31 +133,26 @@ class ResponseStore:
             vector: float32 little-endian bytes of the question's L2-normalised embedding; None keeps it out of the index.
             exact_key: pointer of the exact tier.
             context_key: the conversation prefix that ends with this answer, None when the caller named its own context.
+            condemned_key: of the room: a context that leads through one of these is overwritten.
             record: what that prefix stands for.
         """
         fields = fields_of(entry, partition=partition, vector=vector)
+        written = (redis_key, exact_key, context_key or exact_key, condemned_key)
         with translated():
             try:
-                await self._write(self._put.sha, redis_key, exact_key, context_key, record, entry, fields)
+                await self._write(self._put.sha, written, record, entry, fields)
             except NoScriptError:  # a fresh Redis, or one whose scripts were flushed
                 sha = await self._client.script_load(self._put.script)
-                await self._write(sha, redis_key, exact_key, context_key, record, entry, fields)
+                await self._write(sha, written, record, entry, fields)
 
     async def _write(
-        self,
-        sha: str,
-        redis_key: str,
-        exact_key: str,
-        context_key: str | None,
-        record: ContextRecord,
-        entry: Entry,
-        fields: list[Any],
+        self, sha: str, written: Sequence[str], record: ContextRecord, entry: Entry, fields: list[Any]
     ) -> None:
         arguments = (entry.ttl_s, context.to_wire(record), *fields)
         async with self._client.pipeline(transaction=False) as pipe:
-            pipe.evalsha(sha, 3, redis_key, exact_key, context_key or exact_key, *arguments)
+            pipe.evalsha(sha, len(written), *written, *arguments)
             # Beside the script: the set spans all rooms and so lives in another slot of a cluster.
-            pipe.zadd(EXPIRY, {redis_key: entry.created_at + entry.ttl_s})
+            pipe.zadd(EXPIRY, {written[0]: entry.created_at + entry.ttl_s})
             await pipe.execute()
 
 
@@ -148,6 +176,10 @@ def fields_of(entry: Entry, *, partition: str, vector: bytes | None) -> list[Any
 def field_names() -> tuple[str, ...]:
     """The fields that `entry_of` reads, in its order."""
     return _FIELDS
+
+
+def _texts(members: Sequence[bytes]) -> frozenset[str]:
+    return frozenset(member.decode() for member in members) if members else _NO_TEXTS
 
 
 def _values(entry: Entry) -> tuple[Any, ...]:

@@ -2,6 +2,7 @@
 -- KEYS[1]  entry key: hash, must not exist
 -- KEYS[2]  exact key: string
 -- KEYS[3]  context key: string; the same as KEYS[2] when there is none to write
+-- KEYS[4]  condemned key: set of entry ids
 -- ARGV[1]  seconds the entry stays
 -- ARGV[2]  value of the context key
 -- ARGV[3…] fields and values of the entry
@@ -15,6 +16,14 @@ if KEYS[3] ~= KEYS[2] then
   -- Set if absent: a prefix keeps the meaning it was first given. It lives at least as long as the entry.
   if not redis.call('SET', KEYS[3], ARGV[2], 'EX', ttl_s, 'NX') then
     redis.call('EXPIRE', KEYS[3], ttl_s, 'GT')
+    if redis.call('EXISTS', KEYS[4]) == 1 then
+      for id in string.gmatch(redis.call('GET', KEYS[3]), '[^ ,]+') do
+        if redis.call('SISMEMBER', KEYS[4], id) == 1 then
+          redis.call('SET', KEYS[3], ARGV[2], 'EX', ttl_s) -- what it stood for was called wrong
+          break
+        end
+      end
+    end
   end
 end
 if replaced and replaced ~= KEYS[1] then

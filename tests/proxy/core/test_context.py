@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.context import CHAIN_FLOOR, Context, extend, from_wire, resolve, to_wire
+from proxy.core.context import CHAIN_FLOOR, MAX_LINEAGE, Context, extend, from_wire, resolve, to_wire
 from proxy.core.models import ContextRecord
 
 PREFIX = "a" * 32
@@ -75,11 +75,26 @@ def test_a_chain_never_grows_surer(before: float, merge: float) -> None:
     assert extend(Context("c", before, is_merged=True), "e", merge_confidence=merge).confidence <= min(before, merge)
 
 
-@given(st.floats(0.001, 1.0))
-def test_a_record_survives_redis(confidence: float) -> None:
-    read = from_wire(to_wire(ContextRecord("ent_1", confidence)))
+def test_a_record_names_every_entry_it_came_through_nearest_first() -> None:
+    record = extend(resolve(None, None, about_own_words=False), "ent_1", merge_confidence=1.0)
+    assert record.lineage == ()
+    for number in (2, 3):
+        record = extend(resolve(PREFIX, record, about_own_words=False), f"ent_{number}", merge_confidence=1.0)
+    assert record == ContextRecord("ent_3", 1.0, ("ent_2", "ent_1"))
+
+
+def test_a_very_long_chain_goes_raw_and_begins_anew() -> None:
+    record = ContextRecord("ent_x", 1.0, tuple(f"ent_{number}" for number in range(MAX_LINEAGE)))
+    raw = resolve(PREFIX, record, about_own_words=False)
+    assert raw == resolve(PREFIX, None, about_own_words=False)
+    assert extend(raw, "ent_y", merge_confidence=1.0).lineage == ()
+
+
+@given(st.floats(0.001, 1.0), st.lists(st.from_regex(r"ent_[0-9a-f]{4}", fullmatch=True), max_size=MAX_LINEAGE))
+def test_a_record_survives_redis(confidence: float, lineage: list[str]) -> None:
+    read = from_wire(to_wire(ContextRecord("ent_1", confidence, tuple(lineage))))
     assert read is not None
-    assert read.entry_id == "ent_1"
+    assert (read.entry_id, read.lineage) == ("ent_1", tuple(lineage))
     assert read.confidence == pytest.approx(confidence, abs=1e-6)
 
 
@@ -90,7 +105,9 @@ def test_a_record_survives_redis(confidence: float) -> None:
         b"",
         b"ent_1",
         b"ent_1 x",
-        b"ent_1 0.9 more",
+        b"ent_1 0.9 ent_2 more",
+        b"ent_1 0.9 ent_2,",
+        b"ent_1 0.9 ",
         b"\xff\xfe 0.9",
         b" 0.9",
         b"ent_1 nan",

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.core.keys import text_digest
 from proxy.core.lookup import (
     Embed,
     Forward,
@@ -194,6 +195,23 @@ def test_candidates_older_than_max_age_are_passed_over() -> None:
     young, old = candidate(created_at=NOW_S - 5), candidate()
     assert after_search(look_up(max_age_s=10), [old, young], now_s=NOW_S) == Judge((young,))
     assert after_search(look_up(max_age_s=10), [old], now_s=NOW_S) == Forward(Forwarded.STALE, Reason.MAX_AGE)
+
+
+def test_a_candidate_that_feedback_rules_out_is_not_judged() -> None:
+    wrong, other = candidate(question="How do I fry an egg?", distance=0.01), candidate(distance=0.1)
+    unequal = frozenset({text_digest(wrong.question)})
+    state = after_search(LOOK_UP, [wrong, other], now_s=NOW_S, unequal=unequal)
+    assert state == Judge((other,), (wrong,))
+    assert state.reason("gate-number") == Reason.FEEDBACK, "the nearest one tells why"
+    assert after_search(LOOK_UP, [wrong], now_s=NOW_S, unequal=unequal) == Forward(
+        Forwarded.MISS, Reason.FEEDBACK, wrong.similarity
+    )
+
+
+def test_the_judges_reason_stands_where_feedback_ruled_out_nothing_nearer() -> None:
+    wrong, other = candidate(distance=0.1), candidate(distance=0.01)
+    assert Judge((other,), (wrong,)).reason("gate-number") == "gate-number"
+    assert Judge((other,)).reason(None) == Reason.BELOW_CONFIDENCE
 
 
 @given(st.lists(st.floats(0, 7200), max_size=6), st.none() | st.integers(0, 7200), st.integers(0, 100))
