@@ -1,27 +1,48 @@
-"""Who does what to whom: whether words that two questions share stand in the same roles, by order and by preposition."""
+"""Who does what to whom: whether words that two questions share stand in the same roles, by order and by preposition.
+
+Clear is a swap: a word under the opposite preposition ("to Paris", "from Paris"), or two phrases that have changed places in an otherwise
+equal order ("cats chase dogs", "dogs chase cats"). Any other change of order or preposition is a soft objection.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from proxy.core.gates.lexicon import lexicon
+from proxy.core.gates.pairing import Pairing
 from proxy.core.gates.reading import Reading
 from proxy.core.gates.reasons import GateReason
 
+# With more unmatched words than this a change of order may be another way to say it.
+_FEW = 3
 
-def direction(a: Reading, b: Reading) -> GateReason | None:
-    """Who does what to whom: strict prepositions must agree, and words that moved must have taken their phrase along."""
-    if a.strict != b.strict:
-        return GateReason.DIRECTION
+Placed = Sequence[tuple[str, str]]
+"""Words with the prepositions they stand under, in order."""
+
+
+def direction(pair: Pairing) -> Iterator[GateReason]:
+    """Prepositions must agree, and words that moved must have taken their phrase along."""
+    a, b = pair.a, pair.b
+    if a.words == b.words and a.marks == b.marks and a.strict == b.strict:
+        return
     shared = a.counts.keys() & b.counts.keys()
     if a.adverbs or b.adverbs:
         shared -= (a.adverbs | b.adverbs) - lexicon().quantifiers
     one, other = _first_of_each(a, shared), _first_of_each(b, shared)
+    if pair.is_close(_FEW) and (
+        _opposed(a.strict, b.strict, one, other) or (_is_one_sided(a, b) and _swapped(one, other))
+    ):
+        yield GateReason.DIRECTION
+    elif a.strict != b.strict or not _agree(one, other):
+        yield GateReason.DIRECTION_SOFT
+
+
+def _agree(one: Placed, other: Placed) -> bool:
     free = lexicon().free
     if [w for w, _ in one] == [w for w, _ in other]:
-        return GateReason.DIRECTION if _roles(one, free) != _roles(other, free) and _crossed(one, other) else None
-    return None if _moved_whole(one, other, free) else GateReason.DIRECTION
+        return _roles(one, free) == _roles(other, free) or not _crossed(one, other)
+    return _moved_whole(one, other, free)
 
 
 def _first_of_each(reading: Reading, shared: Collection[str]) -> list[tuple[str, str]]:
@@ -33,16 +54,81 @@ def _first_of_each(reading: Reading, shared: Collection[str]) -> list[tuple[str,
     return list(first.items())
 
 
-def _roles(words: Sequence[tuple[str, str]], free: Collection[str]) -> Counter[tuple[str, str]]:
+def _roles(words: Placed, free: Collection[str]) -> Counter[tuple[str, str]]:
     return Counter((w, m) for w, m in words if m and m not in free)
 
 
-def _crossed(one: Sequence[tuple[str, str]], other: Sequence[tuple[str, str]]) -> bool:
-    """The same words in the same order, one of them under opposite marks: "to Paris", "from Paris"."""
-    opposed = lexicon().strict
+# --- clear: opposite prepositions, changed places ---
+
+_OPPOSED = frozenset(
+    frozenset(two)
+    for two in (
+        ("from", "to"), ("from", "into"), ("from", "towards"), ("before", "after"), ("above", "below"), ("over", "under"),
+        ("inside", "outside"), ("on", "off"), ("up", "down"), ("into", "out"), ("in", "out"), ("for", "against"),
+    )
+)  # fmt: skip
+
+
+def _opposed(strict_a: Sequence[str], strict_b: Sequence[str], one: Placed, other: Placed) -> bool:
+    """Whether a word stands under opposite prepositions, or one text says "before" where the other says "after"."""
+    if strict_a != strict_b and len(strict_a) == len(strict_b):
+        left_a, left_b = Counter(strict_a) - Counter(strict_b), Counter(strict_b) - Counter(strict_a)
+        if any({x, y} in _OPPOSED for x in left_a for y in left_b):
+            return True
+    marks = dict(other)
+    return any(x != y and {x, y} in _OPPOSED for word, x in one for y in [marks[word]])
+
+
+def _is_one_sided(a: Reading, b: Reading) -> bool:
+    """Whether the places in a relation matter here: not among equals, nor where yes or no is asked of a comparison."""
+    if (
+        "or" in a.connectives
+        or "or" in b.connectives
+        or not lexicon().mutual.isdisjoint(a.counts.keys() | b.counts.keys())
+    ):
+        return False
+    return not (
+        "than" in a.strict and "than" in b.strict and any(word.startswith("polar") for word in a.focus & b.focus)
+    )
+
+
+def _swapped(one: Placed, other: Placed) -> bool:
+    """Whether two phrases have changed places and all else stands where it stood, prepositions too."""
+    marks = dict(other)
+    moved = {word: (x, marks[word]) for word, x in one if marks[word] != x}
+    if any(x and y and (y, x) in moved.values() for x, y in moved.values()):
+        return True
+    words_a, words_b = [w for w, _ in one], [w for w, _ in other]
+    if words_a == words_b:
+        return False
+    start = next(i for i, (x, y) in enumerate(zip(words_a, words_b, strict=True)) if x != y)
+    end = next(i for i, (x, y) in enumerate(zip(words_a[::-1], words_b[::-1], strict=True)) if x != y)
+    stop = len(words_a) - end
+    return [m for _, m in one] == [m for _, m in other] and _exchanged(
+        one[start:stop], words_a[start:stop], words_b[start:stop]
+    )
+
+
+def _exchanged(placed: Placed, a: list[str], b: list[str]) -> bool:
+    """Whether `a` is X M Y and `b` is Y M X; X and Y side by side must stand under different prepositions."""
+    for x in range(1, len(a)):
+        if a[:x] != b[-x:]:
+            continue
+        for y in range(1, len(a) - x + 1):
+            if a[-y:] == b[:y] and a[x : len(a) - y] == b[y : len(b) - x]:
+                return x + y < len(a) or placed[0][1] != placed[-1][1]
+    return False
+
+
+# --- soft: any other change ---
+
+
+def _crossed(one: Placed, other: Placed) -> bool:
+    """The same words in the same order, one of them under another strict preposition or "to" after a motion."""
+    strict = lexicon().strict
     before = ""
     for (word, x), (_, y) in zip(one, other, strict=True):
-        if x != y and (x in opposed or y in opposed or (before in _MOTIONS and "to" in {x, y})):
+        if x != y and (x in strict or y in strict or (before in _MOTIONS and "to" in {x, y})):
             return True
         before = word
     return False
@@ -55,7 +141,7 @@ _MOTIONS = frozenset({
 })  # fmt: skip
 
 
-def _moved_whole(one: Sequence[tuple[str, str]], other: Sequence[tuple[str, str]], free: Collection[str]) -> bool:
+def _moved_whole(one: Placed, other: Placed, free: Collection[str]) -> bool:
     """Whether two orders differ only in free phrases put elsewhere ("In Python, how ...", "France's capital")."""
     marks_a, marks_b = dict(one), dict(other)
     floats_a = {w for w, m in one if m in free}

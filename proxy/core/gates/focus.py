@@ -116,6 +116,42 @@ _PERSONS = {
 }
 
 
+_GENDERS = {
+    "he": "he",
+    "him": "he",
+    "his": "he",
+    "himself": "he",
+    "she": "she",
+    "her": "she",
+    "hers": "she",
+    "herself": "she",
+}
+
+
+def genders_of(words: Sequence[str]) -> tuple[str, ...]:
+    """ "he" and "she" in order, as far as a pronoun or possessive speaks of him or her."""
+    return tuple(_GENDERS[word] for word in words if word in _GENDERS)
+
+
+_UNABLE_BEFORE = frozenset({"can", "could", "or", "why"})
+_UNABLE_AFTER = frozenset({
+    "know", "sure", "understand", "able", "find", "remember", "work", "working", "see", "seem", "quite", "get", "figure", "idea", "clue",
+})  # fmt: skip
+_NO_DENIALS = frozenset({"unable", "cannot", "cant", "couldnt", "nothing", "nobody", "nowhere", "hardly", "barely"})
+
+
+def denials_in(words: Sequence[str], negations: Set[str]) -> int:
+    """How many negations deny a thing: not those of "I can't", "I don't know how", "or not", "no idea"."""
+    return sum(
+        1
+        for i, word in enumerate(words)
+        if word in negations
+        and word not in _NO_DENIALS
+        and (not i or words[i - 1] not in _UNABLE_BEFORE)
+        and _UNABLE_AFTER.isdisjoint(words[i + 1 : i + 3])
+    )
+
+
 PRONOUNS = {"i": "i", "me": "i", "we": "i", "us": "i", "you": "you"}
 PERFECT = frozenset({"have", "has", "had"})
 MODAL = frozenset({"can", "could", "may", "should", "must", "will"})

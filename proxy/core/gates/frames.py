@@ -23,6 +23,7 @@ _FRAMES: tuple[tuple[Frame, frozenset[str]], ...] = (
     (roles.going_to, frozenset({"going"})),
     (roles.order, roles.ORDERS),
     (roles.made_by, frozenset({"by"})),
+    (roles.done_by, frozenset({"by"})),
     (roles.superlative, frozenset({"which", "what"})),
     (roles.fit_to, roles.FITNESS),
     (roles.cause, frozenset({"happen", "happens", "occur", "occurs", "cause"})),

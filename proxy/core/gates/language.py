@@ -10,6 +10,15 @@ from proxy.core.gates.lexicon import lexicon
 
 ENGLISH = "en"
 
+# Little words of other languages that English keyword strings hold too ("gdp per capita", "no weight gain"): one of them says nothing.
+_BORROWED = frozenset({
+    "per", "no", "me", "do", "la", "e", "o", "a", "co", "op", "son", "es", "de", "van", "den", "die", "man", "was", "mi", "is", "in",
+    "os", "das", "um", "com", "sur", "mes", "met", "il", "lo", "se", "en", "het", "est", "an", "at", "i", "to", "dan", "di", "par", "var",
+    "det", "kan", "min", "med", "ma", "bin", "mit", "als", "sa", "un", "una", "le", "el", "y",
+})  # fmt: skip
+# So many different ones do say something.
+_BORROWED_ALONE = 2
+
 
 def language_of(text: str, words: Sequence[str]) -> str:
     """A language code, or a script's name in lower case ("cyrillic", "cjk"); "en" when nothing says otherwise.
@@ -23,7 +32,10 @@ def language_of(text: str, words: Sequence[str]) -> str:
                 if script not in {"latin", "modifier", "micro", "feminine", "masculine"}:
                     return script
     codes = lexicon().languages_of
-    counts = Counter(code for word in words for code in codes.get(word, ()))
+    found = [word for word in words if word in codes]
+    if text.isascii() and len({*found} - _BORROWED) == 0 and len({*found}) < _BORROWED_ALONE:
+        return ENGLISH
+    counts = Counter(code for word in found for code in codes[word])
     english = counts[ENGLISH]
     best = max(counts, key=lambda code: (counts[code], code == ENGLISH), default=ENGLISH)
     # Where English has little words too, another language needs two more: names and borrowings are not a change of language.

@@ -139,6 +139,9 @@ class Lexicon:
     platforms: frozenset[str]
     negations: frozenset[str]
     quantifiers: frozenset[str]
+    units: Mapping[str, frozenset[int]]
+    mutual: frozenset[str]
+    variants: frozenset[str]
     free: frozenset[str]
     soft: frozenset[str]
     strict: frozenset[str]
@@ -186,6 +189,15 @@ def _pairs(name: str, concepts: Mapping[str, str]) -> frozenset[tuple[str, str]]
     return frozenset(found)
 
 
+def _units(concepts: Mapping[str, str]) -> Mapping[str, frozenset[int]]:
+    """Unit to the lines it stands on; units that share a line are alike."""
+    found: dict[str, set[int]] = {}
+    for i, line in enumerate(lines("units")):
+        for word in line.split():
+            found.setdefault(concepts.get(stem(word), stem(word)), set()).add(i)
+    return MappingProxyType({word: frozenset(at) for word, at in found.items()})
+
+
 @cache
 def lexicon() -> Lexicon:
     """Read every list; the first call costs some milliseconds, later ones nothing."""
@@ -208,6 +220,9 @@ def lexicon() -> Lexicon:
         platforms=stemmed("platforms"),
         negations=words("negations"),
         quantifiers=stemmed("quantifiers"),
+        units=_units(concepts),
+        mutual=stemmed("mutual"),
+        variants=stemmed("variants"),
         free=classes["free"],
         soft=classes["soft"],
         strict=classes["strict"],

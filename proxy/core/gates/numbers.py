@@ -78,10 +78,12 @@ def _extend(tokens: Sequence[Token], start: int, text: str, values: Mapping[str,
             else:
                 current *= factor
             multiplied = True
+        elif value.isdigit() and not is_digits and used == 1 and current in _CENTURIES and 10 <= int(value) < 100:
+            current = current * 100 + Decimal(value)  # "nineteen ninety"
         elif (
             value.isdigit()
             and not is_digits
-            and (multiplied or (current % 10 == 0 and 20 <= current < 100 and int(value) < 10))
+            and (multiplied or (current % 10 == 0 and _ends_in_tens(current) and int(value) < 10))
         ):
             current += Decimal(value)
         elif token.text == "and" and multiplied and _next_is_small(tokens, start + used + 1, values):
@@ -92,6 +94,14 @@ def _extend(tokens: Sequence[Token], start: int, text: str, values: Mapping[str,
     if used == 1:
         return text, 1
     return format((total + current).normalize(), "f"), used
+
+
+# What a year in words opens with: "nineteen ninety", "twenty sixteen".
+_CENTURIES = frozenset({17, 18, 19, 20})
+
+
+def _ends_in_tens(value: Decimal) -> bool:
+    return 20 <= value < 100 or 1700 <= value < 2100
 
 
 def _next_is_small(tokens: Sequence[Token], at: int, values: Mapping[str, str]) -> bool:

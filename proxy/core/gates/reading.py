@@ -24,6 +24,10 @@ from proxy.core.gates.tokens import Kind, Token, tokenise
 _REMEMBERED = 8192
 
 
+Number = tuple[str, str, str]
+"""A value and the words before and after it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What the gates know of one text. All words are keys of the lexicon, not for showing.
@@ -37,9 +41,11 @@ class Reading:
         code: fenced and back-ticked pieces, as written.
         quoted: quotations, lower-cased.
         negations: how many words turn the sense over.
+        denials: how many of them deny a thing, and do not tell what the writer cannot do or does not know.
         focus: what the question asks for, see `focus`.
         tense: "past", "future" or "present".
         persons: whose it is: subset of {"my", "your", "i", "you"}.
+        genders: "he" and "she" in order, by pronouns and possessives.
         pronouns: "i" and "you" in order, as they stand after rewriting.
         is_perfect: says "have", and no modal verb.
         is_modal: says "can", "should" and the like, and no "have".
@@ -56,15 +62,17 @@ class Reading:
 
     plain: tuple[str, ...]
     language: str
-    numbers: tuple[tuple[str, str, str], ...]
+    numbers: tuple[Number, ...]
     identifiers: tuple[str, ...]
     symbols: tuple[str, ...]
     code: tuple[str, ...]
     quoted: tuple[str, ...]
     negations: int
+    denials: int
     focus: focus.Focus
     tense: str
     persons: frozenset[str]
+    genders: tuple[str, ...]
     pronouns: tuple[str, ...]
     is_perfect: bool
     is_modal: bool
@@ -104,9 +112,11 @@ def read(text: str) -> Reading:
         code=parts.code,
         quoted=parts.quoted,
         negations=sum(1 for token in tokens if token.text in lex.negations),
+        denials=focus.denials_in(plain, lex.negations),
         focus=asked_for,
         tense=focus.tense_of(plain, lex.pasts),
         persons=focus.persons_of(plain),
+        genders=focus.genders_of(plain),
         pronouns=tuple(focus.PRONOUNS[token.text] for token in tokens if token.text in focus.PRONOUNS),
         is_perfect=has_have and not has_modal,
         is_modal=has_modal and not has_have,
@@ -122,7 +132,7 @@ def read(text: str) -> Reading:
     )
 
 
-def _numbers(tokens: Sequence[Token], lex: Lexicon) -> tuple[tuple[str, str, str], ...]:
+def _numbers(tokens: Sequence[Token], lex: Lexicon) -> tuple[Number, ...]:
     out = []
     for i, token in enumerate(tokens):
         if token.kind is Kind.NUMBER:

@@ -23,6 +23,22 @@ def made_by(words: Words, texts: list[str]) -> Words | None:
     return [Token("who"), verb, *thing] if thing and is_participle(verb.text) else None
 
 
+# --- who did it to whom: "Was X bitten by Y", "X that is made by Y" ---
+
+
+def done_by(words: Words, texts: list[str]) -> Words | None:
+    """ "Was X bitten by Y", "Why was X bitten by Y", "Which X was bitten by Y": Y bites X, in the order the active voice has."""
+    by = texts.index("by")
+    be = next((i for i in range(by - 2, -1, -1) if texts[i] in BE), -1)
+    end = next((i for i in range(by + 1, len(texts)) if is_break(texts, i)), len(texts))
+    if be < 0 or not is_participle(texts[by - 1]) or end == by + 1 or texts[by + 1].endswith("ing"):
+        return None
+    deed = [*words[by + 1 : end], words[by - 1]]
+    if be == 0 or texts[0] in WHICH or (be == 1 and texts[0] in ASKING):
+        return [*words[: be + 1], *deed, *words[be + 1 : by - 1], *words[end:]]
+    return [*deed, *words[:be], *words[be + 1 : by - 1], *words[end:]]
+
+
 # --- passive voice in questions of manner: "How is X made", "How long should X be boiled" ---
 
 

@@ -37,6 +37,9 @@ _TOKEN = re.compile(
 # Most questions are words and stops alone; for those two of the alternatives are enough, at half the time.
 _PLAIN = re.compile(r"[A-Za-z ',!?;:]*(?:\.(?=\s|$)[A-Za-z ',!?;:]*)*")
 _PLAIN_TOKEN = re.compile(r"(?P<word>[A-Za-z]+(?:'[A-Za-z]+)*'?)|(?P<symbol>[^\sA-Za-z])")
+# "the '92 games"; two digits below this are of this century.
+_YEAR = re.compile(r"(?<!\w)'(\d\d)(?![\w'])")
+_THIS_CENTURY = "40"
 _AMOUNT = re.compile(r"(\d[\d,]*(?:\.\d+)?)([a-z]+)", re.IGNORECASE)
 _LETTERS_DIGITS = re.compile(r"([a-z]{1,})(\d+(?:\.\d+)*)", re.IGNORECASE)
 # `$` and its like are words; the rest of these change a question when they change ("2+2", "a<b").
@@ -106,6 +109,8 @@ def tokenise(text: str) -> Tokens:
     quoted = (
         tuple(" ".join(part.lower().split()).rstrip(" .,;:!?") for part in _QUOTED.findall(text)) if '"' in text else ()
     )
+    if "'" in text:
+        text = _YEAR.sub(lambda match: ("20" if match[1] < _THIS_CENTURY else "19") + match[1], text)
     has_case = _has_case(text)
     words: list[Token] = []
     identifiers: list[str] = []

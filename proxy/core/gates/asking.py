@@ -1,0 +1,138 @@
+"""Gates over how a thing is asked: negation, what is asked for, tense, and whose matter it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from proxy.core.gates.lexicon import lexicon
+from proxy.core.gates.pairing import Pairing
+from proxy.core.gates.reading import Reading
+from proxy.core.gates.reasons import GateReason
+
+# Two wordings with no more unmatched words than this say the same but for the part in question.
+_ALMOST_THE_SAME = 1
+
+
+def negation(pair: Pairing) -> Iterator[GateReason]:
+    """How often a text says no. Clear where the texts agree in nearly all else, or deny and state one and the same word."""
+    a, b = pair.a, pair.b
+    if a.negations == b.negations:
+        return
+    is_odd = (a.negations - b.negations) % 2 == (a.denials - b.denials) % 2 == 1
+    is_clear = is_odd and a.focus == b.focus and pair.is_close(_ALMOST_THE_SAME)
+    yield GateReason.NEGATION if is_clear else GateReason.NEGATION_SOFT
+
+
+def focus(pair: Pairing) -> Iterator[GateReason]:
+    """What is asked for. Clear where each side asks for one thing and the two are never asked for in each other's words."""
+    a, b = pair.a.focus, pair.b.focus
+    if a == b or ((a | b) <= _DATES and not (a | b) >= _DATES_APART):
+        return
+    if not (a and b) and ((a | b) <= {"what"} or _is_order_in_code(pair.a, pair.b)):
+        return
+    yield GateReason.FOCUS if _clash(a, b) else GateReason.FOCUS_SOFT
+
+
+_AMOUNTS = frozenset({"how many", "how much", "how long", "what cost", "how often"})
+# What cannot be worded as what; counted on labelled pairs (decision 0008). "where" and "how", "when" and "how long" can.
+_CLASHES = {
+    "why": frozenset({"how", "when", "where", "who"}) | _AMOUNTS,
+    "who": frozenset({"why", "how", "when", "where"}) | _AMOUNTS,
+    "where": frozenset({"why", "who", "when"}) | _AMOUNTS,
+    "when": frozenset({"why", "who", "where", "what cost", "how much"}),
+    "how": frozenset({"why", "who"}) | _AMOUNTS,
+}
+
+
+def _clash(a: frozenset[str], b: frozenset[str]) -> bool:
+    if len(a) != 1 or len(b) != 1:
+        return False
+    (one,), (other,) = a, b
+    return other in _CLASHES.get(one, ()) or one in _CLASHES.get(other, ())
+
+
+def _is_order_in_code(a: Reading, b: Reading) -> bool:
+    """ "Reverse a list in Python" and "How do I reverse a list in Python": in a programming language both get the code."""
+    if a.focus | b.focus != {"how"} or a.words != b.words or a.words[:1] == ("writ",):
+        return False
+    platforms = lexicon().platforms
+    return any(
+        word in platforms and mark in {"in", "using", "with"} for word, mark in zip(a.words, a.marks, strict=True)
+    )
+
+
+_DATES = frozenset({"when", "what year", "what day"})
+_DATES_APART = frozenset({"what year", "what day"})
+
+
+def tense(pair: Pairing) -> Iterator[GateReason]:
+    """Past, present or future; "have" against "can"."""
+    a, b = pair.a, pair.b
+    if (a.is_perfect and b.is_modal) or (b.is_perfect and a.is_modal):
+        yield GateReason.TENSE  # "days I have used", "days I can use"
+    elif a.tense != b.tense and not ("who" in a.focus and _MAKERS & (a.counts.keys() | b.counts.keys())):
+        yield GateReason.TENSE
+
+
+# "Who wrote it?" and "Who is the author?" ask the same at any time. Keys of the lexicon.
+_MAKERS = frozenset(
+    {"author", "inventor", "invent", "discoverer", "painter", "founder", "compos", "composer", "creator", "writ"}
+)
+
+
+def person(pair: Pairing) -> Iterator[GateReason]:
+    """Whose matter it is. Clear between him and her, and where "I ... you" stands against "you ... me" in the same words."""
+    a, b = pair.a, pair.b
+    if a.genders != b.genders and _other_gender(a.genders, b.genders):
+        yield GateReason.PERSON
+    is_turned = _turned_round(a.pronouns, b.pronouns, is_how="how" in a.focus)
+    is_swapped = is_turned and len({*a.pronouns}) == len({*b.pronouns}) == 2
+    if a.counts == b.counts and (is_swapped or _other_owner(a, b)):
+        yield GateReason.PERSON
+    elif is_turned or _other_person(a, b):
+        yield GateReason.PERSON_SOFT
+
+
+def _other_gender(a: Sequence[str], b: Sequence[str]) -> bool:
+    """Whether he stands where she stood: "his book", "her book"; "he rejects her", "she rejects him"."""
+    return bool(a and b) and ({*a}.isdisjoint(b) or (len(a) == len(b) and sorted(a) == sorted(b)))
+
+
+def _other_owner(a: Reading, b: Reading) -> bool:
+    """ "my name", "your name"; not "How do I lose my fear", "How do you lose your fear", which speak of anyone."""
+    one, other = a.persons & _OWNERS, b.persons & _OWNERS
+    return bool(one and other and one.isdisjoint(other)) and not (
+        a.pronouns or b.pronouns or {"how"} & (a.focus | b.focus)
+    )
+
+
+def _other_person(a: Reading, b: Reading) -> bool:
+    if a.persons == b.persons or "how" in a.focus:
+        return False
+    if a.persons & _OWNERS != b.persons & _OWNERS:
+        return True
+    one, other = a.persons & _SUBJECTS, b.persons & _SUBJECTS
+    # "Where can I buy it?" and "Where can you buy it?" are one; "Can you swim?" and "Can I swim?" are two.
+    is_open = a.focus & {"polar:must", "polar:should"} or (
+        not any(word.startswith("polar") for word in a.focus) and _MODALS.intersection(a.plain)
+    )
+    return bool(one and other and not (one & other) and not is_open)
+
+
+def _turned_round(a: Sequence[str], b: Sequence[str], *, is_how: bool) -> bool:
+    """Whether "I ... you" stands against "you ... me"."""
+    if not (a and b) or a[0] == b[0]:
+        return False
+    return {*a}.isdisjoint(b) or len({*a}) == len({*b}) or not is_how
+
+
+_OWNERS = frozenset({"my", "your"})
+_SUBJECTS = frozenset({"i", "you"})
+_MODALS = frozenset({"can", "could", "should"})
+
+
+def own_facts(pair: Pairing) -> Iterator[GateReason]:
+    """What the writer says of himself or herself must be the same to go on as one conversation."""
+    a, b = pair.a, pair.b
+    if a.tells != b.tells or ("my" in a.persons) != ("my" in b.persons):
+        yield GateReason.PERSON_SOFT
