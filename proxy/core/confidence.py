@@ -10,7 +10,6 @@ How a level earns its place in the table is in `core.certificates`; how live tra
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -195,7 +194,7 @@ def log_odds(probability: float) -> float:
 
 def bin_of(confidence: float) -> int:
     """Give the bin of a confidence in [0, 1]: 0 … BIN_COUNT - 1, higher is surer."""
-    return bisect_right(_BIN_LEVELS, confidence)
+    return sum(level <= confidence for level in _BIN_LEVELS)
 
 
 def bin_level(index: int) -> float:
@@ -212,13 +211,12 @@ _BIN_LEVELS = tuple(logistic(BIN_LOW + BIN_WIDTH * i) for i in range(BIN_COUNT -
 
 
 def _interpolated(knots: Sequence[tuple[float, float]], score: float) -> float:
-    after = bisect_right(knots, score, key=lambda knot: knot[0])
-    if after == 0:
+    if score <= knots[0][0]:
         return knots[0][1]
-    if after == len(knots):
-        return knots[-1][1]
-    (left, low), (right, high) = knots[after - 1], knots[after]
-    return min(high, low + (high - low) * ((score - left) / (right - left)))
+    for (left, low), (right, high) in pairwise(knots):
+        if score <= right:
+            return min(high, low + (high - low) * ((score - left) / (right - left)))
+    return knots[-1][1]
 
 
 def _require(holds: bool, sentence: str) -> None:

@@ -82,9 +82,25 @@ class JudgeError:
         high = (called_wrong.high - self.false_alarm.low) / (1 - self.false_alarm.low - self.miss.high)
         return Interval(_share(low), max(_share(low), _share(high)))
 
+    def confirmed(self, looks: int) -> JudgeError:
+        """Give the error of asking again: wrong only where `looks` independent judgements all say so.
+
+        A second look costs little, since only the few called wrong get one. That looks err independently is an assumption; where
+        the repeated judgement itself can be measured, measure it.
+        """
+        alarm, seen = self.false_alarm, Interval(1 - self.miss.high, 1 - self.miss.low)
+        return JudgeError(
+            Interval(alarm.low**looks, alarm.high**looks), Interval(1 - seen.high**looks, 1 - seen.low**looks)
+        )
+
     def calls_wrong(self, wrong: float) -> float:
         """Give the largest share it may call wrong where the share `wrong` is."""
         return wrong * (1 - self.miss.low) + (1 - wrong) * self.false_alarm.high
+
+
+def looks_for(judge: JudgeError, budget: float) -> int:
+    """How many looks a verdict of wrong needs, so that false alarms stay below a tenth of the budget; 1 … 8."""
+    return next((looks for looks in range(1, 8) if judge.confirmed(looks).false_alarm.high <= budget / 10), 8)
 
 
 def rate_interval(wrong: int, judged: int, delta: float = DELTA) -> Interval:
