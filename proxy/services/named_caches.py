@@ -15,7 +15,7 @@ from typing import Protocol
 
 from embeddings.base import Embedding
 from proxy.core import keys, named_caches, routing
-from proxy.core.decision import Scope
+from proxy.core.decision import Judged, Scope
 from proxy.core.models import Candidate, Entry, Forwarded, HitKind, Reason, WireMode
 from proxy.core.named_caches import Content, Match, Search
 from proxy.core.outcome import Outcome
@@ -26,8 +26,9 @@ from proxy.services.keeper import why_unreadable
 
 logger = logging.getLogger("deja.caches")
 
-DROP_STEP = 100
-"""Entries that one step of a deletion removes: Redis serves others between the steps."""
+DROP_STEP = 25
+"""Entries that one step of a deletion removes. Taking one out of the vector graph costs Redis up to 0.7 ms (10,000 entries, a busy
+machine), and it serves others only between the steps."""
 
 
 class Store(Protocol):
@@ -271,7 +272,10 @@ class NamedCaches:
             looking.take(entry, 1.0, wanted.strategies[0], now_s=self._now())
         elif entry.question and routing.exact_only(looking.text, has_tools=False) is None:
             alike = Candidate("", entry.entry_id, entry.question, 0.0, entry.created_at, entry.ttl_s)
-            if await self._judged(looking, [alike]) is not None:
+            judged = await self._judged(looking, [alike])
+            if judged is not None and judged.objections:  # "us" and "US": what a softer gate says of case alone counts
+                looking.reason = min(judged.objections)
+            elif judged is not None:
                 looking.take(entry, 1.0, HitKind.EXACT, now_s=self._now())
 
     async def _by_meaning(self, looking: _Looking) -> None:
@@ -295,21 +299,22 @@ class NamedCaches:
             chosen = await self._judged(looking, near)
             if chosen is None:
                 return
-            candidate = near.pop(chosen)
+            candidate = near.pop(chosen.index)
             with looking.timed("lookup"):
                 async with self._guard.within(self.policy.lookup_deadline_s):
                     entry = await self._store.fetch(candidate.redis_key)
             looking.take(entry, candidate.similarity, HitKind.SEMANTIC, now_s=self._now())
 
-    async def _judged(self, looking: _Looking, candidates: Sequence[Candidate]) -> int | None:
-        """Which candidate serves, by the one judge; the threshold has been met before, and is no level of confidence."""
+    async def _judged(self, looking: _Looking, candidates: Sequence[Candidate]) -> Judged | None:
+        """The candidate that serves, by the one judge; the threshold has been met before, and is no level of confidence."""
         with looking.timed("verify"):
             verdict = await self._judge.judge(looking.text, candidates, scope=looking.place.scope)
         if not looking.found.matches:
             looking.outcome.candidates, looking.outcome.verdict = tuple(candidates), verdict
         if verdict.chosen is None:
             looking.reason = verdict.reason or Reason.BELOW_CONFIDENCE
-        return verdict.chosen
+            return None
+        return next(judged for judged in verdict.judged if judged.index == verdict.chosen)
 
 
 class _Looking:

@@ -18,8 +18,8 @@ from proxy.core.models import Entry
 from proxy.stores.client import translated
 from proxy.stores.responses import entry_of, field_names, fields_of, script
 
-SCAN_COUNT = 1000
-"""Members of the expiry set that one step of a walk looks at."""
+SCAN_COUNT = 2000
+"""Members of the expiry set that one step of a walk looks at: some 2 ms of Redis, which serves nobody meanwhile."""
 
 
 class NamedCacheStore:
@@ -104,5 +104,7 @@ class NamedCacheStore:
         """
         page: Any
         with translated():
-            following, page = await self._client.zscan(keys.EXPIRY, cursor, match=f"*:{{{room}}}:*", count=SCAN_COUNT)
+            following, page = await self._client.zscan(
+                keys.EXPIRY, cursor, match=keys.room_pattern(room), count=SCAN_COUNT
+            )
         return int(following), [key.decode() for key, _ in page]
