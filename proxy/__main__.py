@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
@@ -12,8 +13,9 @@ from typing import Annotated
 import typer
 
 from proxy import console
+from proxy.core.feedback import Vote
 from proxy.errors import ConfigError
-from proxy.settings import EMBEDDED_URL, Settings, load
+from proxy.settings import CLIENT_KEY, EMBEDDED_URL, Settings, load
 
 app = typer.Typer(
     add_completion=False,
@@ -28,6 +30,15 @@ app = typer.Typer(
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="YAML file with settings; the environment wins over it.")
 ]
+
+UrlOption = Annotated[
+    str | None, typer.Option("--url", help="Where Deja runs, such as http://127.0.0.1:8080; else as the settings say.")
+]
+KeyOption = Annotated[
+    str | None,
+    typer.Option("--api-key", envvar=CLIENT_KEY, help="The key your requests carry: what is told is its own."),
+]
+RequestId = Annotated[str, typer.Argument(help="From the header X-Deja-Request-Id.")]
 
 
 @app.command()
@@ -60,6 +71,68 @@ def doctor(config: ConfigOption = None) -> None:
 
     settings = _settings(config=config)
     raise typer.Exit(1 if checkup.run(settings) else 0)
+
+
+@app.command()
+def explain(
+    request_id: RequestId, url: UrlOption = None, api_key: KeyOption = None, config: ConfigOption = None
+) -> None:
+    """Say why a running Deja decided as it did on one request: the nearest stored questions, scores, gates, changed fields."""
+    from proxy.commands import cache
+
+    _told(lambda: cache.explain(_root(url, config), request_id, api_key=api_key))
+
+
+@app.command()
+def feedback(
+    request_id: RequestId,
+    verdict: Annotated[Vote, typer.Argument(help="Whether the stored answer was right.")],
+    url: UrlOption = None,
+    api_key: KeyOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Tell a running Deja whether a hit was right. Wrong evicts the entry and keeps the two wordings apart."""
+    from proxy.commands import cache
+
+    _told(lambda: cache.feedback(_root(url, config), request_id, verdict, api_key=api_key))
+
+
+@app.command()
+def what_if(
+    max_wrong_hit_rate: Annotated[
+        float, typer.Option(min=0.0, max=0.5, help="The error budget: wrong semantic hits among semantic hits.")
+    ],
+    namespace: Annotated[str | None, typer.Option(help="Only decisions of this namespace.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Decisions to replay, at most.")] = None,
+    url: UrlOption = None,
+    api_key: KeyOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Replay recorded decisions of a running Deja under another error budget: hits that would come, hits that would go."""
+    from proxy.commands import cache
+
+    _told(
+        lambda: cache.what_if(_root(url, config), max_wrong_hit_rate, namespace=namespace, limit=limit, api_key=api_key)
+    )
+
+
+def _told(ask: Callable[[], str]) -> None:
+    """Print what a running Deja says, or why it says nothing; that ends with status 1."""
+    from proxy.commands.asking import AskingError
+
+    try:
+        print(ask())
+    except AskingError as error:
+        console.say(str(error))
+        raise typer.Exit(1) from None
+
+
+def _root(url: str | None, config: Path | None) -> str:
+    """Where Deja runs: as said, else where `deja serve` with these settings would listen."""
+    if url is not None:
+        return url
+    settings = _settings(config=config)
+    return f"http://{settings.host}:{settings.port}"
 
 
 def _settings(**overrides: object) -> Settings:

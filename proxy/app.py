@@ -20,7 +20,7 @@ from embeddings.base import Embedder
 from embeddings.batching import BatchingEmbedder
 from embeddings.errors import EmbedderError
 from proxy import telemetry
-from proxy.api import errors, health, langcache, sessions
+from proxy.api import cache, errors, health, langcache, sessions
 from proxy.api.asgi import App, HotPath, Receive, RequestId, Scope, Send
 from proxy.api.cache_headers import REQUEST_ID
 from proxy.api.deps import Services
@@ -33,7 +33,9 @@ from proxy.secret import tenant_secret
 from proxy.services import ids
 from proxy.services.background import Background
 from proxy.services.completions import Completions, Policy
+from proxy.services.decisions import DecisionLog, Decisions
 from proxy.services.embedding import BoundedEmbedder
+from proxy.services.feedback import Feedback
 from proxy.services.judging import StrictJudge
 from proxy.services.keeper import Keeper
 from proxy.services.late_index import LateIndex
@@ -49,6 +51,7 @@ from proxy.stores import urls
 from proxy.stores.breaker import Guard
 from proxy.stores.capacity import Capacity
 from proxy.stores.client import open_client
+from proxy.stores.decisions import DecisionStore
 from proxy.stores.named_caches import NamedCacheStore
 from proxy.stores.responses import ResponseStore
 from proxy.stores.sessions import SessionStore
@@ -119,6 +122,20 @@ class Application:
             on_drop=lambda count: self.metrics.records_dropped.inc(count),
         )
         self.metrics.records_waiting.set_function(lambda: self.recorder.waiting)
+        self.decisions = DecisionStore(
+            self.client,
+            ttl_s=settings.decisions.ttl_s,
+            max_per_tenant=settings.decisions.max_per_tenant,
+            now=time.time,
+        )
+        self.decision_recorder = Recorder(
+            self.decisions,
+            self.guard,
+            queue_records=settings.decisions.queue_records,
+            on_drop=lambda count: self.metrics.decisions_dropped.inc(count),
+            what="decisions",
+        )
+        self.metrics.decisions_waiting.set_function(lambda: self.decision_recorder.waiting)
         self.upkeep = Upkeep(
             Capacity(self.client, max_bytes=settings.cache.max_bytes),
             self.guard,
@@ -128,6 +145,7 @@ class Application:
         self.chat = self._chat()
         self.caches = self._caches()
         self.background.spawn(self.recorder.run(), name="recorder")
+        self.background.spawn(self.decision_recorder.run(), name="decisions")
         if not await self._load_embedder():
             self.background.spawn(self._retry_embedder(), name="embedder")
         self.background.spawn(self.upkeep.run(), name="upkeep")
@@ -145,6 +163,7 @@ class Application:
         self._is_open = False
         await self.background.aclose()
         await self.recorder.drain(deadline_s=DRAIN_S)
+        await self.decision_recorder.drain(deadline_s=DRAIN_S)
         await self.embedder.aclose()
         await self.guard.aclose()
         await self.upstreams.aclose()
@@ -156,9 +175,21 @@ class Application:
 
     def services(self) -> Services:
         """What the plain routes are given."""
+        deadline_s = self.settings.redis.store_deadline_ms / 1000
+        # No calibration yet: what-if says so, and the rest does without.
+        decisions = Decisions(self.decisions, self.guard, levels=lambda: None, deadline_s=deadline_s)
         return Services(
             identity=self.identity,
-            sessions=Sessions(self.sessions, self.guard, deadline_s=self.settings.redis.store_deadline_ms / 1000),
+            sessions=Sessions(self.sessions, self.guard, deadline_s=deadline_s),
+            decisions=decisions,
+            feedback=Feedback(
+                decisions,
+                self.decisions,
+                self.responses,
+                self.guard,
+                deadline_s=deadline_s,
+                on_vote=lambda vote, tier: self.metrics.feedback.labels(vote, tier).inc(),
+            ),
             upstreams=self.upstreams,
             models=self.upstreams.models(),
             caches=self.caches,
@@ -222,6 +253,7 @@ class Application:
             completions=completions,
             identity=self.identity,
             recorder=self.recorder,
+            decisions=DecisionLog(self.decision_recorder, is_on=settings.decisions.max_per_tenant > 0, now=time.time),
             metrics=self.metrics,
             background=self.background,
             passthrough=self.passthrough,
@@ -307,7 +339,7 @@ def create_app(settings: Settings, *, redis_url: str, environ: Mapping[str, str]
     app = FastAPI(title="Deja", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(RequestId, header=REQUEST_ID, mint=ids.request_id)
     app.add_middleware(HotPath, routes={CHAT_PATH: deja.answer_chat})  # added last, so it is met first
-    for router in (health.router, sessions.router, models.router, langcache.router):
+    for router in (health.router, sessions.router, cache.router, models.router, langcache.router):
         app.include_router(router)
     app.router.routes.append(Route(CHAT_PATH, endpoint=_Endpoint(deja.answer_chat), methods=["POST"]))
     app.router.routes.append(Route("/v1/{path:path}", endpoint=deja.passthrough))

@@ -21,6 +21,8 @@ from proxy.errors import ConfigError
 
 PREFIX = "DEJA_"
 EMBEDDED_URL = "embedded://"
+CLIENT_KEY = f"{PREFIX}API_KEY"
+"""No setting: the key with which commands speak to a running Deja."""
 OPENAI_URL = "https://api.openai.com/v1"
 
 
@@ -277,7 +279,7 @@ def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     known = environment_names()
     for name, value in environ.items():
-        if not name.startswith(PREFIX):
+        if not name.startswith(PREFIX) or name == CLIENT_KEY:
             continue
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)

@@ -55,6 +55,18 @@ class Metrics:
         self.entries_evicted = Counter(
             "deja_entries_evicted", "Entries removed to keep the cache below its byte cap.", registry=self.registry
         )
+        self.decisions_dropped = Counter(
+            "deja_decisions_dropped",
+            "Decisions that were lost to explain, feedback and what-if for want of room.",
+            registry=self.registry,
+        )
+        self.decisions_waiting = Gauge("deja_decisions_waiting", "Decisions not yet written.", registry=self.registry)
+        self.feedback = Counter(
+            "deja_feedback",
+            "Votes of callers on hits, each counted once. A biased sample: not part of the measured wrong-hit rate.",
+            ["verdict", "tier"],
+            registry=self.registry,
+        )
 
 
 def configure_logging(level: str) -> None:

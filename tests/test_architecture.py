@@ -25,6 +25,17 @@ LAYERS: dict[str, frozenset[str]] = {
         {"proxy.core", "proxy.ports", "proxy.errors", "embeddings.base", "embeddings.batching", "embeddings.errors"}
     ),
     "proxy.api": frozenset({"proxy.core", "proxy.ports", "proxy.errors", "proxy.services", "proxy.telemetry"}),
+    "proxy.tuning": frozenset(
+        {
+            "proxy.core",
+            "proxy.errors",
+            "embeddings.base",
+            "embeddings.batching",
+            "embeddings.verifier",
+            "embeddings.errors",
+        }
+    ),
+    "proxy.commands": frozenset(),
     "embeddings": frozenset(),
 }
 """Layer -> what it may import of ours besides itself."""

@@ -24,7 +24,7 @@ from proxy.core.gates import GateReason
 from proxy.core.models import Entry, Forwarded, HitKind, Mode, NotStored, Reason, WireMode
 from proxy.core.outcome import Outcome
 from proxy.core.routing import RouteReason
-from proxy.settings import Settings, environment_names, load
+from proxy.settings import CLIENT_KEY, Settings, environment_names, load
 from proxy.stores import responses
 from proxy.telemetry import Metrics
 from tests.deja_process import running_deja
@@ -128,7 +128,7 @@ def test_the_example_file_holds_every_default(tmp_path: Path, monkeypatch: pytes
 def test_every_setting_a_page_names_exists() -> None:
     for page in [*PAGES, REPOSITORY / "compose.yaml", REPOSITORY / "Dockerfile"]:
         mentioned = re.findall(r"\bDEJA_[A-Z_]*[A-Z]\b", page.read_text(encoding="utf-8"))
-        assert set(mentioned) <= set(environment_names()), page.name
+        assert set(mentioned) <= {*environment_names(), CLIENT_KEY}, page.name
 
 
 # ── headers and reasons ───────────────────────────────────────────────────────────────────────────────────────────
@@ -296,7 +296,7 @@ def test_every_field_of_an_event_is_documented() -> None:
 def test_every_command_and_option_is_documented() -> None:
     page = REFERENCE / "cli.md"
     commands: dict[str, Any] = typer.main.get_command(command_line).commands  # type: ignore[attr-defined]
-    documented = re.findall(r"^## deja (\w+)$", page.read_text(), flags=re.MULTILINE)
+    documented = re.findall(r"^## deja ([\w-]+)$", page.read_text(), flags=re.MULTILINE)
     assert documented == list(commands)
     for name, command in commands.items():
         options = [option for parameter in command.params for option in parameter.opts]

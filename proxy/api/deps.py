@@ -10,6 +10,8 @@ from fastapi import Depends, Request
 
 from proxy.api.identity import Identity
 from proxy.ports import SessionReader, Upstreams
+from proxy.services.decisions import Decisions
+from proxy.services.feedback import Feedback
 from proxy.services.named_caches import NamedCaches
 from proxy.telemetry import Metrics
 
@@ -23,6 +25,8 @@ class Services:
         sessions: recorded sessions.
         upstreams: the configured providers.
         models: configured model names, for `/v1/models`.
+        decisions: what was decided, and why.
+        feedback: takes what callers say of hits.
         caches: named caches, for LangCache's routes.
         metrics: what is counted.
         readiness: the state of each part, and whether calls can be served.
@@ -32,6 +36,8 @@ class Services:
     sessions: SessionReader
     upstreams: Upstreams
     models: tuple[str, ...]
+    decisions: Decisions
+    feedback: Feedback
     caches: NamedCaches
     metrics: Metrics
     readiness: Callable[[], Awaitable[tuple[bool, dict[str, Any]]]]

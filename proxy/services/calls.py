@@ -63,6 +63,7 @@ class Decision:
         exact_only: why it must not be matched by meaning, None if it may or nobody has asked (`settle_exact_only`).
         answer: the provider's answer taken apart, once a stream of it is complete.
         is_store_down: a look-up just failed, so storing is not even tried.
+        is_searched: its text was looked for by meaning.
     """
 
     call: Call
@@ -75,6 +76,7 @@ class Decision:
     exact_only: str | None = None
     answer: Answer | None = None
     is_store_down: bool = False
+    is_searched: bool = False
     _is_routed: bool = False
 
     def settle_exact_only(self) -> str | None:

@@ -183,6 +183,7 @@ class Completions:
     async def _search(self, decision: Decision, plan: LookUp, text: str) -> Serve | Forward:
         assert decision.embedding is not None
         assert decision.context is not None
+        decision.is_searched = True
         partition = keys.partition_of(decision.place.room, decision.context.context_id, decision.place.turn_hash)
         started = time.perf_counter()
         try:

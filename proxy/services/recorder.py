@@ -1,4 +1,4 @@
-"""Records completions off the hot path: a bounded queue, written in batches; what does not fit is counted, never silently lost.
+"""Records what happened off the hot path: a bounded queue, written in batches; what does not fit is counted, never silently lost.
 
 While Redis is away the batch is kept and tried again; the queue fills, and from then on the newest records are dropped and counted.
 """
@@ -8,9 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
-from proxy.core.records import Record
 from proxy.errors import StoreError, StoreFullError, StoreUnavailableError
 from proxy.ports import Guard
 
@@ -25,14 +24,18 @@ WRITE_S = 2.0
 """For one batch; nobody waits for it, so a slow Redis is given time."""
 
 
-class RecordStore(Protocol):
+R = TypeVar("R")
+Written = TypeVar("Written", contravariant=True)
+
+
+class RecordStore(Protocol[Written]):
     """Where records go."""
 
-    async def append(self, records: Sequence[Record]) -> None:
+    async def append(self, records: Sequence[Written]) -> None:
         """Write a batch; raises StoreError."""
 
 
-class Recorder:
+class Recorder(Generic[R]):
     """The queue and its writer.
 
     Args:
@@ -40,13 +43,23 @@ class Recorder:
         guard: bounds what Redis may cost.
         queue_records: how many may wait.
         on_drop: told of each record that did not fit or could not be written.
+        what: is recorded, for the log.
     """
 
-    def __init__(self, store: RecordStore, guard: Guard, *, queue_records: int, on_drop: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        store: RecordStore[R],
+        guard: Guard,
+        *,
+        queue_records: int,
+        on_drop: Callable[[int], None],
+        what: str = "records of sessions and journal",
+    ) -> None:
         self._store = store
+        self._what = what
         self._guard = guard
-        self._queue: asyncio.Queue[Record] = asyncio.Queue(maxsize=queue_records)
-        self._batch: list[Record] = []  # taken from the queue, not yet written; outlives a cancelled `run`, for `drain`
+        self._queue: asyncio.Queue[R] = asyncio.Queue(maxsize=queue_records)
+        self._batch: list[R] = []  # taken from the queue, not yet written; outlives a cancelled `run`, for `drain`
         self._on_drop = on_drop
         self._is_dropping = False
         self.dropped = 0
@@ -56,7 +69,7 @@ class Recorder:
         """Records not yet written."""
         return len(self._batch) + self._queue.qsize()
 
-    def put(self, record: Record) -> None:
+    def put(self, record: R) -> None:
         """Take a record; returns at once."""
         try:
             self._queue.put_nowait(record)
@@ -96,7 +109,7 @@ class Recorder:
             self._batch.append(self._queue.get_nowait())
         return bool(self._batch)
 
-    async def _is_written(self, batch: list[Record]) -> bool:
+    async def _is_written(self, batch: list[R]) -> bool:
         """Try once; False means try again."""
         try:
             await self._append(batch)
@@ -108,7 +121,7 @@ class Recorder:
         self._is_dropping = False
         return True
 
-    async def _append(self, batch: Sequence[Record]) -> None:
+    async def _append(self, batch: Sequence[R]) -> None:
         async with self._guard.within(WRITE_S):
             await self._store.append(batch)
 
@@ -117,4 +130,4 @@ class Recorder:
         self._on_drop(count)
         if not self._is_dropping:
             self._is_dropping = True
-            logger.warning("recorder: dropping records of sessions and journal, %s", why)
+            logger.warning("recorder: dropping %s, %s", self._what, why)

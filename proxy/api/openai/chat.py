@@ -21,13 +21,14 @@ from proxy.core.directives import parse_directives
 from proxy.core.keys import encode
 from proxy.core.models import Forwarded, Mode, Reason
 from proxy.core.outcome import Outcome
-from proxy.core.records import record_of
+from proxy.core.records import Record, record_of
 from proxy.errors import DejaError, RequestError, where
 from proxy.ports import Headers
 from proxy.services import ids
 from proxy.services.background import Background
 from proxy.services.calls import Call, Decision, Reply
 from proxy.services.completions import Completions
+from proxy.services.decisions import DecisionLog
 from proxy.services.recorder import Recorder
 from proxy.telemetry import Metrics
 from proxy.upstream.headers import end_to_end
@@ -48,6 +49,7 @@ class ChatCompletions:
         completions: the driver.
         identity: who is asking.
         recorder: takes what is to be recorded.
+        decisions: takes what was decided.
         metrics: counts.
         background: where the watch for a caller's leaving runs.
         passthrough: takes requests whose body we cannot read (a compressed one).
@@ -65,7 +67,8 @@ class ChatCompletions:
         *,
         completions: Completions,
         identity: Identity,
-        recorder: Recorder,
+        recorder: Recorder[Record],
+        decisions: DecisionLog,
         metrics: Metrics,
         background: Background,
         passthrough: PassThrough,
@@ -77,6 +80,7 @@ class ChatCompletions:
         self.completions = completions
         self._identity = identity
         self._recorder = recorder
+        self._decisions = decisions
         self.metrics = metrics
         self.background = background
         self._passthrough = passthrough
@@ -156,6 +160,7 @@ class ChatCompletions:
                 answered=answered,
             )
         )
+        self._decisions.put(decision, answered)
 
 
 class _Exchange:

@@ -1,0 +1,239 @@
+"""The log of decisions: written off the hot path, read for explanations and what-if."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from proxy.core import explanation, keys, what_if
+from proxy.core.decision_log import DecisionRecord, Room, room_of, seen_of
+from proxy.core.explanation import Explanation
+from proxy.core.models import Entry, HitKind, Mode
+from proxy.core.what_if import Replay
+from proxy.errors import RequestError
+from proxy.ports import Guard
+from proxy.services.calls import Decision
+from proxy.services.recorder import Recorder
+
+ROOM_AGAIN_S = 60.0
+"""A room is told to Redis when first met and then once a minute: often enough to say which were asked in lately."""
+ROOMS_KNOWN = 10_000
+"""Rooms this process remembers having told; past that it forgets them all, which costs each one digest again."""
+EARLIER = 500
+"""Decisions before this one that an explanation looks at."""
+WAIT_S = (0.05, 0.1, 0.2)
+"""Pauses before a record that is not there is looked for again: it is written a few hundredths of a second after the answer."""
+READ_S = 2.0
+"""For reading many decisions: nobody's answer waits for it."""
+
+
+class DecisionReader(Protocol):
+    """Recorded decisions. Methods raise `StoreError` and its branches only."""
+
+    async def read(self, tenant: str, request_id: str) -> DecisionRecord | None:
+        """A tenant's decision; None if there is none."""
+
+    def recent(
+        self, tenant: str, namespace: str | None = None, *, limit: int, is_judged: bool = True
+    ) -> AsyncIterator[DecisionRecord]:
+        """A tenant's decisions, newest first."""
+
+    async def rooms(self, tenant: str) -> list[Room]:
+        """The rooms a tenant asked in lately, newest first."""
+
+    async def vote(self, tenant: str, request_id: str, vote: str) -> None:
+        """Write down what a caller said."""
+
+
+class Levels(Protocol):
+    """The acceptance level that belongs to an error budget; `core.confidence.Calibration` is one."""
+
+    def level_for(self, max_wrong_hit_rate: float, /) -> float:
+        """Confidence in [0, 1] a hit needs under this budget, above 1 where exact hits are all there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shadowed:
+    """A decision in shadow mode, its provider's answer complete: what the two answers can be compared by.
+
+    Attributes:
+        decision: the decision; its `outcome.would_hit` says which tier.
+        stored: the entry that would have been served; may have been replaced in Redis by now.
+        fresh: the message of the provider's answer.
+    """
+
+    decision: Decision
+    stored: Entry
+    fresh: Mapping[str, Any]
+
+
+class DecisionLog:
+    """Takes decisions; returns at once.
+
+    Args:
+        queue: writes them.
+        is_on: whether they are recorded at all.
+        now: unix time in seconds.
+        on_shadow: told of each decision in shadow mode that would have hit, once the fresh answer is there. Must return at once.
+    """
+
+    def __init__(
+        self,
+        queue: Recorder[tuple[DecisionRecord, Room | None]],
+        *,
+        is_on: bool,
+        now: Callable[[], float],
+        on_shadow: Callable[[Shadowed], None] | None = None,
+    ) -> None:
+        self._queue = queue
+        self._is_on = is_on
+        self._now = now
+        self._on_shadow = on_shadow
+        self._told: dict[str, float] = {}
+
+    def put(self, decision: Decision, fresh: Mapping[str, Any] | None) -> None:
+        """Record a decision whose answer has left, or will not.
+
+        Args:
+            decision: as it ended.
+            fresh: the message of the provider's answer, None where there is no complete one.
+        """
+        outcome, directives = decision.outcome, decision.call.directives
+        if self._on_shadow is not None and outcome.would_serve is not None and fresh is not None:
+            self._on_shadow(Shadowed(decision, outcome.would_serve, fresh))
+        if not self._is_on or directives.no_store or directives.mode is Mode.OFF:
+            return
+        at = self._now()
+        self._queue.put((_record(decision, at), self._room(decision, at)))
+
+    def _room(self, decision: Decision, at: float) -> Room | None:
+        """The room's fields, where they were not told lately."""
+        room, call = decision.place.room, decision.call
+        if at - self._told.get(room, 0.0) < ROOM_AGAIN_S:
+            return None
+        if len(self._told) >= ROOMS_KNOWN:
+            self._told.clear()
+        self._told[room] = at
+        return room_of(
+            room,
+            call.request,
+            tenant=call.tenant,
+            namespace=call.directives.namespace,
+            provider=decision.route.identity,
+            distinctions=call.distinctions,
+        )
+
+
+def _record(decision: Decision, at: float) -> DecisionRecord:
+    outcome, call, place = decision.outcome, decision.call, decision.place
+    served = outcome.entry or outcome.would_serve
+    tier = outcome.hit or outcome.would_hit
+    served_at = ""
+    if served is not None:
+        served_at = keys.exact_key(place.room, place.fingerprint) if tier is HitKind.EXACT else _key_of(decision)
+    return DecisionRecord(
+        request_id=call.request_id,
+        at=at,
+        tenant=call.tenant,
+        namespace=call.directives.namespace,
+        model=call.request.model,
+        room=place.room,
+        context=decision.context.context_id if decision.context is not None else "",
+        outcome=outcome.label,
+        reason=outcome.reason or "",
+        level=outcome.verdict.level if outcome.verdict is not None else None,
+        asked=decision.text if decision.is_searched else None,
+        seen=seen_of(outcome),
+        served=served.entry_id if served is not None else "",
+        served_at=served_at,
+        would_hit=outcome.would_hit or "",
+        stored=outcome.stored_as or "",
+        not_stored=outcome.not_stored or "",
+    )
+
+
+def _key_of(decision: Decision) -> str:
+    verdict = decision.outcome.verdict
+    assert verdict is not None
+    assert verdict.chosen is not None
+    return decision.outcome.candidates[verdict.chosen].redis_key
+
+
+class Decisions:
+    """Reads the log: finds, explains and replays decisions. Raises `StoreError`s where Redis gives no answer.
+
+    Args:
+        store: where decisions are.
+        guard: bounds what Redis may cost.
+        levels: gives what turns an error budget into a level; None while confidence is not calibrated.
+        deadline_s: for one read.
+    """
+
+    def __init__(
+        self, store: DecisionReader, guard: Guard, *, levels: Callable[[], Levels | None], deadline_s: float
+    ) -> None:
+        self._store = store
+        self._guard = guard
+        self._levels = levels
+        self._deadline_s = deadline_s
+
+    async def find(self, tenant: str, request_id: str) -> DecisionRecord:
+        """A tenant's decision.
+
+        Raises:
+            RequestError: 404; the same for an id nobody has, one of another tenant, and one whose time is over.
+        """
+        for pause_s in (0.0, *WAIT_S):
+            await asyncio.sleep(pause_s)
+            async with self._guard.within(self._deadline_s):
+                found = await self._store.read(tenant, request_id)
+            if found is not None:
+                return found
+        raise RequestError(
+            "There is no such decision: nothing was recorded under this id with this credential, or its time is over "
+            "(DEJA_DECISIONS__TTL_S, DEJA_DECISIONS__MAX_PER_TENANT).",
+            status=404,
+            code="decision_not_found",
+            param="request_id",
+        )
+
+    async def explain(self, tenant: str, request_id: str) -> Explanation:
+        """A decision in words; RequestError 404 if there is none."""
+        record = await self.find(tenant, request_id)
+        async with self._guard.within(READ_S):
+            rooms = [
+                room for room in await self._store.rooms(tenant) if room.at <= record.at or room.room == record.room
+            ]
+            earlier = [
+                one async for one in self._store.recent(tenant, record.namespace, limit=EARLIER) if one.at < record.at
+            ]
+        return explanation.explain(record, rooms=rooms, earlier=earlier)
+
+    async def what_if(
+        self, tenant: str, max_wrong_hit_rate: float, *, namespace: str | None, limit: int, show: int
+    ) -> Replay:
+        """What another error budget would have done with the tenant's last decisions.
+
+        Args:
+            tenant: whose.
+            max_wrong_hit_rate: the budget, in (0, 1).
+            namespace: only decisions of this one, None for all.
+            limit: decisions replayed, at most.
+            show: pairs listed of each kind, at most.
+
+        Raises:
+            RequestError: 409, confidence is not calibrated.
+        """
+        levels = self._levels()
+        if levels is None:
+            raise RequestError(
+                "This Deja's confidence is not calibrated, so no level belongs to an error budget. Use the embedder and the verifier it "
+                "comes with, or calibrate your own.",
+                status=409,
+                code="not_calibrated",
+            )
+        async with self._guard.within(READ_S):
+            records = [one async for one in self._store.recent(tenant, namespace, limit=limit)]
+        return what_if.replay(records, level=levels.level_for(max_wrong_hit_rate), show=show)

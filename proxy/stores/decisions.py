@@ -1,0 +1,162 @@
+"""The log of decisions: per tenant two capped streams, an index of request ids, the votes and the last rooms asked in.
+
+    judged   XADD {request_id, at, namespace, decision (JSON)}   the semantic tier was asked
+    other    the same                                            it was not: exact hits, questions never matched by meaning
+    ids      HSET request id -> "<number of the stream> <stream id>"
+    votes    HSET request id -> right | wrong
+    rooms    ZADD a room with digests of its fields (JSON), by when it was last asked in
+
+Exact hits have a stream of their own, because a busy hour of them would push everything worth reading out of the other. Each stream holds
+`max_per_tenant` decisions, none older than `ttl_s`; a batch is one script per tenant, and writing it twice changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from itertools import groupby
+from operator import attrgetter
+from typing import Any
+
+import orjson
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError
+
+from proxy.core import decision_log, keys
+from proxy.core.decision_log import DecisionRecord, Room
+from proxy.core.keys import DecisionKeys
+from proxy.stores.client import translated
+from proxy.stores.responses import script
+
+ROOMS = 64
+"""Rooms remembered per tenant, about 0.5 KB each: an application has a handful of prompts and settings at a time."""
+PAGE = 200
+"""Decisions read per round trip: some 300 KB, a few milliseconds of Redis' one thread."""
+_JUDGED, _OTHER = 1, 2
+
+
+class DecisionStore:
+    """Decisions in Redis. Every method may raise the `StoreError`s of `stores.client.translated`.
+
+    Args:
+        client: binary replies.
+        ttl_s: seconds a decision is kept.
+        max_per_tenant: decisions kept per stream.
+        now: unix time in seconds; what is too old is removed by the next batch, and until then not read.
+    """
+
+    def __init__(self, client: Redis, *, ttl_s: int, max_per_tenant: int, now: Callable[[], float]) -> None:
+        self._client = client
+        self._now = now
+        self._ttl_s = ttl_s
+        self._max = max_per_tenant
+        self._append = client.register_script(script("append_decisions"))
+
+    async def append(self, records: Sequence[tuple[DecisionRecord, Room | None]]) -> None:
+        """Write a batch in one round trip, each tenant's part atomically. A room is given where it may be new."""
+        tenant_of = attrgetter("tenant")
+        ordered = sorted(records, key=lambda pair: tenant_of(pair[0]))
+        calls = [self._call(tenant, list(batch)) for tenant, batch in groupby(ordered, lambda pair: tenant_of(pair[0]))]
+        with translated():
+            try:
+                await self._send(calls)
+            except NoScriptError:  # a fresh Redis, or one whose scripts were flushed
+                await self._client.script_load(self._append.script)
+                await self._send(calls)
+
+    async def _send(self, calls: Sequence[Sequence[Any]]) -> None:
+        async with self._client.pipeline(transaction=False) as pipe:
+            for call in calls:
+                pipe.evalsha(self._append.sha, *call)
+            await pipe.execute()
+
+    def _call(self, tenant: str, batch: Sequence[tuple[DecisionRecord, Room | None]]) -> list[Any]:
+        rooms = [(record.at, _room_to_wire(room)) for record, room in batch if room is not None]
+        call: list[Any] = [5, *_names(keys.decision_keys(tenant)), self._max, self._ttl_s, ROOMS, len(rooms)]
+        for at, room in rooms:
+            call += (at, room)
+        for record, _ in batch:
+            stream = _JUDGED if record.is_judged else _OTHER
+            call += (stream, record.request_id, f"{record.at:.3f}", record.namespace, decision_log.to_wire(record))
+        return call
+
+    async def read(self, tenant: str, request_id: str) -> DecisionRecord | None:
+        """A tenant's decision; None if it is not there, or another tenant's. Two round trips."""
+        at = keys.decision_keys(tenant)
+        with translated():
+            async with self._client.pipeline(transaction=False) as pipe:
+                pipe.hget(at.ids, request_id)
+                pipe.hget(at.votes, request_id)
+                place, vote = await pipe.execute()
+            if place is None:
+                return None
+            number, _, stream_id = place.decode().partition(" ")
+            if int(stream_id.partition("-")[0]) < self._oldest_ms():
+                return None
+            found: Any = await self._client.xrange(_names(at)[int(number) - 1], stream_id, stream_id)
+        return _record(found[0], tenant, vote) if found else None
+
+    async def recent(
+        self, tenant: str, namespace: str | None = None, *, limit: int, is_judged: bool = True
+    ) -> AsyncIterator[DecisionRecord]:
+        """A tenant's decisions, newest first; a round trip or two per `PAGE` of them.
+
+        Args:
+            tenant: whose.
+            namespace: only of this one, None for all.
+            limit: how many at most.
+            is_judged: those of the semantic tier; False for all the others.
+        """
+        at = keys.decision_keys(tenant)
+        stream, newest, given = at.judged if is_judged else at.other, "+", 0
+        while given < limit:
+            with translated():
+                page: Any = await self._client.xrevrange(stream, newest, str(self._oldest_ms()), count=PAGE)
+                wanted = [one for one in page if namespace is None or one[1][b"namespace"].decode() == namespace]
+                votes = await self._votes(at, wanted)
+            for one, vote in zip(wanted[: limit - given], votes, strict=False):
+                yield _record(one, tenant, vote)
+            given += len(wanted)
+            if len(page) < PAGE:
+                return
+            newest = f"({page[-1][0].decode()}"
+
+    async def _votes(self, at: DecisionKeys, page: Sequence[Any]) -> list[bytes | None]:
+        if not page:
+            return []
+        found: Any = await self._client.hmget(at.votes, [fields[b"request_id"] for _, fields in page])
+        return list(found)
+
+    def _oldest_ms(self) -> int:
+        return int((self._now() - self._ttl_s) * 1000)
+
+    async def rooms(self, tenant: str) -> list[Room]:
+        """The rooms a tenant asked in lately, newest first."""
+        with translated():
+            found: Any = await self._client.zrevrange(keys.decision_keys(tenant).rooms, 0, -1, withscores=True)
+        return [_room(member, float(score)) for member, score in found]
+
+    async def vote(self, tenant: str, request_id: str, vote: str) -> None:
+        """Write down what a caller said of a hit; the last word stays."""
+        at = keys.decision_keys(tenant)
+        with translated():
+            await self._client.hset(at.votes, request_id, vote)
+            await self._client.expire(at.votes, self._ttl_s)
+
+
+def _names(at: DecisionKeys) -> tuple[str, ...]:
+    """The keys in the order of the script."""
+    return at.judged, at.other, at.ids, at.votes, at.rooms
+
+
+def _record(entry: tuple[bytes, dict[bytes, bytes]], tenant: str, vote: bytes | None) -> DecisionRecord:
+    return decision_log.from_wire(entry[1][b"decision"], tenant=tenant, vote=vote.decode() if vote else None)
+
+
+def _room(member: bytes, at: float) -> Room:
+    room, fields = orjson.loads(member)
+    return Room(room, fields, at)
+
+
+def _room_to_wire(room: Room) -> bytes:
+    """Always the same bytes for the same room, so that the sorted set holds it once."""
+    return orjson.dumps([room.room, room.fields], option=orjson.OPT_SORT_KEYS)
