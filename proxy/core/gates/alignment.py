@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from proxy.core.gates.lexicon import lexicon
 from proxy.core.gates.pairing import Pairing
@@ -15,27 +15,42 @@ _FEW = 4
 def antonyms(pair: Pairing) -> Iterator[GateReason]:
     """Opposites. Clear where one word stands against its opposite; two such pairs, or one and a negation, may say the same again."""
     a, b = pair.a, pair.b
-    if not (pair.only_a or pair.only_b):
-        return
-    found = _opposed(pair.only_a, pair.only_b)
+    only_a, only_b = pair.only_a, pair.only_b
+    found = _clashes(only_a, only_b) if only_a and only_b else 0
     if found and (found + a.negations - b.negations) % 2 == 1 and pair.is_close(_FEW + 1):
         yield GateReason.ANTONYM
-    elif found or _opposed(pair.only_a, tuple(b.counts)) or _opposed(pair.only_b, tuple(a.counts)):
+    elif found or _listed(only_a, b.counts) or _listed(only_b, a.counts):
         yield GateReason.ANTONYM_SOFT
 
 
-_NEGATIVE_PREFIXES = ("un", "dis", "in", "im", "ir", "il", "non", "de", "anti", "mis")
+def _clashes(ones: Sequence[str], others: Sequence[str]) -> int:
+    """How many words of one side stand against an opposite on the other, a listed one or one by its prefix (lock, unlock)."""
+    clashing = _listed(ones, others)
+    clashing.update(x for x, y in _prefixed(ones, others))
+    clashing.update(x for y, x in _prefixed(others, ones))
+    return len(clashing)
 
 
-def _opposed(ones: Sequence[str], others: Sequence[str]) -> int:
-    """How many of these words stand against an opposite: a listed one, or themselves with a negative prefix (lock, unlock)."""
+def _listed(ones: Sequence[str], others: Collection[str]) -> set[str]:
+    """Those of these words that have a listed opposite among the others."""
     opposites = lexicon().antonyms
-    return sum(1 for x in ones if any((x, y) in opposites or _is_prefixed(x, y) for y in others))
+    return {x for x in ones if x in opposites and not opposites[x].isdisjoint(others)}
 
 
-def _is_prefixed(one: str, other: str) -> bool:
-    short, long = (one, other) if len(one) < len(other) else (other, one)
-    return len(short) > 2 and long.endswith(short) and long[: -len(short)] in _NEGATIVE_PREFIXES
+_NEGATIVE_PREFIXES = ("un", "dis", "in", "im", "ir", "il", "non", "de", "anti", "mis")
+# Words of so few letters are no stems: "ill" is no negative of "l".
+_SHORT = 2
+
+
+def _prefixed(ones: Sequence[str], others: Sequence[str]) -> list[tuple[str, str]]:
+    """Those of these words that are one of the others with a negative prefix, each with that one."""
+    found = [x for x in ones if x.startswith(_NEGATIVE_PREFIXES)]
+    return [
+        (x, y)
+        for x in found
+        for y in others
+        if len(y) > _SHORT and x.endswith(y) and x[: -len(y)] in _NEGATIVE_PREFIXES
+    ]
 
 
 def names(pair: Pairing) -> Iterator[GateReason]:

@@ -47,7 +47,12 @@ def hard_refusal(stored: str | Reading, asked: str | Reading) -> GateReason | No
 
 def objections(stored: str | Reading, asked: str | Reading) -> frozenset[GateReason]:
     """Every reason a gate has against it, hard and soft; empty exactly where `refusal` is None. Symmetric."""
-    return frozenset(_objecting(stored, asked, GATES))
+    a = read(stored) if isinstance(stored, str) else stored
+    b = read(asked) if isinstance(asked, str) else asked
+    two, found = pair(a, b), set[GateReason]()
+    for gate in GATES:
+        found.update(gate(two))
+    return frozenset(found)
 
 
 def _objecting(stored: str | Reading, asked: str | Reading, gates: Sequence[Gate]) -> Iterator[GateReason]:

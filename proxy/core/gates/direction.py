@@ -47,6 +47,8 @@ def _agree(one: Placed, other: Placed) -> bool:
 
 def _first_of_each(reading: Reading, shared: Collection[str]) -> list[tuple[str, str]]:
     """The shared words with their marks, in order; of a repeated word the first."""
+    if len(reading.counts) == len(reading.words):
+        return [placed for placed in zip(reading.words, reading.marks, strict=True) if placed[0] in shared]
     first: dict[str, str] = {}
     for word, mark in zip(reading.words, reading.marks, strict=True):
         if word in shared:
@@ -76,7 +78,7 @@ def _opposed(strict_a: Sequence[str], strict_b: Sequence[str], one: Placed, othe
         if any({x, y} in _OPPOSED for x in left_a for y in left_b):
             return True
     marks = dict(other)
-    return any(x != y and {x, y} in _OPPOSED for word, x in one for y in [marks[word]])
+    return any(x != marks[word] and {x, marks[word]} in _OPPOSED for word, x in one)
 
 
 def _is_one_sided(a: Reading, b: Reading) -> bool:

@@ -1,7 +1,8 @@
 """Gates over what must be equal as it stands: numbers and units, identifiers, code and quotations, language.
 
-A fact that each side has and the other lacks is a conflict and refuses; one that only one side mentions is a soft objection: the other may
-have left it out as beside the point. Texts in a language without rules must agree in everything.
+A fact that each side has and the other lacks is a conflict and refuses, and so does one that is all that one side adds; any other that
+only one side mentions is a soft objection: the other may have left it out as beside the point. Texts in a language without rules must
+agree in everything.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ def numbers(pair: Pairing) -> Iterator[GateReason]:
     a, b = pair.a.numbers, pair.b.numbers
     if a != b:
         left_a, left_b = _left(a, b), _left(b, a)
-        if _conflict(left_a, left_b) or _other_unit(a, b):
+        is_added = pair.is_close(0) and bool({*left_a, *left_b} - _ONE)
+        if _conflict(left_a, left_b) or _other_unit(a, b) or is_added:
             yield GateReason.NUMBER
         elif left_a or left_b:
             yield GateReason.NUMBER_SOFT
@@ -32,8 +34,17 @@ def numbers(pair: Pairing) -> Iterator[GateReason]:
             yield GateReason.NUMBER
         elif [n[0] for n in a] != [n[0] for n in b] and not _keep_a_neighbour(a, b):
             yield GateReason.NUMBER_SOFT
-    if pair.is_close(_FEW) and any(_are_other_units(x, y) for x in pair.extra_a for y in pair.extra_b):
+    units = lexicon().units.keys()
+    if (
+        pair.is_close(_FEW)
+        and not units.isdisjoint(pair.extra_a)
+        and any(_are_other_units(x, y) for x in pair.extra_a for y in pair.extra_b)
+    ):
         yield GateReason.NUMBER
+
+
+# "one" in words is often no number, see `numbers`.
+_ONE = {"1"}
 
 
 def _left(a: Sequence[Number], b: Sequence[Number]) -> list[str]:
@@ -87,11 +98,7 @@ def identifiers(pair: Pairing) -> Iterator[GateReason]:
     """Addresses, order numbers, names of code; operators and emoji."""
     a, b = pair.a, pair.b
     if a.identifiers != b.identifiers:
-        yield (
-            GateReason.IDENTIFIER
-            if {*a.identifiers} - {*b.identifiers} and {*b.identifiers} - {*a.identifiers}
-            else GateReason.IDENTIFIER_SOFT
-        )
+        yield GateReason.IDENTIFIER if _clash(pair, a.identifiers, b.identifiers) else GateReason.IDENTIFIER_SOFT
     if a.symbols != b.symbols:
         yield GateReason.IDENTIFIER if a.symbols and b.symbols else GateReason.IDENTIFIER_SOFT
 
@@ -100,9 +107,18 @@ def code(pair: Pairing) -> Iterator[GateReason]:
     """Code and quotations, as written."""
     a, b = pair.a, pair.b
     if a.code != b.code:
-        yield GateReason.CODE if a.code and b.code else GateReason.CODE_SOFT
+        yield GateReason.CODE if (a.code and b.code) or pair.is_close(0) else GateReason.CODE_SOFT
     if a.quoted != b.quoted and a.quoted and b.quoted and sorted(a.quoted) != sorted(b.quoted):
-        yield GateReason.CODE if {*a.quoted} - {*b.quoted} and {*b.quoted} - {*a.quoted} else GateReason.CODE_SOFT
+        yield GateReason.CODE if _differ_both_ways(a.quoted, b.quoted) else GateReason.CODE_SOFT
+
+
+def _clash(pair: Pairing, a: Sequence[str], b: Sequence[str]) -> bool:
+    """Whether each side has one that the other lacks, or it is all that one side adds."""
+    return _differ_both_ways(a, b) or pair.is_close(0)
+
+
+def _differ_both_ways(a: Sequence[str], b: Sequence[str]) -> bool:
+    return bool({*a} - {*b} and {*b} - {*a})
 
 
 def language(pair: Pairing) -> Iterator[GateReason]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 
 from proxy.core.gates.tokens import Kind, Token
 
@@ -47,6 +47,9 @@ _POLITE = frozenset({
 })  # fmt: skip
 
 
+_ASKING = frozenset({"how", "what", "which", *_QUESTION_WORDS, *MODALS})
+
+
 def focus_of(tokens: Sequence[Token]) -> Focus:
     """The set of things asked for, after rewriting; empty for a plain noun phrase, an order or a `what` question.
 
@@ -57,8 +60,11 @@ def focus_of(tokens: Sequence[Token]) -> Focus:
     starts, asked = True, False  # at the start of a sentence; a question word was read in this sentence
     for i, token in enumerate(tokens):
         text = token.text
-        if token.kind is Kind.STOP:
-            starts, asked = token.text in ".!?\n", False
+        if text not in _ASKING:
+            if token.kind is Kind.STOP:
+                starts, asked = text in ".!?\n", False
+            elif starts and text not in _POLITE:
+                starts = False
             continue
         before = tokens[i - 1].text if i else ""
         after = tokens[i + 1].text if i + 1 < len(tokens) else ""
@@ -69,8 +75,7 @@ def focus_of(tokens: Sequence[Token]) -> Focus:
         if what is not None:
             found.add(what)
             asked = True
-        if text not in _POLITE:
-            starts = False
+        starts = False
     if "how" not in found and found <= {"what"} and any(token.text in _WAYS for token in tokens):
         found.add("how")
     if "what time" in found:
@@ -89,7 +94,10 @@ def _asked_by(text: str, after: str) -> str | None:
     return _QUESTION_WORDS.get(text)
 
 
-def tense_of(words: Sequence[str], pasts: Set[str]) -> str:
+_PERFECT_OR_PASSIVE = frozenset({"have", "has", "had", "be", "been", "is", "are", "am", "being", "get"})
+
+
+def tense_of(words: Sequence[str], pasts: frozenset[str]) -> str:
     """ "past", "future" or "present", by the auxiliaries and the irregular pasts."""
     if "did" in words or "was" in words or "were" in words:
         return "past"
@@ -97,8 +105,7 @@ def tense_of(words: Sequence[str], pasts: Set[str]) -> str:
         return "past"
     if "will" in words or "shall" in words or ("going" in words and "to" in words and "gonna" not in words):
         return "future"
-    perfect = {"have", "has", "had", "be", "been", "is", "are", "am", "being", "get"}
-    if any(word in pasts for word in words) and not perfect.intersection(words):
+    if not pasts.isdisjoint(words) and _PERFECT_OR_PASSIVE.isdisjoint(words):
         return "past"
     return "present"
 
@@ -130,7 +137,7 @@ _GENDERS = {
 
 def genders_of(words: Sequence[str]) -> tuple[str, ...]:
     """ "he" and "she" in order, as far as a pronoun or possessive speaks of him or her."""
-    return tuple(_GENDERS[word] for word in words if word in _GENDERS)
+    return tuple([_GENDERS[word] for word in words if word in _GENDERS])
 
 
 _UNABLE_BEFORE = frozenset({"can", "could", "or", "why"})
@@ -140,8 +147,10 @@ _UNABLE_AFTER = frozenset({
 _NO_DENIALS = frozenset({"unable", "cannot", "cant", "couldnt", "nothing", "nobody", "nowhere", "hardly", "barely"})
 
 
-def denials_in(words: Sequence[str], negations: Set[str]) -> int:
+def denials_in(words: Sequence[str], negations: frozenset[str]) -> int:
     """How many negations deny a thing: not those of "I can't", "I don't know how", "or not", "no idea"."""
+    if negations.isdisjoint(words):
+        return 0
     return sum(
         1
         for i, word in enumerate(words)
@@ -167,7 +176,7 @@ _OF_A_COMPANY = frozenset({
 
 def persons_of(words: Sequence[str]) -> frozenset[str]:
     """Whose matter it is; a company's "your" is nobody's."""
-    found = frozenset(_PERSONS[word] for word in words if word in _PERSONS)
+    found = frozenset([_PERSONS[word] for word in words if word in _PERSONS])
     if "your" in found and all(
         _is_of_a_company(words[i + 1 : i + 4]) for i, word in enumerate(words) if word == "your"
     ):
@@ -206,7 +215,7 @@ _INVERTED = frozenset({"can", "do", "should", "could", "would", "did", "am", "ha
 
 def tells_of_self(words: Sequence[str]) -> bool:
     """Whether a statement about the writer stands in the text: "I am ...", "I have ...", but not "should I have ..."."""
-    return any(
+    return not _SELF.keys().isdisjoint(words) and any(
         word in _SELF and after in _SELF[word] and before not in _INVERTED
         for before, word, after in zip(("", *words), words, words[1:], strict=False)
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from types import MappingProxyType
 
 from proxy.core.gates import amounts, roles
 from proxy.core.gates.shapes import Words
@@ -62,14 +61,15 @@ def _bits() -> Mapping[str, int]:
     for i, (_, triggers) in enumerate(_FRAMES):
         for word in triggers:
             bits[word] = bits.get(word, 0) | 1 << i
-    return MappingProxyType(bits)
+    return bits
 
 
 def _called(texts: Sequence[str]) -> int:
     """The frames that may fit these words, as bits."""
     bits, found = _bits(), 0
     for text in texts:
-        found |= bits.get(text, 0)
+        if text in bits:
+            found |= bits[text]
     return found
 
 
@@ -81,16 +81,14 @@ def _sentence(words: Words) -> Words:
     if words and words[-1].text == "a":
         words[-1] = Token("a", is_name=True)  # "vitamin a"
     texts = [word.text for word in words]
-    called = _called(texts)
-    for i, (frame, _) in enumerate(_FRAMES):
-        if not called or len(words) < 2:
-            break
-        if not called & 1 << i:
-            continue
-        changed = frame(words, texts)
+    pending = _called(texts)
+    while pending and len(words) > 1:
+        at = (pending & -pending).bit_length()
+        changed = _FRAMES[at - 1][0](words, texts)
         if changed is not None:
             words = changed
             texts = [word.text for word in words]
-            called = _called(texts)
+            pending = _called(texts)
+        pending = pending >> at << at
     changed = roles.doing(words, texts) if len(words) > 1 else None
     return changed or words

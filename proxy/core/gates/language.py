@@ -31,7 +31,10 @@ def language_of(text: str, words: Sequence[str]) -> str:
                 script = unicodedata.name(char, "").partition(" ")[0].lower()
                 if script not in {"latin", "modifier", "micro", "feminine", "masculine"}:
                     return script
-    codes = lexicon().languages_of
+    lex = lexicon()
+    if text.isascii() and lex.foreign.isdisjoint(words) and not lex.english.isdisjoint(words):
+        return ENGLISH
+    codes = lex.languages_of
     found = [word for word in words if word in codes]
     if text.isascii() and len({*found} - _BORROWED) == 0 and len({*found}) < _BORROWED_ALONE:
         return ENGLISH

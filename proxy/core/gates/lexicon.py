@@ -149,8 +149,10 @@ class Lexicon:
     pasts: frozenset[str]
     numbers: Mapping[str, str]
     concepts: Mapping[str, str]
-    antonyms: frozenset[tuple[str, str]]
+    antonyms: Mapping[str, frozenset[str]]  # word to its opposites
     languages_of: Mapping[str, tuple[str, ...]]
+    english: frozenset[str]  # little words that no other language here has
+    foreign: frozenset[str]  # little words that English has not
     harmless_extras: frozenset[str]
     harmless_swaps: frozenset[tuple[str, str]]
 
@@ -189,13 +191,20 @@ def _pairs(name: str, concepts: Mapping[str, str]) -> frozenset[tuple[str, str]]
     return frozenset(found)
 
 
+def _opposites(concepts: Mapping[str, str]) -> Mapping[str, frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    for one, other in _pairs("antonyms", concepts):
+        found.setdefault(one, set()).add(other)
+    return {word: frozenset(others) for word, others in found.items()}
+
+
 def _units(concepts: Mapping[str, str]) -> Mapping[str, frozenset[int]]:
     """Unit to the lines it stands on; units that share a line are alike."""
     found: dict[str, set[int]] = {}
     for i, line in enumerate(lines("units")):
         for word in line.split():
             found.setdefault(concepts.get(stem(word), stem(word)), set()).add(i)
-    return MappingProxyType({word: frozenset(at) for word, at in found.items()})
+    return {word: frozenset(at) for word, at in found.items()}
 
 
 @cache
@@ -206,6 +215,7 @@ def lexicon() -> Lexicon:
         first, *rest = (stem(word) for word in line.split())
         concepts |= dict.fromkeys((first, *rest), first)
     classes = _classes("prepositions")
+    little = _languages_of()
 
     def stemmed(name: str) -> frozenset[str]:
         return frozenset(concepts.get(stem(word), stem(word)) for word in words(name))
@@ -228,10 +238,12 @@ def lexicon() -> Lexicon:
         strict=classes["strict"],
         prepositions=frozenset().union(*classes.values()),
         pasts=frozenset(line.split()[0] for line in lines("irregular") if line.endswith("*")),
-        numbers=MappingProxyType(_table("number_words")),
-        concepts=MappingProxyType(concepts),
-        antonyms=_pairs("antonyms", concepts),
-        languages_of=_languages_of(),
+        numbers=_table("number_words"),
+        concepts=concepts,
+        antonyms=_opposites(concepts),
+        languages_of=little,
+        english=frozenset(word for word, codes in little.items() if codes == ("en",)),
+        foreign=frozenset(word for word, codes in little.items() if "en" not in codes),
         harmless_extras=stemmed("harmless_extras"),
         harmless_swaps=_pairs("harmless_swaps", concepts),
     )

@@ -22,6 +22,8 @@ def fold_numbers(tokens: Sequence[Token], values: Mapping[str, str], stopwords: 
         values: number word to value; ordinals end in `th`, multipliers start with `x`.
         stopwords: a word here after "one" shows that it is no number ("one can").
     """
+    if not any(t.kind is Kind.NUMBER or t.text in values or t.text == "one" for t in tokens):
+        return list(tokens)
     out: list[Token] = []
     i = 0
     while i < len(tokens):

@@ -87,9 +87,9 @@ def _extras(only_a: list[str], only_b: list[str], a: Reading, b: Reading) -> tup
 def _without_praise(only_a: list[str], only_b: list[str], a: Reading, b: Reading) -> tuple[list[str], list[str]]:
     """Strike words of praise where they may be missing; see words/evaluative.txt."""
     praise = lexicon().evaluative
-    in_a, in_b = praise.intersection(only_a), praise.intersection(only_b)
-    if not (in_a or in_b):
+    if praise.isdisjoint(only_a) and praise.isdisjoint(only_b):
         return only_a, only_b
+    in_a, in_b = praise.intersection(only_a), praise.intersection(only_b)
     if (
         "how" in a.focus
         or (in_a and in_b)

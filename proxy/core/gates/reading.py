@@ -7,10 +7,10 @@ identifiers, symbols, code). Two readings that agree in all of these ask the sam
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import NamedTuple
 
 from proxy.core.gates import focus
 from proxy.core.gates.frames import framed
@@ -92,16 +92,12 @@ def read(text: str) -> Reading:
     """Parse a text for the gates; the same text is parsed once."""
     lex = lexicon()
     parts = tokenise(text)
-    raw = [token for token in parts.words if token.kind is not Kind.STOP]
-    plain = tuple(token.text for token in raw)
+    plain = tuple([token.text for token in parts.words if token.kind is not Kind.STOP])
     tokens = framed(rewrite(fold_numbers(parts.words, lex.numbers, lex.stopwords)))
     words, marks, names = _content(tokens, lex)
+    texts = [token.text for token in tokens]
     asked_for = focus.focus_of(tokens)
-    adverbs = frozenset(
-        lex.concept(token.text)
-        for token in tokens
-        if token.text.endswith("ly") and (token.text == "simply" or (asked_for and is_adverb(token.text)))
-    )
+    adverbs = [text for text in texts if text[-2:] == "ly" and (text == "simply" or (asked_for and is_adverb(text)))]
     has_have, has_modal = not focus.PERFECT.isdisjoint(plain), not focus.MODAL.isdisjoint(plain)
     return Reading(
         plain=plain,
@@ -111,25 +107,36 @@ def read(text: str) -> Reading:
         symbols=parts.symbols,
         code=parts.code,
         quoted=parts.quoted,
-        negations=sum(1 for token in tokens if token.text in lex.negations),
+        negations=len([text for text in texts if text in lex.negations]),
         denials=focus.denials_in(plain, lex.negations),
         focus=asked_for,
         tense=focus.tense_of(plain, lex.pasts),
         persons=focus.persons_of(plain),
         genders=focus.genders_of(plain),
-        pronouns=tuple(focus.PRONOUNS[token.text] for token in tokens if token.text in focus.PRONOUNS),
+        pronouns=tuple([focus.PRONOUNS[text] for text in texts if text in focus.PRONOUNS]),
         is_perfect=has_have and not has_modal,
         is_modal=has_modal and not has_have,
-        connectives=frozenset(word for word in ("and", "or") if word in plain),
-        strict=tuple(sorted(token.text for token in tokens if token.text in lex.strict)),
+        connectives=_CONNECTIVES.intersection(plain),
+        strict=tuple(sorted([text for text in texts if text in lex.strict])),
         words=words,
         marks=marks,
-        counts=Counter(words),
+        counts=_counted(words),
         names=names,
-        adverbs=adverbs,
+        adverbs=frozenset([lex.concept(text) for text in adverbs]),
         wants_one=focus.wants_one(plain),
         tells=focus.tells_of_self(plain),
     )
+
+
+_CONNECTIVES = frozenset({"and", "or"})
+
+
+def _counted(words: Sequence[str]) -> Mapping[str, int]:
+    """How often each word occurs; for a handful of words faster than a Counter."""
+    counts: dict[str, int] = {}
+    for word in words:
+        counts[word] = counts.get(word, 0) + 1
+    return counts
 
 
 def _numbers(tokens: Sequence[Token], lex: Lexicon) -> tuple[Number, ...]:
@@ -149,19 +156,20 @@ def _content(tokens: Sequence[Token], lex: Lexicon) -> tuple[tuple[str, ...], tu
     is_adjacent = False  # the word before is a content word
     is_run = False  # the last content word may be followed by another under the same mark
     joins = False  # "and" or "or" stands between the last content word and here
+    parts, word, number = _parts(), Kind.WORD, Kind.NUMBER
     for token in tokens:
         text = token.text
-        if token.kind is Kind.STOP:
-            mark, is_run, joins = "", False, False
-        elif text in lex.prepositions:
+        part = parts.get(text, "content")
+        if part == "preposition":
             mark, is_run, joins = text, False, False
-        elif token.kind is Kind.NUMBER:
-            is_run, joins = True, False
-        elif text in {"and", "or"}:
+        elif token.kind is not word:
+            is_number = token.kind is number
+            mark, is_run, joins = mark if is_number else "", is_number, False
+        elif part == "join":
             is_run, joins = False, True
-        elif text in focus.DROPPED or text in lex.negations or (before == "what" and text in focus.WHAT_MEASURES):
+        elif part == "asking" or (part == "measure" and before == "what"):
             mark, is_run, joins = "", False, False
-        elif text in lex.stopwords and not token.is_name and not (text in _COURTESIES and before in _SAYING):
+        elif part == "little" and not token.is_name and not (text in _COURTESIES and before in _SAYING):
             mark = "" if is_run else mark
         else:
             key = lex.concept(text)
@@ -172,7 +180,7 @@ def _content(tokens: Sequence[Token], lex: Lexicon) -> tuple[tuple[str, ...], tu
                 and (before in lex.filler_nouns or (article in {"a", "an"} and found[-1].key in lex.fillers))
             ):
                 # A filler that says which one is meant is none: "information technology", "a show dog".
-                found[-1] = replace(found[-1], key=found[-1].key + "+")
+                found[-1] = found[-1]._replace(key=found[-1].key + "+")
             article, is_adjacent = before, True
             found.append(
                 _Word(key, "of" if token.is_possessive else mark, token.is_name or key in lex.names, joins, follows)
@@ -181,8 +189,24 @@ def _content(tokens: Sequence[Token], lex: Lexicon) -> tuple[tuple[str, ...], tu
             before = text
             continue
         before, is_adjacent = text, False
-    found = _order_lists(found)
-    return tuple(w.key for w in found), tuple(w.mark for w in found), frozenset(w.key for w in found if w.is_name)
+    if any(word.joins for word in found):
+        found = _order_lists(found)
+    return tuple([w.key for w in found]), tuple([w.mark for w in found]), frozenset([w.key for w in found if w.is_name])
+
+
+@cache
+def _parts() -> Mapping[str, str]:
+    """What a listed word may be besides content; one on several lists is what is written last.
+
+    "little", "measure" (asked for after "what", content elsewhere), "asking" (question words and negations, which have gates of their
+    own), "join" or "preposition".
+    """
+    lex = lexicon()
+    parts = dict.fromkeys(lex.stopwords, "little")
+    parts |= dict.fromkeys(focus.WHAT_MEASURES, "measure")
+    parts |= dict.fromkeys(focus.DROPPED | lex.negations, "asking")
+    parts |= dict.fromkeys(("and", "or"), "join")
+    return parts | dict.fromkeys(lex.prepositions, "preposition")
 
 
 # Said to somebody they ask for nothing; said of they do: "How do I say hello in French?"
@@ -192,8 +216,7 @@ _SAYING = frozenset({
 })  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class _Word:
+class _Word(NamedTuple):
     key: str
     mark: str
     is_name: bool

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from itertools import product
-from types import MappingProxyType
 
 from proxy.core.gates.lexicon import Phrase, lexicon, lines
 from proxy.core.gates.numbers import fold_numbers
@@ -33,7 +32,7 @@ def _rules() -> Mapping[Phrase, tuple[Token, ...]]:
         for spelled in spelled_out(left):
             tokens = fold_numbers(tokenise(spelled).words, lex.numbers, lex.stopwords)
             rules[tuple(token.text for token in tokens)] = written
-    return MappingProxyType(rules)
+    return rules
 
 
 @cache
@@ -42,7 +41,7 @@ def _lengths() -> Mapping[str, tuple[int, ...]]:
     lengths: dict[str, set[int]] = {}
     for phrase in _rules():
         lengths.setdefault(phrase[0], set()).add(len(phrase))
-    return MappingProxyType({first: tuple(sorted(found, reverse=True)) for first, found in lengths.items()})
+    return {first: tuple(sorted(found, reverse=True)) for first, found in lengths.items()}
 
 
 def rewrite(tokens: Sequence[Token]) -> list[Token]:
@@ -51,8 +50,13 @@ def rewrite(tokens: Sequence[Token]) -> list[Token]:
     out: list[Token] = []
     texts = [token.text for token in tokens]
     i = 0
-    while i < len(tokens):
-        for length in lengths.get(texts[i], ()):
+    while i < len(texts):
+        first = texts[i]
+        if first not in lengths:
+            out.append(tokens[i])
+            i += 1
+            continue
+        for length in lengths[first]:
             replacement = rules.get(tuple(texts[i : i + length]))
             if replacement is not None:
                 out += replacement

@@ -10,6 +10,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 _QUOTES = str.maketrans(
     {"’": "'", "‘": "'", "ʼ": "'", "`": "`", "“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "–": "-", "—": " - "}
@@ -19,7 +20,8 @@ _QUOTED = re.compile(r'"([^"]+)"')
 
 _TOKEN = re.compile(
     r"""
-    (?P<url>(?:https?://|www\.)\S+[^\s.,;:!?)\]}'"])
+    (?P<plain>(?<!\S)[A-Za-z]+(?:'[A-Za-z]+)*(?=[,.!?;:]?(?:\s|\Z)))  # most of any text, and so the first thing to try
+  | (?P<url>(?:https?://|www\.)\S+[^\s.,;:!?)\]}'"])
   | (?P<email>[\w.+-]+@[\w-]+(?:\.[\w-]+)+)
   | (?P<path>(?:~|\.{1,2})?(?:/[\w.@-]*\w){2,}/?|~/[\w.@/-]+|[A-Za-z]:\\[\w.\\-]+|(?<![\w)])/[\w-]+(?:/[\w.-]+)*)
   | (?P<stamp>\d+(?:[-/:.]\d+){2,}\w*|\d+(?:[-/:]\d+)+)
@@ -34,9 +36,10 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
-# Most questions are words and stops alone; for those two of the alternatives are enough, at half the time.
+# Most questions are words and stops alone; for those a word or a stop is all there can be, at a third of the time.
 _PLAIN = re.compile(r"[A-Za-z ',!?;:]*(?:\.(?=\s|$)[A-Za-z ',!?;:]*)*")
-_PLAIN_TOKEN = re.compile(r"(?P<word>[A-Za-z]+(?:'[A-Za-z]+)*'?)|(?P<symbol>[^\sA-Za-z])")
+_PLAIN_TOKEN = re.compile(r"[A-Za-z]+(?:'[A-Za-z]+)*'?|[.!?;:]")
+_STOPS = ".!?;:\n"
 # "the '92 games"; two digits below this are of this century.
 _YEAR = re.compile(r"(?<!\w)'(\d\d)(?![\w'])")
 _THIS_CENTURY = "40"
@@ -89,6 +92,10 @@ class Token:
     is_possessive: bool = False
 
 
+# The same words come again in every question, and making a token costs more than finding one.
+_token = lru_cache(maxsize=16_384)(Token)
+
+
 @dataclass(frozen=True, slots=True)
 class Tokens:
     """A text taken apart; the parts that must be equal as they stand are set aside from the words."""
@@ -102,8 +109,10 @@ class Tokens:
 
 def tokenise(text: str) -> Tokens:
     """Take a text apart. Outer white space, letter case of words and final punctuation leave no trace."""
-    text = unicodedata.normalize("NFC", text).translate(_QUOTES).strip()
-    code = tuple(match.strip("`").strip() for match in _CODE.findall(text))
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text).translate(_QUOTES)
+    text = text.strip()
+    code = tuple(match.strip("`").strip() for match in _CODE.findall(text)) if "`" in text else ()
     if code:
         text = _CODE.sub(" ", text)
     quoted = (
@@ -111,24 +120,23 @@ def tokenise(text: str) -> Tokens:
     )
     if "'" in text:
         text = _YEAR.sub(lambda match: ("20" if match[1] < _THIS_CENTURY else "19") + match[1], text)
-    has_case = _has_case(text)
     words: list[Token] = []
+    if _PLAIN.fullmatch(text):
+        _add_plain(words, text)
+        return Tokens(tuple(words), (), (), code, quoted)
+    has_case = _has_case(text)
     identifiers: list[str] = []
     symbols: list[str] = []
     starts = True
-    for match in (_PLAIN_TOKEN if _PLAIN.fullmatch(text) else _TOKEN).finditer(text):
+    for match in _TOKEN.finditer(text):
         kind, raw = match.lastgroup, match.group()
-        if kind == "word":
-            _add_word(
-                words,
-                raw,
-                is_name=has_case and not starts and not raw.islower() and raw not in _NO_NAMES and raw[:2] != "I'",
-            )
+        if kind in {"plain", "word"}:
+            _add_word(words, raw, is_name=has_case and not starts and _looks_like_name(raw))
             starts = False
         elif kind == "symbol":
-            if raw in ".!?;:\n":
+            if raw in _STOPS:
                 starts = True
-                words.append(Token(raw, Kind.STOP))
+                words.append(_token(raw, Kind.STOP))
             else:
                 _add_symbol(words, symbols, raw, text, match.start())
         else:
@@ -137,10 +145,29 @@ def tokenise(text: str) -> Tokens:
     return Tokens(tuple(words), tuple(identifiers), tuple(symbols), code, quoted)
 
 
+def _add_plain(words: list[Token], text: str) -> None:
+    """The same for a text of plain words and stops: most of them lower case, and so neither names nor shortened."""
+    has_case, starts = _has_case(text), True
+    for raw in _PLAIN_TOKEN.findall(text):
+        if raw in _STOPS:
+            words.append(_token(raw, Kind.STOP))
+            starts = True
+            continue
+        if "'" not in raw and raw.islower():
+            words.append(_token(raw))
+        else:
+            _add_word(words, raw, is_name=has_case and not starts and _looks_like_name(raw))
+        starts = False
+
+
+def _looks_like_name(raw: str) -> bool:
+    return not raw.islower() and raw not in _NO_NAMES and raw[:2] != "I'"
+
+
 def _has_case(text: str) -> bool:
     """Whether capitals tell names apart here: not in a text written all in one case, nor in a headline."""
     words = [word for word in text.split() if word[0].isalpha()]
-    capitals = sum(1 for word in words if word[0].isupper())
+    capitals = len([word for word in words if word[0].isupper()])
     return not text.isupper() and (capitals * 5 <= len(words) * 3 or capitals <= 2)
 
 
@@ -149,16 +176,16 @@ def _add_word(words: list[Token], raw: str, *, is_name: bool) -> None:
     if raw[-1] == "s" and len(raw) > 2 and raw[:-1].isupper() and word not in _NO_PLURALS:
         word = word[:-1]  # "APIs"
     if "'" not in word:
-        words.append(Token("usa" if word == "us" and raw == "US" and is_name else word, is_name=is_name))
+        words.append(_token("usa" if word == "us" and raw == "US" and is_name else word, Kind.WORD, is_name))
         return
     base, _, ending = word.rpartition("'")
     if ending == "t" and base.endswith("n"):
         stem = {"can": "can", "won": "will", "shan": "shall", "ain": "is"}.get(base, base[:-1])
-        words += [Token(stem), Token("not")]
+        words += [_token(stem), _token("not")]
     elif ending in _ENDINGS:
-        words += [Token(base), Token(_ENDINGS[ending])]
+        words += [_token(base), _token(_ENDINGS[ending])]
     elif ending == "s" and base in _IS_CONTRACTED:
-        words += [Token(base), Token("is")]
+        words += [_token(base), _token("is")]
     elif ending in {"s", ""}:
         words.append(Token(base, is_name=is_name, is_possessive=True))
     else:
