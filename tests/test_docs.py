@@ -256,6 +256,8 @@ def test_every_redis_key_is_documented() -> None:
         *keys.session_keys("0d"),
         keys.JOURNAL,
         *(getattr(decisions, name) for name in type(decisions).__slots__),
+        keys.evidence_key("0f", keys.EVIDENCE_POOL),
+        keys.evidence_batch_key("0a"),
     ]
     documented = [row[0].strip("`") for row in rows((REFERENCE / "redis.md").read_text()) if "deja:v1:" in row[0]]
     patterns = [

@@ -19,6 +19,8 @@ never equal a context id.
     deja:v1:decisions:{<tenant>}:ids               hash    request id -> where in the two streams
     deja:v1:decisions:{<tenant>}:votes             hash    request id -> what the caller said of the answer
     deja:v1:decisions:{<tenant>}:rooms             zset    rooms with digests of their fields, by when they were last asked in
+    deja:v1:evidence:{evidence}:<space>:<scope>    hash    what audits found: a tally, and where the namespace stands
+    deja:v1:evidence-batch:{evidence}:<batch>      string  this batch of counts has been added
 
 The braces are Redis Cluster's hash tag: all keys of a room share a slot.
 """
@@ -270,3 +272,27 @@ def decision_keys(tenant: str) -> DecisionKeys:
     """Redis keys of the decisions of a tenant."""
     base = f"{PREFIX}decisions:{{{tenant}}}:"
     return DecisionKeys(f"{base}judged", f"{base}other", f"{base}ids", f"{base}votes", f"{base}rooms")
+
+
+def evidence_space(calibration: Mapping[str, Any], judge: str) -> str:
+    """What counts of audits may be added up under: confidences of one calibration, verdicts of one judge."""
+    return digest("evidence", calibration, judge)[:_TAG_CHARS]
+
+
+def evidence_scope(tenant: str, namespace: str) -> str:
+    """Tag of a namespace's evidence; tenants never share one."""
+    return digest("scope", tenant, namespace)
+
+
+EVIDENCE_POOL = "pool"
+"""Tag of the evidence of all namespaces together; no digest reads like it."""
+
+
+def evidence_key(space: str, tag: str) -> str:
+    """Redis key of the evidence under a tag."""
+    return f"{PREFIX}evidence:{{evidence}}:{space}:{tag}"
+
+
+def evidence_batch_key(batch_id: str) -> str:
+    """Redis key of the marker that a batch of counts has been added."""
+    return f"{PREFIX}evidence-batch:{{evidence}}:{batch_id}"
