@@ -1,0 +1,80 @@
+"""The comparison as one picture: hits against wrong hits, a panel for each stream."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from loadtest.rivals.field import BUDGETS
+from loadtest.rivals.intervals import wrong_rate
+from loadtest.rivals.replay import Tally
+from loadtest.rivals.report import SHIPPED, Result
+
+_COLUMNS = 3
+_FEWEST_HITS = 10  # an order; a rate of fewer is noise
+_RIGHT_EDGE = 0.12  # of wrong hits: well beyond the largest budget
+_CURVES = {
+    "Deja": ("#c2410c", "-"),
+    "cosine": ("#1d4ed8", "-"),
+    "GPTCache, k-reciprocal": ("#0f766e", "--"),
+    "vCache's estimate": ("#7e22ce", ":"),
+}
+_POINTS = {SHIPPED: ("#c2410c", "o"), "vCache, δ = budget": ("#7e22ce", "^")}
+
+
+def draw(results: Sequence[Result], path: Path) -> None:
+    """Draw the picture as PNG."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    rows = -(-len(results) // _COLUMNS)
+    figure, axes = plt.subplots(rows, min(_COLUMNS, len(results)), figsize=(13, 4.2 * rows), squeeze=False)
+    for axis in axes.flat[len(results) :]:
+        axis.set_visible(False)
+    for axis, result in zip(axes.flat, results, strict=False):
+        _panel(axis, result)
+    handles, labels = axes.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="upper center", ncols=6, frameon=False)
+    figure.supxlabel("wrong among hits, %")
+    figure.supylabel("hits, % of the questions asked")
+    figure.tight_layout(rect=(0.01, 0.01, 1, 0.95))
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _panel(axis: Any, result: Result) -> None:
+    for budget in BUDGETS:
+        axis.axvline(100 * budget, color="#d4d4d4", linewidth=0.8, zorder=0)
+    for name, (colour, style) in _CURVES.items():
+        shown = [tally for tally in result.curves[name] if _is_telling(tally)]
+        axis.plot(
+            [100 * tally.wrong_rate for tally in shown],
+            [100 * tally.hit_share for tally in shown],
+            style, color=colour, label=name, linewidth=1.6,
+        )  # fmt: skip
+    for line in result.lines:
+        if line.name in _POINTS:
+            colour, marker = _POINTS[line.name]
+            shown = [line.tallies[budget] for budget in BUDGETS if line.tallies[budget].hits.any()]
+            _points(axis, shown, colour, marker, line.name)
+    axis.set_title(result.name, fontsize=11)
+    axis.set_xlim(0, 100 * _RIGHT_EDGE)
+    axis.set_ylim(bottom=0)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _points(axis: Any, tallies: Sequence[Tally], colour: str, marker: str, name: str) -> None:
+    rates = [rate for tally in tallies if (rate := wrong_rate(tally)) is not None]
+    axis.errorbar(
+        [100 * rate.value for rate in rates],
+        [100 * tally.hit_share for tally in tallies],
+        xerr=[[100 * (rate.value - rate.low) for rate in rates], [100 * (rate.high - rate.value) for rate in rates]],
+        fmt=marker, color=colour, label=f"{name} (95 %)", markersize=5, elinewidth=0.8, capsize=2,
+    )  # fmt: skip
+
+
+def _is_telling(tally: Tally) -> bool:
+    return bool(tally.hits.mean() >= _FEWEST_HITS)
