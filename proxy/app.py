@@ -271,6 +271,7 @@ class Application:
             guard=self.guard,
             embedder=self.embedder,
             judge=self.judge,
+            background=self.background,
             policy=CachePolicy(
                 lookup_deadline_s=settings.redis.deadline_ms / 1000,
                 store_deadline_s=settings.redis.store_deadline_ms / 1000,

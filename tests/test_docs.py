@@ -254,6 +254,7 @@ def test_every_redis_key_is_documented() -> None:
         keys.unequal_key("0a", "text"),
         keys.EXPIRY,
         *keys.session_keys("0d"),
+        keys.flushes_key("tenant", "faq"),
         keys.JOURNAL,
         *(getattr(decisions, name) for name in type(decisions).__slots__),
         keys.evidence_key("0f", keys.EVIDENCE_POOL),

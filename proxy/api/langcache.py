@@ -112,7 +112,7 @@ async def delete_entries(cache_id: str, request: Request, tenant: Tenant, deps: 
 @router.post("/flush", status_code=204)
 async def flush(cache_id: str, tenant: Tenant, deps: Deps) -> Response:
     """Remove every entry of the cache."""
-    await deps.caches.delete_matching(tenant, langcache.cache_id(cache_id), {})
+    await deps.caches.flush(tenant, langcache.cache_id(cache_id))
     return Response(status_code=204)
 
 

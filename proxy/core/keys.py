@@ -13,6 +13,7 @@ never equal a context id.
     deja:v1:session:{<session>}:turns              stream  the session's messages
     deja:v1:session:{<session>}:events             stream  the session's events
     deja:v1:session:{<session>}:meta               hash    who, when, how much
+    deja:v1:flushes:{<room>}                       string  how often a named cache was flushed; the room is its first
     deja:v1:journal                                stream  every event of every session, for whoever follows
     deja:v1:decisions:{<tenant>}:judged            stream  decisions of the semantic tier
     deja:v1:decisions:{<tenant>}:other             stream  all other decisions: exact hits, questions not matched by meaning
@@ -206,9 +207,14 @@ def condemned_key(room: str) -> str:
     return f"{PREFIX}condemned:{{{room}}}"
 
 
-def cache_room(tenant: str, cache_id: str) -> str:
-    """Room of a named cache, LangCache's `cacheId`; its family keeps it apart from every room of `place_of`."""
-    return digest("room", tenant, cache_id, [], "langcache", {}, [])
+def cache_room(tenant: str, cache_id: str, flushes: int = 0) -> str:
+    """Room of a named cache, LangCache's `cacheId`, since it was last flushed; its family keeps it apart from every room of `place_of`."""
+    return digest("room", tenant, cache_id, [], "langcache", {"flushes": flushes}, [])
+
+
+def flushes_key(tenant: str, cache_id: str) -> str:
+    """Redis key of how often a named cache was flushed: each time it moves to another room."""
+    return f"{PREFIX}flushes:{{{cache_room(tenant, cache_id)}}}"
 
 
 def attributes_tag(room: str, attributes: Mapping[str, str]) -> str:

@@ -6,6 +6,7 @@ goes upstream here: a miss, or a cache that cannot be asked, is no match and a n
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import time
@@ -19,9 +20,10 @@ from proxy.core.decision import Judged, Scope
 from proxy.core.models import Candidate, Entry, Forwarded, HitKind, Reason, WireMode
 from proxy.core.named_caches import Content, Match, Search
 from proxy.core.outcome import Outcome
-from proxy.errors import EmbeddingError, IndexMissingError, StoreError, StoreLoadingError, where
+from proxy.errors import EmbeddingError, IndexMissingError, StoreError, StoreFullError, StoreLoadingError, where
 from proxy.ports import Embedder, Guard, Judge, VectorIndex
 from proxy.services import ids
+from proxy.services.background import Background
 from proxy.services.keeper import why_unreadable
 
 logger = logging.getLogger("deja.caches")
@@ -30,9 +32,19 @@ DROP_STEP = 25
 """Entries that one step of a deletion removes. Taking one out of the vector graph costs Redis up to 0.7 ms (10,000 entries, a busy
 machine), and it serves others only between the steps."""
 
+FREE_WAIT_S = 1.0
+"""How long a flush waits for the room to be freed, so that a small cache is gone from memory too when it returns; LangCache's SDK gives
+up after 5 s."""
+
 
 class Store(Protocol):
     """Where the entries lie. Methods raise `StoreError` and its branches only."""
+
+    async def flushes(self, flushes_key: str) -> int:
+        """How often a cache was flushed."""
+
+    async def flush(self, flushes_key: str) -> int:
+        """Count one more flush; how often it was flushed before."""
 
     async def put(
         self,
@@ -92,23 +104,6 @@ class Found:
     outcome: Outcome = field(default_factory=Outcome)
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Whose cache, and its room."""
-
-    tenant: str
-    cache_id: str
-
-    @property
-    def room(self) -> str:
-        return keys.cache_room(self.tenant, self.cache_id)
-
-    @property
-    def scope(self) -> Scope:
-        # A namespace never begins with a slash, so a cache shares its error budget with none.
-        return Scope(self.tenant, f"/caches/{self.cache_id}")
-
-
 class NamedCaches:
     """The caches of all tenants.
 
@@ -125,6 +120,7 @@ class NamedCaches:
         guard: Guard,
         embedder: Embedder,
         judge: Judge,
+        background: Background,
         policy: Policy,
         on_index_missing: Callable[[], None],
         now: Callable[[], float],
@@ -136,6 +132,7 @@ class NamedCaches:
         self._guard = guard
         self._embedder = embedder
         self._judge = judge
+        self._background = background
         self._on_index_missing = on_index_missing
         self._now = now
 
@@ -149,11 +146,11 @@ class NamedCaches:
         """
         self.active += 1
         try:
-            return await self._put(_Place(tenant, cache_id).room, content, ttl_ms or self.policy.default_ttl_s * 1000)
+            return await self._put(tenant, cache_id, content, ttl_ms or self.policy.default_ttl_s * 1000)
         finally:
             self.active -= 1
 
-    async def _put(self, room: str, content: Content, ttl_ms: int) -> str:
+    async def _put(self, tenant: str, cache_id: str, content: Content, ttl_ms: int) -> str:
         text = named_caches.canonical(content.prompt)
         vector, _ = await self._vector(text)
         entry = Entry(
@@ -166,6 +163,7 @@ class NamedCaches:
             ttl_s=math.ceil(ttl_ms / 1000),
         )
         async with self._guard.within(self.policy.store_deadline_s):
+            room = await self._room(tenant, cache_id)
             await self._store.put(
                 entry,
                 room=room,
@@ -195,10 +193,10 @@ class NamedCaches:
         Raises:
             StoreError: it may still be there.
         """
-        room = _Place(tenant, cache_id).room
-        fingerprint = named_caches.id_print(room, named_caches.entry_id_of(public_id))
+        entry_id = named_caches.entry_id_of(public_id)
         async with self._guard.within(self.policy.store_deadline_s):
-            redis_key = await self._store.locate(room, fingerprint)
+            room = await self._room(tenant, cache_id)
+            redis_key = await self._store.locate(room, named_caches.id_print(room, entry_id))
             if redis_key is None:
                 return False
             return await self._store.drop(room, [redis_key], tag=keys.attributes_tag(room, {})) > 0
@@ -211,8 +209,36 @@ class NamedCaches:
         Raises:
             StoreError: some may still be there.
         """
-        room = _Place(tenant, cache_id).room
-        tag = keys.attributes_tag(room, attributes)
+        async with self._guard.within(self.policy.store_deadline_s):
+            room = await self._room(tenant, cache_id)
+        return await self._drop(room, keys.attributes_tag(room, attributes))
+
+    async def flush(self, tenant: str, cache_id: str) -> None:
+        """Empty a cache. On return none of its entries is found any more; the room they take is freed step by step.
+
+        The cache moves to another room, so that it is empty at once however much was in it.
+
+        Raises:
+            StoreError: it may not be empty.
+        """
+        flushes_key = keys.flushes_key(tenant, cache_id)
+        try:
+            async with self._guard.within(self.policy.store_deadline_s):
+                before = await self._store.flush(flushes_key)
+        except StoreFullError:  # Redis lets nothing be counted now; removing it may
+            await self.delete_matching(tenant, cache_id, {})
+            return
+        room = keys.cache_room(tenant, cache_id, before)
+        freeing = self._background.spawn(self._free(room), name="free-flushed-cache")
+        await asyncio.wait({freeing}, timeout=FREE_WAIT_S)
+
+    async def _free(self, room: str) -> None:
+        try:
+            await self._drop(room, keys.attributes_tag(room, {}))
+        except StoreError as error:  # nothing finds them, and their time will come
+            logger.info("some entries of a flushed cache stay until they expire: %s", error)
+
+    async def _drop(self, room: str, tag: str) -> int:
         cursor, dropped = 0, 0
         while True:
             async with self._guard.within(self.policy.store_deadline_s):
@@ -223,12 +249,16 @@ class NamedCaches:
             if not cursor:
                 return dropped
 
+    async def _room(self, tenant: str, cache_id: str) -> str:
+        """Where the cache is now; one round trip."""
+        return keys.cache_room(tenant, cache_id, await self._store.flushes(keys.flushes_key(tenant, cache_id)))
+
     # --- reading ---------------------------------------------------------------------------------------------------------------
 
     async def search(self, tenant: str, cache_id: str, wanted: Search) -> Found:
         """Find entries that serve. Never raises on account of the cache: no match, and the outcome says why."""
         self.active += 1
-        looking = _Looking(_Place(tenant, cache_id), wanted)
+        looking = _Looking(tenant, cache_id, wanted)
         try:
             await self._look(looking)
         except StoreError as error:
@@ -258,12 +288,13 @@ class NamedCaches:
 
     async def _repeat(self, looking: _Looking) -> None:
         """The same text; by the strategy `exact`, as LangCache has it, in upper or lower case, if the judge lets that pass."""
-        wanted, room = looking.wanted, looking.room
-        prints = [named_caches.repeat_print(room, wanted.prompt, wanted.attributes)]
-        if HitKind.EXACT in wanted.strategies:
-            prints.append(named_caches.folded_print(room, wanted.prompt, wanted.attributes))
+        wanted = looking.wanted
         with looking.timed("lookup"):
             async with self._guard.within(self.policy.lookup_deadline_s):
+                looking.room = room = await self._room(looking.tenant, looking.cache_id)
+                prints = [named_caches.repeat_print(room, wanted.prompt, wanted.attributes)]
+                if HitKind.EXACT in wanted.strategies:
+                    prints.append(named_caches.folded_print(room, wanted.prompt, wanted.attributes))
                 hit = await self._store.find(room, prints)
         if hit is None:
             return
@@ -308,7 +339,7 @@ class NamedCaches:
     async def _judged(self, looking: _Looking, candidates: Sequence[Candidate]) -> Judged | None:
         """The candidate that serves, by the one judge; the threshold has been met before, and is no level of confidence."""
         with looking.timed("verify"):
-            verdict = await self._judge.judge(looking.text, candidates, scope=looking.place.scope)
+            verdict = await self._judge.judge(looking.text, candidates, scope=looking.scope)
         if not looking.found.matches:
             looking.outcome.candidates, looking.outcome.verdict = tuple(candidates), verdict
         if verdict.chosen is None:
@@ -318,12 +349,15 @@ class NamedCaches:
 
 
 class _Looking:
-    """One search on its way."""
+    """One search on its way; `room` is known once Redis was asked."""
 
-    def __init__(self, place: _Place, wanted: Search) -> None:
-        self.place = place
+    def __init__(self, tenant: str, cache_id: str, wanted: Search) -> None:
+        self.tenant = tenant
+        self.cache_id = cache_id
+        # A namespace never begins with a slash, so a cache shares its error budget with none.
+        self.scope = Scope(tenant, f"/caches/{cache_id}")
         self.wanted = wanted
-        self.room = place.room
+        self.room = ""
         self.text = named_caches.canonical(wanted.prompt)
         self.found = Found()
         self.reason: str | None = None

@@ -31,6 +31,17 @@ class NamedCacheStore:
         self._find = client.register_script(script("find_named"))
         self._drop = client.register_script(script("drop_named"))
 
+    async def flushes(self, flushes_key: str) -> int:
+        """How often a cache was flushed. One round trip."""
+        with translated():
+            found: Any = await self._client.get(flushes_key)
+        return int(found or 0)
+
+    async def flush(self, flushes_key: str) -> int:
+        """Count one more flush; how often it was flushed before. One round trip, atomic."""
+        with translated():
+            return int(await self._client.incr(flushes_key)) - 1
+
     async def put(
         self,
         entry: Entry,

@@ -395,6 +395,25 @@ async def test_every_method_works_asynchronously(deja: DejaProcess) -> None:
             await cache.delete_by_id_async(entry_id=entry_id)
 
 
+# ── another client ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_redisvls_langcache_works_as_it_is(deja: DejaProcess) -> None:
+    from redisvl.extensions.cache.llm import LangCacheSemanticCache
+
+    cache: Any = LangCacheSemanticCache(
+        name="any", server_url=deja.root, cache_id="faq", api_key=str(uuid.uuid4()), ttl=60
+    )
+    entry_id = cache.store(QUESTION, ANSWER, metadata={"topic": "a/b, c"})
+    (hit,) = cache.check(REWORDED, attributes={"topic": "a/b, c"}, distance_threshold=0.1)
+    assert (hit["entry_id"], hit["response"], hit["metadata"]) == (entry_id, ANSWER, {"topic": "a/b, c"})
+    assert cache.check(REWORDED, attributes={"topic": "d"}) == []
+    assert await cache.acheck(OTHER) == []
+    assert await cache.acheck(QUESTION.upper())
+    cache.delete_by_attributes({"topic": "a/b, c"})
+    assert cache.check(QUESTION) == []
+
+
 # ── processes of their own: keys, limits, a Redis that fails ──────────────────────────────────────────────────────
 
 

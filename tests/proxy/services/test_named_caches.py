@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ from proxy.errors import (
     StoreLoadingError,
     StoreUnavailableError,
 )
+from proxy.services import named_caches as module
+from proxy.services.background import Background
 from proxy.services.named_caches import DROP_STEP, NamedCaches, Policy
 from tests.builders import NOW_S
 
@@ -42,10 +45,23 @@ class Store:
         self.drops: list[int] = []
         self.failure: Exception | None = None
         self.pages = 1
+        self.flushed: dict[str, int] = {}
+        self.is_full = False
 
     def _fail(self) -> None:
         if self.failure is not None:
             raise self.failure
+
+    async def flushes(self, flushes_key: str) -> int:
+        self._fail()
+        return self.flushed.get(flushes_key, 0)
+
+    async def flush(self, flushes_key: str) -> int:
+        self._fail()
+        if self.is_full:
+            raise StoreFullError("full")
+        self.flushed[flushes_key] = self.flushed.get(flushes_key, 0) + 1
+        return self.flushed[flushes_key] - 1
 
     async def put(self, entry: Entry, **fields: Any) -> None:
         self._fail()
@@ -100,6 +116,7 @@ class Parts:
     judged: list[tuple[str, list[str], Scope, float | None]] = field(default_factory=list)
     partitions: list[tuple[str, int]] = field(default_factory=list)
     embedded: list[str] = field(default_factory=list)
+    tags: dict[str, str] = field(default_factory=dict)
     index_was_missing: int = 0
 
     fingerprint = FINGERPRINT
@@ -114,7 +131,7 @@ class Parts:
         self.partitions.append((partition, k))
         if self.search_failure is not None:
             raise self.search_failure
-        return self.offered
+        return [one for one in self.offered if partition in self.tags[one.redis_key]]
 
     def level(self, scope: Scope) -> float:
         return 0.0
@@ -138,12 +155,14 @@ class Parts:
         self.index_was_missing += 1
 
     def __post_init__(self) -> None:
+        self.background = Background()
         self.caches = NamedCaches(
             store=self.store,
             vectors=self,
             guard=self,
             embedder=self,
             judge=self,
+            background=self.background,
             policy=Policy(0.05, 0.5, 3, 3600, 1 << 20, 1 << 20),
             on_index_missing=self._index_missing,
             now=lambda: self.now_s,
@@ -154,6 +173,7 @@ class Parts:
         public_id = await self.caches.put("t", "faq", content, ttl_ms=ttl_ms)
         put = self.store.puts[-1]
         entry: Entry = put["entry"]
+        self.tags[put["redis_key"]] = put["tags"]
         self.offered.append(
             Candidate(put["redis_key"], entry.entry_id, content.prompt, distance, entry.created_at, entry.ttl_s)
         )
@@ -179,7 +199,7 @@ def content(prompt: str = QUESTION, **attributes: str) -> Content:
 
 async def test_the_judge_decides_in_the_partition_of_the_attributes_and_the_scope_of_the_cache() -> None:
     parts = Parts()
-    entry_id = await parts.put(content())
+    entry_id = await parts.put(content(a="1"))
     assert await parts.found(Search(REWORDED, attributes={"a": "1"})) == [entry_id]
     room = keys.cache_room("t", "faq")
     assert parts.partitions == [(keys.attributes_tag(room, {"a": "1"}), 3)]
@@ -330,6 +350,8 @@ async def test_what_was_not_stored_or_deleted_is_an_error() -> None:
         await parts.caches.delete("t", "faq", entry_id)
     with pytest.raises(StoreFullError):
         await parts.caches.delete_matching("t", "faq", {})
+    with pytest.raises(StoreFullError):
+        await parts.caches.flush("t", "faq")
     assert parts.caches.active == 0
 
 
@@ -363,3 +385,59 @@ async def test_deleting_by_attributes_goes_in_steps_and_counts_once() -> None:
     assert await parts.caches.delete_matching("u", "faq", {}) == 0
     assert await parts.caches.delete_matching("t", "faq", {}) == DROP_STEP + 1
     assert parts.store.entries == {}
+
+
+async def test_a_flush_empties_one_cache_and_frees_its_room() -> None:
+    parts = Parts()
+    for tenant, cache_id in (("t", "faq"), ("t", "other"), ("u", "faq")):
+        await parts.caches.put(tenant, cache_id, content(), ttl_ms=None)
+    await parts.caches.flush("t", "faq")
+    assert not await parts.found(Search(QUESTION))
+    assert len(parts.store.entries) == 2
+    for tenant, cache_id in (("t", "other"), ("u", "faq")):
+        assert (await parts.caches.search(tenant, cache_id, Search(QUESTION))).matches
+    entry_id = await parts.put(content())
+    assert await parts.found(Search(QUESTION)) == [entry_id]
+    assert await parts.caches.delete("t", "faq", entry_id)
+
+
+async def test_a_flushed_cache_is_empty_before_its_room_is_freed(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts, go_on = Parts(), asyncio.Event()
+    monkeypatch.setattr(module, "FREE_WAIT_S", 0.01)
+    await parts.put(content())
+    scan = parts.store.scan
+
+    async def slowly(room: str, cursor: int) -> tuple[int, list[str]]:
+        await go_on.wait()
+        return await scan(room, cursor)
+
+    monkeypatch.setattr(parts.store, "scan", slowly)
+    await parts.caches.flush("t", "faq")
+    assert not await parts.found(Search(QUESTION))
+    assert len(parts.store.entries) == 1
+    go_on.set()
+    async with asyncio.timeout(5):
+        while parts.store.entries:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    await parts.background.aclose()
+
+
+async def test_a_full_redis_is_flushed_all_the_same() -> None:
+    parts = Parts()
+    await parts.put(content())
+    parts.store.is_full = True
+    await parts.caches.flush("t", "faq")
+    assert parts.store.entries == {}
+    assert not await parts.found(Search(QUESTION))
+
+
+async def test_a_redis_that_goes_while_room_is_freed_fails_no_flush(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = Parts()
+    await parts.put(content())
+
+    async def fail(room: str, cursor: int) -> tuple[int, list[str]]:
+        raise StoreUnavailableError("silent")
+
+    monkeypatch.setattr(parts.store, "scan", fail)
+    await parts.caches.flush("t", "faq")
+    assert not await parts.found(Search(QUESTION))
