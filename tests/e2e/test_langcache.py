@@ -261,6 +261,7 @@ def test_flushing_empties_this_cache_alone(new_cache: NewCache) -> None:
     assert (found(other_cache, REWORDED), found(other_tenant, REWORDED)) == ([kept[0]], [kept[1]])
     fresh = put(mine)
     assert found(mine, REWORDED) == [fresh]
+    mine.delete_by_id(entry_id=fresh)
 
 
 # ── walls ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -412,6 +413,9 @@ async def test_redisvls_langcache_works_as_it_is(deja: DejaProcess) -> None:
     assert await cache.acheck(QUESTION.upper())
     cache.delete_by_attributes({"topic": "a/b, c"})
     assert cache.check(QUESTION) == []
+    cache.store(QUESTION, ANSWER)
+    cache.clear()
+    assert cache.check(QUESTION) == []
 
 
 # ── processes of their own: keys, limits, a Redis that fails ──────────────────────────────────────────────────────
@@ -447,6 +451,11 @@ def test_a_redis_that_fails_is_no_match_for_a_search_and_an_error_for_a_set() ->
         assert full.value.data.type == "/errors/database-out-of-memory"
         assert found(cache) == [entry_id], "what is there is found"
         assert cache.delete_query(attributes={}).deleted_entries_count == 1, "and deleting makes room"
+        cache.flush()
+        plain.config_set("maxmemory", "0")
+        put(cache)
+        cache.flush()
+        assert plain.keys("deja:v1:entry:*") == plain.keys("deja:v1:exact:*") == [], "a small cache is freed at once"
         server.stop()
         assert found(cache) == []
         gone = httpx.post(

@@ -121,3 +121,11 @@ def test_a_rooms_pattern_matches_its_entries_whichever_embedder_made_them() -> N
     for fingerprint in ("one", "none", "a much longer fingerprint"):
         assert fnmatchcase(keys.entry_key(fingerprint, ROOM, "ent_1"), pattern)
         assert not fnmatchcase(keys.entry_key(fingerprint, keys.cache_room("t", "x"), "ent_1"), pattern)
+
+
+def test_a_flushed_cache_lies_in_another_room_and_counts_its_flushes_in_one_place() -> None:
+    rooms = [keys.cache_room("t", "faq", flushes) for flushes in range(3)]
+    assert len(set(rooms)) == 3
+    assert rooms[0] == ROOM
+    made = {keys.flushes_key(tenant, cache_id) for tenant in "tu" for cache_id in ("faq", "shop")}
+    assert len(made) == 4

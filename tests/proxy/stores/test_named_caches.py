@@ -214,3 +214,11 @@ async def test_every_entry_is_named_for_the_byte_cap(own_client: Redis) -> None:
     assert await own_client.zscore(keys.EXPIRY, keys.entry_key("test", room, stored.entry_id)) == pytest.approx(
         stored.created_at + 60
     )
+
+
+async def test_flushes_are_counted(client: Redis) -> None:
+    store, flushes_key = NamedCacheStore(client), keys.flushes_key(uuid.uuid4().hex, "faq")
+    assert await store.flushes(flushes_key) == 0
+    assert [await store.flush(flushes_key) for _ in range(3)] == [0, 1, 2]
+    assert await store.flushes(flushes_key) == 3
+    assert await client.ttl(flushes_key) == -1, "were it evicted, what was flushed might be found again"
