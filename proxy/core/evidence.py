@@ -238,8 +238,8 @@ def fresh_standing(
 ) -> Standing:
     """The standing of a namespace that nothing is known of: the calibration's, or what the pool's belief leaves of it."""
     start = budget.start(calibration, max_wrong_hit_rate)
-    if error is None or pool is None:
-        return start
+    if error is None or pool is None or pool.level <= start.level:
+        return start  # doubt alone, without evidence, tightens nothing
     return budget.next_level(
         start, Tally(), calibration=calibration, max_wrong_hit_rate=max_wrong_hit_rate, judge=error, pool=prior_of(pool)
     )

@@ -23,3 +23,8 @@ def completion_id() -> str:
 def call_id() -> str:
     """`call_…`, one per replayed tool call."""
     return f"call_{secrets.token_hex(12)}"
+
+
+def batch_id() -> str:
+    """One per batch of counts, so that one that is sent again counts once."""
+    return secrets.token_hex(16)

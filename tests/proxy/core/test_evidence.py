@@ -90,8 +90,13 @@ def test_a_namespace_without_a_pool_starts_as_calibrated() -> None:
     assert evidence.fresh_standing(CALIBRATION, 0.01, None, JudgeError()).level == 0.98
 
 
+def test_a_pool_at_the_calibrated_level_tightens_no_new_namespace() -> None:
+    pool = replace(budget.start(CALIBRATION, 0.01), belief=Belief(0.2, 0.5, 1.1))
+    assert evidence.fresh_standing(CALIBRATION, 0.01, pool, JudgeError()).level == 0.98
+
+
 def test_a_pool_full_of_wrong_hits_closes_a_new_namespace() -> None:
-    pool = replace(budget.start(CALIBRATION, 0.01), belief=Belief(5.0, 0.1, 5.2))
+    pool = Standing(EXACT_ONLY, Cause.EXACT_ONLY, belief=Belief(5.0, 0.1, 5.2))
     assert evidence.fresh_standing(CALIBRATION, 0.01, pool, JudgeError()).level == EXACT_ONLY
 
 
