@@ -14,7 +14,7 @@ from loadtest.rivals.report import SHIPPED, Result
 _COLUMNS = 3
 _FEWEST_HITS = 10  # an order; a rate of fewer is noise
 _RIGHT_EDGE = 0.12  # of wrong hits: well beyond the largest budget
-_CURVES = {
+CURVES = {
     "Deja": ("#c2410c", "-"),
     "cosine": ("#1d4ed8", "-"),
     "GPTCache, k-reciprocal": ("#0f766e", "--"),
@@ -48,7 +48,7 @@ def draw(results: Sequence[Result], path: Path) -> None:
 def _panel(axis: Any, result: Result) -> None:
     for budget in BUDGETS:
         axis.axvline(100 * budget, color="#d4d4d4", linewidth=0.8, zorder=0)
-    for name, (colour, style) in _CURVES.items():
+    for name, (colour, style) in CURVES.items():
         shown = [tally for tally in result.curves[name] if _is_telling(tally)]
         axis.plot(
             [100 * tally.wrong_rate for tally in shown],
