@@ -54,5 +54,14 @@ def tenant(request: Request) -> str:
     return services(request).identity.tenant(request.scope["headers"])
 
 
-Tenant = Annotated[str, Depends(tenant)]
-Deps = Annotated[Services, Depends(services)]
+# FastAPI runs a plain function in a thread of its own, a coroutine where it is: two hops a request saved.
+async def _services(request: Request) -> Services:
+    return services(request)
+
+
+async def _tenant(request: Request) -> str:
+    return tenant(request)
+
+
+Tenant = Annotated[str, Depends(_tenant)]
+Deps = Annotated[Services, Depends(_services)]
