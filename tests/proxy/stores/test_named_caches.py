@@ -222,3 +222,13 @@ async def test_flushes_are_counted(client: Redis) -> None:
     assert [await store.flush(flushes_key) for _ in range(3)] == [0, 1, 2]
     assert await store.flushes(flushes_key) == 3
     assert await client.ttl(flushes_key) == -1, "were it evicted, what was flushed might be found again"
+
+
+async def test_many_writers_of_one_text_leave_one_entry_and_the_keys_that_lead_to_it(client: Redis) -> None:
+    store, room = NamedCacheStore(client), new_room()
+    written = await asyncio.gather(*(put(client, room) for _ in range(50)))
+    found = [await store.find(room, [fingerprint]) for fingerprint in named_caches.prints(room, "", CONTENT)[:-1]]
+    (winner,) = {hit[1].entry_id for hit in found if hit is not None}
+    assert None not in found
+    assert winner in {one.entry_id for one in written}
+    assert len(await left(client, room)) == 10
