@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from proxy.core.gates.lexicon import lexicon
 from proxy.core.gates.pairing import Pairing
+from proxy.core.gates.reading import Reading
 from proxy.core.gates.reasons import GateReason
 
 # With more unmatched words than this on the two sides, words that clash may belong to different things.
@@ -38,19 +39,19 @@ def _listed(ones: Sequence[str], others: Collection[str]) -> set[str]:
 
 
 _NEGATIVE_PREFIXES = ("un", "dis", "in", "im", "ir", "il", "non", "de", "anti", "mis")
-# Words of so few letters are no stems: "ill" is no negative of "l".
-_SHORT = 2
+# Letters that a word needs for a prefix to be one: these five open many words that they do not negate (import, deliver, intake).
+_STEMS = {"in": 5, "im": 5, "ir": 5, "il": 5, "de": 5}
+_STEM = 3
 
 
 def _prefixed(ones: Sequence[str], others: Sequence[str]) -> list[tuple[str, str]]:
     """Those of these words that are one of the others with a negative prefix, each with that one."""
     found = [x for x in ones if x.startswith(_NEGATIVE_PREFIXES)]
-    return [
-        (x, y)
-        for x in found
-        for y in others
-        if len(y) > _SHORT and x.endswith(y) and x[: -len(y)] in _NEGATIVE_PREFIXES
-    ]
+    return [(x, y) for x in found for y in others if x.endswith(y) and _is_negative(x[: -len(y)], y)]
+
+
+def _is_negative(prefix: str, word: str) -> bool:
+    return prefix in _NEGATIVE_PREFIXES and len(word) >= _STEMS.get(prefix, _STEM)
 
 
 def names(pair: Pairing) -> Iterator[GateReason]:
@@ -68,18 +69,19 @@ def _is_short_for(pair: Pairing, one: frozenset[str], other: frozenset[str]) -> 
     listed = lexicon().names
 
     def related(x: str, y: str) -> bool:
-        if x in listed and y in listed:
-            return False
-        common = next((i for i, (c, d) in enumerate(zip(x, y, strict=False)) if c != d), min(len(x), len(y)))
-        return common >= _PREFIX
+        short, long = sorted((x, y), key=len)
+        if len(short) < _PREFIX or not (x in listed and y in listed):
+            return short[:_PREFIX] == long[:_PREFIX] and len(short) >= _PREFIX
+        return long.startswith(short) and long[len(short) :] in _PEOPLES
 
     if all(any(related(x, y) for y in other) for x in one) or all(any(related(x, y) for x in one) for y in other):
         return True
     return _are_initials(one, pair.extra_b) or _are_initials(other, pair.extra_a)
 
 
-# Letters that two forms of one name share at the front.
+# Letters that two forms of one name share at the front; two listed names must be a land and its people (Niger is not Nigeria).
 _PREFIX = 4
+_PEOPLES = frozenset({"n", "an", "ian", "ean", "ese", "ish", "i", "er"})
 
 
 def _are_initials(names: frozenset[str], words: Sequence[str]) -> bool:
@@ -91,13 +93,17 @@ def quantifiers(pair: Pairing) -> Iterator[GateReason]:
     """How many, which one in a row, and "and" or "or". Clear where one of them stands in another's place."""
     known = lexicon().quantifiers
     one, other = known.intersection(pair.extra_a), known.intersection(pair.extra_b)
+    ordinals_a, ordinals_b = _ordinals(pair.a), _ordinals(pair.b)
+    if ordinals_a != ordinals_b:
+        one, other = one | (ordinals_a - ordinals_b), other | (ordinals_b - ordinals_a)
     if len(one) == len(other) == 1 and pair.is_close(_FEW - 1) and _is_other_share(*one, *other):
         yield GateReason.QUANTIFIER
     elif one or other:
         yield GateReason.QUANTIFIER_SOFT
     a, b = pair.a.connectives, pair.b.connectives
     if a != b and a and b:
-        yield GateReason.QUANTIFIER if pair.is_close(0) and len(a) == len(b) == 1 else GateReason.QUANTIFIER_SOFT
+        is_clear = len(a) == len(b) == 1 and known.issuperset((*pair.extra_a, *pair.extra_b))
+        yield GateReason.QUANTIFIER if is_clear else GateReason.QUANTIFIER_SOFT
 
 
 _EVERY = frozenset({"all", "every", "each", "entir", "whol", "both"})
@@ -119,7 +125,13 @@ _SHARES = _EVERY | {
 
 
 def _is_other_share(one: str, other: str) -> bool:
-    return one in _SHARES and other in _SHARES and not {one, other} <= _EVERY
+    """Whether two words of how many or which are at odds; two ordinals are the numbers' matter."""
+    ordinals = one.endswith("th") + other.endswith("th")
+    return ordinals < 2 and len({one, other} & _SHARES) == 2 - ordinals and not {one, other} <= _EVERY
+
+
+def _ordinals(reading: Reading) -> frozenset[str]:
+    return frozenset([n[0] for n in reading.numbers if n[0].endswith("th")])
 
 
 def wording(pair: Pairing) -> Iterator[GateReason]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from proxy.core.gates.focus import PRONOUNS
 from proxy.core.gates.lexicon import lexicon
 from proxy.core.gates.pairing import Pairing
 from proxy.core.gates.reading import Reading
@@ -33,14 +34,15 @@ def focus(pair: Pairing) -> Iterator[GateReason]:
     yield GateReason.FOCUS if _clash(a, b) else GateReason.FOCUS_SOFT
 
 
-_AMOUNTS = frozenset({"how many", "how much", "how long", "what cost", "how often"})
-# What cannot be worded as what; counted on labelled pairs (decision 0008). "where" and "how", "when" and "how long" can.
+_AMOUNTS = frozenset({"how many", "how much", "how long", "how often"})
+# What cannot be worded as what; counted on labelled pairs (decision 0008). "where" and "how", "when" and "how long", "where does it come
+# from" and "why" can.
 _CLASHES = {
-    "why": frozenset({"how", "when", "where", "who"}) | _AMOUNTS,
-    "who": frozenset({"why", "how", "when", "where"}) | _AMOUNTS,
-    "where": frozenset({"why", "who", "when"}) | _AMOUNTS,
+    "why": frozenset({"how", "when", "who"}) | _AMOUNTS,
+    "who": frozenset({"why", "how", "when", "where", "what cost"}) | _AMOUNTS,
+    "where": frozenset({"who", "when", "what cost"}) | _AMOUNTS,
     "when": frozenset({"why", "who", "where", "what cost", "how much"}),
-    "how": frozenset({"why", "who"}) | _AMOUNTS,
+    "how": frozenset({"why", "who", "what cost"}) | _AMOUNTS,
 }
 
 
@@ -86,7 +88,7 @@ def person(pair: Pairing) -> Iterator[GateReason]:
     if a.genders != b.genders and _other_gender(a.genders, b.genders):
         yield GateReason.PERSON
     is_turned = _turned_round(a.pronouns, b.pronouns, is_how="how" in a.focus)
-    is_swapped = is_turned and len({*a.pronouns}) == len({*b.pronouns}) == 2
+    is_swapped = len(a.persons & _SUBJECTS) == len(b.persons & _SUBJECTS) == 2 and _is_reversed(a.plain, b.plain)
     if a.counts == b.counts and (is_swapped or _other_owner(a, b)):
         yield GateReason.PERSON
     elif is_turned or _other_person(a, b):
@@ -117,6 +119,12 @@ def _other_person(a: Reading, b: Reading) -> bool:
         not any(word.startswith("polar") for word in a.focus) and _MODALS.intersection(a.plain)
     )
     return bool(one and other and not (one & other) and not is_open)
+
+
+def _is_reversed(a: Sequence[str], b: Sequence[str]) -> bool:
+    """Whether one text says "I ... you" and no more of either, and the other "you ... me"."""
+    one, other = ([PRONOUNS[word] for word in words if word in PRONOUNS] for words in (a, b))
+    return len(one) == len(other) == 2 and one == other[::-1] != other
 
 
 def _turned_round(a: Sequence[str], b: Sequence[str], *, is_how: bool) -> bool:

@@ -30,9 +30,7 @@ def direction(pair: Pairing) -> Iterator[GateReason]:
     if a.adverbs or b.adverbs:
         shared -= (a.adverbs | b.adverbs) - lexicon().quantifiers
     one, other = _first_of_each(a, shared), _first_of_each(b, shared)
-    if pair.is_close(_FEW) and (
-        _opposed(a.strict, b.strict, one, other) or (_is_one_sided(a, b) and _swapped(one, other))
-    ):
+    if pair.is_close(_FEW) and (_opposed(pair, one, other) or (_is_one_sided(a, b) and _swapped(one, other))):
         yield GateReason.DIRECTION
     elif a.strict != b.strict or not _agree(one, other):
         yield GateReason.DIRECTION_SOFT
@@ -71,8 +69,11 @@ _OPPOSED = frozenset(
 )  # fmt: skip
 
 
-def _opposed(strict_a: Sequence[str], strict_b: Sequence[str], one: Placed, other: Placed) -> bool:
+def _opposed(pair: Pairing, one: Placed, other: Placed) -> bool:
     """Whether a word stands under opposite prepositions, or one text says "before" where the other says "after"."""
+    strict_a, strict_b = pair.a.strict, pair.b.strict
+    if ("off" in strict_a) != ("off" in strict_b) and _turned_off(pair):
+        return True
     if strict_a != strict_b and len(strict_a) == len(strict_b):
         left_a, left_b = Counter(strict_a) - Counter(strict_b), Counter(strict_b) - Counter(strict_a)
         if any({x, y} in _OPPOSED for x in left_a for y in left_b):
@@ -82,16 +83,15 @@ def _opposed(strict_a: Sequence[str], strict_b: Sequence[str], one: Placed, othe
 
 
 def _is_one_sided(a: Reading, b: Reading) -> bool:
-    """Whether the places in a relation matter here: not among equals, nor where yes or no is asked of a comparison."""
-    if (
-        "or" in a.connectives
-        or "or" in b.connectives
-        or not lexicon().mutual.isdisjoint(a.counts.keys() | b.counts.keys())
-    ):
-        return False
-    return not (
-        "than" in a.strict and "than" in b.strict and any(word.startswith("polar") for word in a.focus & b.focus)
-    )
+    """Whether the places in a relation matter here: not among equals."""
+    has_or = "or" in a.connectives or "or" in b.connectives
+    return not has_or and lexicon().mutual.isdisjoint(a.counts.keys() | b.counts.keys())
+
+
+def _turned_off(pair: Pairing) -> bool:
+    """Whether one text says "on" where the other says "off", wherever the particle stands."""
+    a, b = pair.a.plain, pair.b.plain
+    return ("on" in a and "on" not in b) if "off" in pair.b.strict else ("on" in b and "on" not in a)
 
 
 def _swapped(one: Placed, other: Placed) -> bool:

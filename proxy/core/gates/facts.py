@@ -100,7 +100,8 @@ def identifiers(pair: Pairing) -> Iterator[GateReason]:
     if a.identifiers != b.identifiers:
         yield GateReason.IDENTIFIER if _clash(pair, a.identifiers, b.identifiers) else GateReason.IDENTIFIER_SOFT
     if a.symbols != b.symbols:
-        yield GateReason.IDENTIFIER if a.symbols and b.symbols else GateReason.IDENTIFIER_SOFT
+        is_changed = _differ_both_ways(a.symbols, b.symbols) or sorted(a.symbols) == sorted(b.symbols)
+        yield GateReason.IDENTIFIER if is_changed else GateReason.IDENTIFIER_SOFT
 
 
 def code(pair: Pairing) -> Iterator[GateReason]:

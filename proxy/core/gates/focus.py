@@ -140,25 +140,29 @@ def genders_of(words: Sequence[str]) -> tuple[str, ...]:
     return tuple([_GENDERS[word] for word in words if word in _GENDERS])
 
 
-_UNABLE_BEFORE = frozenset({"can", "could", "or", "why"})
 _UNABLE_AFTER = frozenset({
     "know", "sure", "understand", "able", "find", "remember", "work", "working", "see", "seem", "quite", "get", "figure", "idea", "clue",
 })  # fmt: skip
-_NO_DENIALS = frozenset({"unable", "cannot", "cant", "couldnt", "nothing", "nobody", "nowhere", "hardly", "barely"})
+_NO_DENIALS = frozenset({"unable", "nothing", "nobody", "nowhere", "hardly", "barely"})
+_ABLE = frozenset({"can", "could"})
+_CANNOT = frozenset({"cannot", "cant", "couldnt"})
+_OWN = frozenset({"i", "we", "my", "our", "why"})
 
 
 def denials_in(words: Sequence[str], negations: frozenset[str]) -> int:
     """How many negations deny a thing: not those of "I can't", "I don't know how", "or not", "no idea"."""
     if negations.isdisjoint(words):
         return 0
-    return sum(
-        1
-        for i, word in enumerate(words)
-        if word in negations
-        and word not in _NO_DENIALS
-        and (not i or words[i - 1] not in _UNABLE_BEFORE)
-        and _UNABLE_AFTER.isdisjoint(words[i + 1 : i + 3])
-    )
+    is_own = not _OWN.isdisjoint(words)
+    return len([i for i, word in enumerate(words) if word in negations and _denies(words, i, is_own=is_own)])
+
+
+def _denies(words: Sequence[str], at: int, *, is_own: bool) -> bool:
+    word, before = words[at], words[at - 1] if at else ""
+    is_inability = word in _CANNOT or before in _ABLE
+    if word in _NO_DENIALS or before == "or" or (is_inability and (is_own or at == (before in _ABLE))):
+        return False
+    return _UNABLE_AFTER.isdisjoint(words[at + 1 : at + 3])
 
 
 PRONOUNS = {"i": "i", "me": "i", "we": "i", "us": "i", "you": "you"}

@@ -14,7 +14,7 @@ ENGLISH = "en"
 _BORROWED = frozenset({
     "per", "no", "me", "do", "la", "e", "o", "a", "co", "op", "son", "es", "de", "van", "den", "die", "man", "was", "mi", "is", "in",
     "os", "das", "um", "com", "sur", "mes", "met", "il", "lo", "se", "en", "het", "est", "an", "at", "i", "to", "dan", "di", "par", "var",
-    "det", "kan", "min", "med", "ma", "bin", "mit", "als", "sa", "un", "una", "le", "el", "y",
+    "det", "kan", "min", "med", "ma", "bin", "mit", "als", "sa", "un", "una", "le", "el", "y", "w", "z",
 })  # fmt: skip
 # So many different ones do say something.
 _BORROWED_ALONE = 2

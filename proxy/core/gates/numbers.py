@@ -72,7 +72,7 @@ def _extend(tokens: Sequence[Token], start: int, text: str, values: Mapping[str,
     multiplied = False
     while start + used < len(tokens):
         token = tokens[start + used]
-        value = values.get(token.text, "")
+        value = "1" if token.text == "one" and used and not is_digits else values.get(token.text, "")
         if value.startswith("x"):
             factor = Decimal(value[1:])
             if factor >= 1000:

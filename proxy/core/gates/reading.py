@@ -155,15 +155,19 @@ def _content(tokens: Sequence[Token], lex: Lexicon) -> tuple[tuple[str, ...], tu
     mark = before = article = ""  # article: what stands right before the last content word
     is_adjacent = False  # the word before is a content word
     is_run = False  # the last content word may be followed by another under the same mark
+    is_done = False  # "do" stands before in this sentence, so that "like" is a verb
     joins = False  # "and" or "or" stands between the last content word and here
     parts, word, number = _parts(), Kind.WORD, Kind.NUMBER
     for token in tokens:
         text = token.text
         part = parts.get(text, "content")
-        if part == "preposition":
+        if text in _DOING:
+            is_done = True
+        if part == "preposition" and not (text == "like" and is_done and before not in _LOOKING):
             mark, is_run, joins = text, False, False
         elif token.kind is not word:
             is_number = token.kind is number
+            is_done = is_done and is_number
             mark, is_run, joins = mark if is_number else "", is_number, False
         elif part == "join":
             is_run, joins = False, True
@@ -192,6 +196,26 @@ def _content(tokens: Sequence[Token], lex: Lexicon) -> tuple[tuple[str, ...], tu
     if any(word.joins for word in found):
         found = _order_lists(found)
     return tuple([w.key for w in found]), tuple([w.mark for w in found]), frozenset([w.key for w in found if w.is_name])
+
+
+_DOING = frozenset({"do", "does", "did"})
+_LOOKING = frozenset(
+    {
+        "look",
+        "looks",
+        "feel",
+        "feels",
+        "sound",
+        "sounds",
+        "seem",
+        "taste",
+        "smell",
+        "things",
+        "something",
+        "stuff",
+        "people",
+    }
+)
 
 
 @cache

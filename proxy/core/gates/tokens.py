@@ -25,7 +25,7 @@ _TOKEN = re.compile(
   | (?P<email>[\w.+-]+@[\w-]+(?:\.[\w-]+)+)
   | (?P<path>(?:~|\.{1,2})?(?:/[\w.@-]*\w){2,}/?|~/[\w.@/-]+|[A-Za-z]:\\[\w.\\-]+|(?<![\w)])/[\w-]+(?:/[\w.-]+)*)
   | (?P<stamp>\d+(?:[-/:.]\d+){2,}\w*|\d+(?:[-/:]\d+)+)
-  | (?P<number>(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?![\w])|(?<![\w])\.\d+(?!\w))
+  | (?P<number>(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?!\w|\.\d)|(?<![\w])\.\d+(?!\w))
   | (?P<amount>(?<![\w])\d[\d,]*(?:\.\d+)?(?:st|nd|rd|th|k|bn|mn|am|pm|kg|g|mg|lbs?|km|cm|mm|m|ft|gb|mb|kb|tb|hz|ghz|mhz|mph|kmh|ml|l|
         s|ms|min|mins|h|hrs?|hours?|days?|weeks?|months?|years?|yrs?|yo|usd|eur|gbp|rs|inr|p|px|x|d|cc|w|v|mah|c|f)\b)
   | (?P<sharp>(?<![\w])(?:[cC]\+\+|[cCfF]\#)(?!\w)|(?<![\w])\.(?:net|NET|Net)\b)
@@ -62,6 +62,8 @@ _OPERATORS = frozenset("+*=<>^|~#@\\")
 _IS_CONTRACTED = frozenset(
     {"what", "who", "where", "when", "how", "why", "that", "it", "there", "here", "he", "she", "which", "let"}
 )
+# No sentence ends after these, and what follows is a name.
+_TITLES = frozenset({"dr", "mr", "mrs", "ms", "prof"})
 _NO_NAMES = frozenset({"I", "The", "An"})
 _NO_PLURALS = frozenset({"https", "dns", "aws", "css", "ios", "sms", "gps", "cms", "saas", "paas"})
 _ENDINGS = {"m": "am", "re": "are", "ll": "will", "ve": "have", "d": "would"}
@@ -135,6 +137,8 @@ def tokenise(text: str) -> Tokens:
             starts = False
         elif kind == "symbol":
             if raw in _STOPS:
+                if raw == "." and words and words[-1].text in _TITLES:
+                    continue
                 starts = True
                 words.append(_token(raw, Kind.STOP))
             else:
@@ -150,6 +154,8 @@ def _add_plain(words: list[Token], text: str) -> None:
     has_case, starts = _has_case(text), True
     for raw in _PLAIN_TOKEN.findall(text):
         if raw in _STOPS:
+            if raw == "." and words and words[-1].text in _TITLES:
+                continue
             words.append(_token(raw, Kind.STOP))
             starts = True
             continue
@@ -168,7 +174,9 @@ def _has_case(text: str) -> bool:
     """Whether capitals tell names apart here: not in a text written all in one case, nor in a headline."""
     words = [word for word in text.split() if word[0].isalpha()]
     capitals = len([word for word in words if word[0].isupper()])
-    return not text.isupper() and (capitals * 5 <= len(words) * 3 or capitals <= 2)
+    if capitals * 5 <= len(words) * 3 or capitals <= 2:
+        return not text.isupper()
+    return capitals == 3 and words[0][0].isupper() and len(words) == 4 and not text.isupper()  # "Who is Marie Curie?"
 
 
 def _add_word(words: list[Token], raw: str, *, is_name: bool) -> None:
