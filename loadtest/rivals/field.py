@@ -31,7 +31,7 @@ _COSINES = tuple(
         0.999,
     )
 )
-_LEVELS = tuple(logistic(half / 2) for half in range(18))  # half a unit of log odds apart, 0.5 … 0.9998
+_LEVELS = tuple(logistic(half / 2) for half in range(2, 18))  # half a unit of log odds apart, 0.73 … 0.9998
 _CHANCES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
 
 

@@ -77,7 +77,11 @@ def test_publishing_replaces_what_was_measured_and_nothing_else(
     drawn.write_bytes(b"png")
     report.publish("| new |\n", drawn)
     report.publish("| newer |\n", drawn)
-    assert page.read_text() == "above\n<!-- measured -->\n\n| newer |\n\n<!-- /measured -->\nbelow\n"
+    written = page.read_text()
+    assert written.startswith("above\n<!-- measured -->\n\n![")
+    assert written.endswith("\n| newer |\n\n<!-- /measured -->\nbelow\n")
+    assert written.count("![") == 1
+    assert "| new |" not in written
     assert image.read_bytes() == b"png"
 
 
