@@ -128,11 +128,25 @@ class DecisionLog:
 
 def _record(decision: Decision, at: float) -> DecisionRecord:
     outcome, call, place = decision.outcome, decision.call, decision.place
+    if outcome.hit is HitKind.EXACT and outcome.entry is not None:  # the many: no more than a vote needs
+        return DecisionRecord(
+            request_id=call.request_id,
+            at=at,
+            tenant=call.tenant,
+            namespace=call.directives.namespace,
+            model=call.request.model,
+            room=place.room,
+            context="",
+            outcome="exact",
+            reason="",
+            served=outcome.entry.entry_id,
+            served_at=keys.exact_key(place.room, place.fingerprint),
+        )
     served = outcome.entry or outcome.would_serve
-    tier = outcome.hit or outcome.would_hit
     served_at = ""
     if served is not None:
-        served_at = keys.exact_key(place.room, place.fingerprint) if tier is HitKind.EXACT else _key_of(decision)
+        is_exact = outcome.would_hit is HitKind.EXACT
+        served_at = keys.exact_key(place.room, place.fingerprint) if is_exact else _key_of(decision)
     return DecisionRecord(
         request_id=call.request_id,
         at=at,

@@ -1,13 +1,14 @@
 """The log of decisions: per tenant two capped streams, an index of request ids, the votes and the last rooms asked in.
 
     judged   XADD {request_id, at, namespace, decision (JSON)}   the semantic tier was asked
-    other    the same                                            it was not: exact hits, questions never matched by meaning
-    ids      HSET request id -> "<number of the stream> <stream id>"
+    other    XADD {request_ids, decisions (JSON array)}          it was not: exact hits, questions never matched by meaning
+    ids      HSET request id -> "<1 for judged, 2 for other> <stream id>"
     votes    HSET request id -> right | wrong
     rooms    ZADD a room with digests of its fields (JSON), by when it was last asked in
 
-Exact hits have a stream of their own, because a busy hour of them would push everything worth reading out of the other. Each stream holds
-`max_per_tenant` decisions, none older than `ttl_s`; a batch is one script per tenant, and writing it twice changes nothing.
+Exact hits are kept apart, because a busy hour of them would push everything worth reading out of the other stream; and in packs of a batch,
+because they are many and hardly ever read. Each stream holds `max_per_tenant` decisions, none older than `ttl_s`. A batch is one
+script per tenant; written twice, after an outage, it does no harm.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ import orjson
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
-from proxy.core import decision_log, keys
-from proxy.core.decision_log import DecisionRecord, Room
+from proxy.core import keys
+from proxy.core.decision_log import DecisionRecord, Room, from_told, told
 from proxy.core.keys import DecisionKeys
 from proxy.stores.client import translated
 from proxy.stores.responses import script
@@ -31,7 +32,6 @@ ROOMS = 64
 """Rooms remembered per tenant, about 0.5 KB each: an application has a handful of prompts and settings at a time."""
 PAGE = 200
 """Decisions read per round trip: some 300 KB, a few milliseconds of Redis' one thread."""
-_JUDGED, _OTHER = 1, 2
 
 
 class DecisionStore:
@@ -71,12 +71,17 @@ class DecisionStore:
 
     def _call(self, tenant: str, batch: Sequence[tuple[DecisionRecord, Room | None]]) -> list[Any]:
         rooms = [(record.at, _room_to_wire(room)) for record, room in batch if room is not None]
-        call: list[Any] = [5, *_names(keys.decision_keys(tenant)), self._max, self._ttl_s, ROOMS, len(rooms)]
+        judged = [record for record, _ in batch if record.is_judged]
+        others = [record for record, _ in batch if not record.is_judged]
+        call: list[Any] = [5, *_names(keys.decision_keys(tenant)), self._max, self._ttl_s, ROOMS]
+        call += (len(rooms), len(judged), len(others))
         for at, room in rooms:
             call += (at, room)
-        for record, _ in batch:
-            stream = _JUDGED if record.is_judged else _OTHER
-            call += (stream, record.request_id, f"{record.at:.3f}", record.namespace, decision_log.to_wire(record))
+        for record in judged:
+            call += (record.request_id, f"{record.at:.3f}", record.namespace, orjson.dumps(told(record)))
+        if others:
+            call.append(orjson.dumps([told(record) for record in others]))
+            call += [record.request_id for record in others]
         return call
 
     async def read(self, tenant: str, request_id: str) -> DecisionRecord | None:
@@ -93,7 +98,8 @@ class DecisionStore:
             if int(stream_id.partition("-")[0]) < self._oldest_ms():
                 return None
             found: Any = await self._client.xrange(_names(at)[int(number) - 1], stream_id, stream_id)
-        return _record(found[0], tenant, vote) if found else None
+        records = (one for entry in found for one in _told_in(entry))
+        return next((_record(one, tenant, vote) for one in records if one["request_id"] == request_id), None)
 
     async def recent(
         self, tenant: str, namespace: str | None = None, *, limit: int, is_judged: bool = True
@@ -111,19 +117,20 @@ class DecisionStore:
         while given < limit:
             with translated():
                 page: Any = await self._client.xrevrange(stream, newest, str(self._oldest_ms()), count=PAGE)
-                wanted = [one for one in page if namespace is None or one[1][b"namespace"].decode() == namespace]
-                votes = await self._votes(at, wanted)
-            for one, vote in zip(wanted[: limit - given], votes, strict=False):
+                found = [one for entry in page for one in reversed(_told_in(entry))]
+                wanted = [one for one in found if namespace is None or one.get("namespace", "") == namespace]
+                votes = await self._votes(at, wanted[: limit - given])
+            for one, vote in zip(wanted, votes, strict=False):
                 yield _record(one, tenant, vote)
-            given += len(wanted)
+            given += len(votes)
             if len(page) < PAGE:
                 return
             newest = f"({page[-1][0].decode()}"
 
-    async def _votes(self, at: DecisionKeys, page: Sequence[Any]) -> list[bytes | None]:
+    async def _votes(self, at: DecisionKeys, page: Sequence[dict[str, Any]]) -> list[bytes | None]:
         if not page:
             return []
-        found: Any = await self._client.hmget(at.votes, [fields[b"request_id"] for _, fields in page])
+        found: Any = await self._client.hmget(at.votes, [one["request_id"] for one in page])
         return list(found)
 
     def _oldest_ms(self) -> int:
@@ -148,8 +155,17 @@ def _names(at: DecisionKeys) -> tuple[str, ...]:
     return at.judged, at.other, at.ids, at.votes, at.rooms
 
 
-def _record(entry: tuple[bytes, dict[bytes, bytes]], tenant: str, vote: bytes | None) -> DecisionRecord:
-    return decision_log.from_wire(entry[1][b"decision"], tenant=tenant, vote=vote.decode() if vote else None)
+def _told_in(entry: tuple[bytes, dict[bytes, bytes]]) -> list[dict[str, Any]]:
+    """The decisions of a stream's entry, oldest first: one, or a pack of them."""
+    fields = entry[1]
+    found: list[dict[str, Any]] = (
+        [orjson.loads(fields[b"decision"])] if b"decision" in fields else orjson.loads(fields[b"decisions"])
+    )
+    return found
+
+
+def _record(one: dict[str, Any], tenant: str, vote: bytes | None) -> DecisionRecord:
+    return from_told(one, tenant=tenant, vote=vote.decode() if vote else None)
 
 
 def _room(member: bytes, at: float) -> Room:
