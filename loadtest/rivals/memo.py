@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from embeddings.base import Embedder
 
+_SAVE_EVERY = 2000  # logits: some ten seconds' work
 _BATCH = 8  # texts to a run of the model: as many as the proxy takes (decision 0001)
 
 
@@ -43,8 +44,10 @@ class Logits:
         return self._known.get(_hash(*pair))
 
     def put(self, pair: tuple[str, str], logit: float) -> None:
-        """Remember it; on disk only after `save`."""
+        """Remember it, on disk from time to time, so that a run that is stopped does not begin anew."""
         self._known[_hash(*pair)] = logit
+        if len(self._known) >= self._saved + _SAVE_EVERY:
+            self.save()
 
     def save(self) -> None:
         """Write the file, if there is anything new."""

@@ -74,8 +74,8 @@ def markdown(results: Sequence[Result], setup: Setup) -> str:
     """Write all tables."""
     parts = [
         f"Embedder `{setup.embedder}`, verifier `{setup.verifier}`, {setup.orders} orders of each stream, seed {setup.seed}.\n",
-        _summary(results),
-        *(_stream(result) for result in results),
+        summary(results),
+        *(stream_table(result) for result in results),
     ]
     return "\n".join(parts)
 
@@ -126,7 +126,7 @@ def best_rival(result: Result, budget: float) -> Line:
     return max(keeping or rivals, key=lambda line: line.tallies[budget].hit_share)
 
 
-def _summary(results: Sequence[Result]) -> str:
+def summary(results: Sequence[Result]) -> str:
     """Deja against the best that any rival reaches within the budget."""
     rows = [
         "| stream | budget | best rival within it | its hits | Deja as shipped: hits | wrong among them | lead, points | "
@@ -156,7 +156,8 @@ def _verdict(lead: Share, kept: str) -> str:
     return "ahead" if lead.low > 0 else "behind" if lead.high < 0 else "not told apart"
 
 
-def _stream(result: Result) -> str:
+def stream_table(result: Result) -> str:
+    """Write the table of one stream: every contender at every budget."""
     tally = result.lines[0].tallies[BUDGETS[0]]
     asked = int(tally.asked.mean().round())
     rows = [

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from loadtest.rivals.replay import Store, TakesAll
 
-_BOUNDARIES = np.linspace(0.0, 1.2, 49)  # t: from "right at any cosine" to "never right"
-_STEEPNESS = np.geomspace(5.0, 200.0, 14)  # γ: from a slope over half the range to a step
+_BOUNDARIES = np.linspace(0.0, 1.2, 37)  # t: from "right at any cosine" to "never right"
+_STEEPNESS = np.geomspace(5.0, 200.0, 9)  # γ: from a slope over half the range to a step
 _MOST_CERTAIN = 1.0 - 1e-9  # the rule divides by 1 - α
 _T, _GAMMA = (axis.ravel() for axis in np.meshgrid(_BOUNDARIES, _STEEPNESS))
 
