@@ -67,6 +67,16 @@ def surprise(found: Tally, known: Tally, before: Belief, pool: Belief, judge: Ju
     return math.exp(min(50.0, _log_mean(likelihood, [1.0] * len(_SHIFTS)) - _log_mean(likelihood, expected)))
 
 
+def foreseen_wrong(found: Tally, shift: float, judge: JudgeError) -> float:
+    """How many of the audited hits should have been called wrong under a shift; rather too few than too many."""
+    total = 0.0
+    for i in range(BIN_COUNT):
+        if count := found.right[i] + found.wrong[i]:
+            wrong = logistic(bin_wrong_odds(i) + shift)
+            total += count * (wrong * (1 - judge.miss.high) + (1 - wrong) * judge.false_alarm.low)
+    return total
+
+
 def judged(found: Tally) -> float:
     """How many audits there were, shadow audits at their weight."""
     return found.audited + SHADOW_WEIGHT * found.shadowed

@@ -11,9 +11,12 @@ An epoch whose audits contradict what came before makes all that forgotten at on
 calibration is off by as much as the belief leaves `DOUBT` for; never below the calibrated level. Exact hits only, if there is none: no
 trap, because candidates below the level go on being audited in the shadow, and the level comes back when those audits allow.
 
-*Guard*: the belief is a model and may be wrong (wrong hits at the very top, say). So audited hits are watched without one: an
-e-detector that raises an alarm, while the rate is within the budget, less than once in `ALARM_AFTER` batches of at least `BATCH` audits on
-average, however the rate moves below it. An alarm doubles the odds assumed, until an epoch has passed without one.
+*Excess*: wrong hits found over wrong hits foreseen by that belief, shrunk to 1 and never below it, divides the budget to keep. It
+catches what a shift alike everywhere cannot say, such as a map that is too sure at its top.
+
+*Guard*: the belief is a model and may be wrong. So audited hits are watched without one: an e-detector that raises an alarm, while the
+rate is within the budget, less than once in `ALARM_AFTER` batches of at least `BATCH` audits on average, however the rate moves below
+it. An alarm doubles the odds assumed, until an epoch has passed without one. And each wrong hit is followed up by audits of the next.
 
 Feedback of users never enters: who complains is no random sample.
 """
@@ -27,7 +30,7 @@ from enum import StrEnum
 from typing import Any
 
 from proxy.core.belief import Belief as Belief
-from proxy.core.belief import judged, learnt, surprise
+from proxy.core.belief import foreseen_wrong, judged, learnt, surprise
 from proxy.core.confidence import BIN_COUNT, EXACT_ONLY, Calibration, bin_level, bin_of, bin_wrong_odds, logistic
 from proxy.core.sequences import JudgeError
 from proxy.core.tally import Tally
@@ -41,21 +44,34 @@ EPOCH = 150
 SURPRISE = 20.0
 """How many times likelier the audits under way have to be under an unknown shift than under the one believed in, for it to be forgotten."""
 
-BATCH = 20
+BATCH = 5
 """Audited hits that the guard takes at a time, at least."""
 
-ALARM_AFTER = 200.0
-"""Batches between two false alarms, on average at least: 4,000 audits, were the rate exactly the budget all the time."""
+ALARM_AFTER = 100.0
+"""Batches between two false alarms, on average at least: 500 audits, were the rate exactly the budget all the time."""
+
+AIM = 0.8
+"""Share of the budget that a level above the calibrated one has to keep by the belief: the rate realised scatters about its mean,
+and a drift takes time to be seen."""
+
+FOLLOW_UP = 40
+"""Audits at ten times the share that follow a wrong hit: one is chance, a second and third are not."""
 
 FRESH = 30
 """Audits, shadow audits included, that a level needs behind it before it may be loosened."""
 
-ROOM = 0.9
-"""Share of the budget that a looser level has to keep, so that the level does not swing about the budget."""
+LEAST_SERVED = 0.1
+"""Share of the calibrated level's hits that another level must leave, or else only exact repeats are served: little is gained up there,
+and the top of its map is what a calibration knows least."""
+
+ROOM = 0.95
+"""Share of the aim that a looser level has to keep, so that the level does not swing about the budget."""
 
 GUARD_STEP = math.log(2.0)
 
-_TILTS = (0.4, 0.8, 1.6)  # the guard looks for rates 1.5, 2.2 and 5 times the budget
+_PRIOR_FORESEEN = 4.0  # hits wrong as foreseen that the belief is credited with before any is counted
+_REMEMBERED = 5.0  # foreseen wrong hits that are remembered: some 700 audits where 0.7 % are wrong
+_TILTS = (0.7, 1.4, 2.1)  # the guard looks for rates 2, 4 and 8 times the budget
 _MOST_GUARD = 6  # 64 times the odds: nothing but exact hits is left long before
 _PRIOR_SEEN = 200.0  # candidates that the calibration's own mix of confidences counts as
 
@@ -83,8 +99,11 @@ class Standing:
         guard: alarms in force, each doubling the odds assumed.
         guarded_at: audits, shadows at their weight, when `guard` last changed.
         alarm: the guard's evidence against the budget, one number for each rate it looks for; not negative.
-        watched: the whole tally at the guard's last batch: (audited, called wrong).
+        watched: the whole tally at the guard's last batch.
+        found: hits called wrong of late, in as many as `foreseen` should have been by the belief.
+        foreseen: see `found`.
         changed_at: audits, shadows included, when the level last changed.
+        alert_until: audited hits up to which hits are audited more often, because one was wrong.
     """
 
     level: float
@@ -95,8 +114,11 @@ class Standing:
     guard: int = 0
     guarded_at: float = 0.0
     alarm: tuple[float, ...] = (0.0,) * len(_TILTS)
-    watched: tuple[int, int] = (0, 0)
+    watched: Tally = field(default_factory=Tally)
+    found: float = 0.0
+    foreseen: float = 0.0
     changed_at: int = 0
+    alert_until: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """Everything as plain values; `from_json` gives the same standing back."""
@@ -109,8 +131,11 @@ class Standing:
             "guard": self.guard,
             "guarded_at": self.guarded_at,
             "alarm": list(self.alarm),
-            "watched": list(self.watched),
+            "watched": self.watched.as_fields(),
+            "found": self.found,
+            "foreseen": self.foreseen,
             "changed_at": self.changed_at,
+            "alert_until": self.alert_until,
         }
 
     @classmethod
@@ -121,7 +146,6 @@ class Standing:
             ValueError: it did not; begin anew with `start`, the tally is what counts.
         """
         try:
-            audited, wrong = data["watched"]
             standing = cls(
                 level=float(data["level"]),
                 cause=Cause(data["cause"]),
@@ -131,8 +155,11 @@ class Standing:
                 guard=int(data["guard"]),
                 guarded_at=float(data["guarded_at"]),
                 alarm=tuple(map(float, data["alarm"])),
-                watched=(int(audited), int(wrong)),
+                watched=Tally.from_fields(data["watched"]),
+                found=float(data["found"]),
+                foreseen=float(data["foreseen"]),
                 changed_at=int(data["changed_at"]),
+                alert_until=int(data["alert_until"]),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"standing: a field is missing or has the wrong shape: {error}") from error
@@ -192,32 +219,37 @@ def audit_share(standing: Standing, tally: Tally, base_share: float) -> float:
     """
     if tally.audited < EPOCH:
         return min(1.0, 5 * base_share)
-    is_suspicious = standing.guard > 0 or max(standing.alarm) >= math.sqrt(ALARM_AFTER)
-    return min(1.0, 3 * base_share) if is_suspicious else base_share
+    return min(1.0, 10 * base_share) if tally.audited < standing.alert_until else base_share
 
 
 def _level(standing: Standing, seen: Sequence[float], tally: Tally, floor: float, budget: float) -> float:
-    """Tighten at once; loosen with room to spare, and only on fresh audits."""
+    """Tighten at once; loosen with room to spare, and only on fresh audits. The calibrated level needs the budget, others the aim."""
+    budget /= max(1.0, (_PRIOR_FORESEEN + standing.found) / (_PRIOR_FORESEEN + standing.foreseen))
     shift = standing.belief.doubtful + GUARD_STEP * standing.guard
-    wanted = max(floor, _lowest_level(seen, shift, budget, bin_of(floor)))
+    lowest, is_calibrated = bin_of(floor), standing.level == floor
+    is_fresh = tally.audited + tally.shadowed - standing.changed_at >= FRESH
+    if (is_calibrated or is_fresh) and _lowest_level(
+        seen, shift, (1 if is_calibrated else ROOM) * budget, lowest
+    ) <= floor:
+        return floor
+    wanted = max(floor, _lowest_level(seen, shift, AIM * budget, lowest))
     if wanted >= standing.level:
         return wanted
-    if tally.audited + tally.shadowed - standing.changed_at < FRESH:
+    if not is_fresh:
         return standing.level
-    return min(standing.level, max(floor, _lowest_level(seen, shift, ROOM * budget, bin_of(floor))))
+    return min(standing.level, max(floor, _lowest_level(seen, shift, ROOM * AIM * budget, lowest)))
 
 
 def _lowest_level(seen: Sequence[float], shift: float, budget: float, lowest: int) -> float:
     """Lowest bin, not below `lowest`, from which upwards the share of wrong hits is within the budget; its level."""
-    hits = wrong = 0.0
+    hits = wrong = served = 0.0
     level = EXACT_ONLY
     for i in range(BIN_COUNT - 1, lowest - 1, -1):
         hits += seen[i]
         wrong += seen[i] * logistic(bin_wrong_odds(i) + shift)
-        if wrong > budget * hits:
-            break
-        level = bin_level(i)
-    return level
+        if wrong <= budget * hits:
+            level, served = bin_level(i), hits
+    return level if served >= LEAST_SERVED * hits else EXACT_ONLY
 
 
 def _seen(recent: Tally, calibration: Calibration) -> list[float]:
@@ -242,14 +274,18 @@ def _watch(standing: Standing, tally: Tally, budget: float, judge: JudgeError) -
     supermartingale, and the expected number of batches before an alarm is at least `ALARM_AFTER` (Shiryaev and Roberts; as an
     e-detector, Shin, Ramdas and Rinaldo 2023).
     """
-    count = tally.audited - standing.watched[0]
+    new = tally - standing.watched
+    count, wrong = new.audited, new.audited_wrong
     if count < BATCH:
         return standing
-    wrong = max(0, tally.audited_wrong - standing.watched[1])
     expected = judge.calls_wrong(budget)
     logs = [tilt * wrong - count * math.log1p(expected * math.expm1(tilt)) for tilt in _TILTS]
     alarm = tuple((m + 1) * math.exp(min(log, 50.0)) for m, log in zip(standing.alarm, logs, strict=True))
-    standing = replace(standing, alarm=alarm, watched=(tally.audited, tally.audited_wrong))
+    alert_until = tally.audited + FOLLOW_UP if wrong else standing.alert_until
+    found, foreseen = standing.found + wrong, standing.foreseen + foreseen_wrong(new, standing.belief.mean, judge)
+    fading = min(1.0, _REMEMBERED / max(foreseen, 1e-9))
+    standing = replace(standing, alarm=alarm, watched=tally, alert_until=alert_until)
+    standing = replace(standing, found=found * fading, foreseen=foreseen * fading)
     if math.fsum(alarm) / len(alarm) < ALARM_AFTER:
         return standing
     guard = min(_MOST_GUARD, standing.guard + 1)
