@@ -8,6 +8,7 @@ import gc
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from importlib.metadata import version
 from typing import Any
@@ -20,21 +21,27 @@ from embeddings.base import Embedder
 from embeddings.batching import BatchingEmbedder
 from embeddings.errors import EmbedderError
 from proxy import telemetry
-from proxy.api import cache, errors, health, langcache, sessions
+from proxy.api import budget, cache, errors, health, langcache, sessions
 from proxy.api.asgi import App, HotPath, Receive, RequestId, Scope, Send
 from proxy.api.cache_headers import REQUEST_ID
 from proxy.api.deps import Services
 from proxy.api.identity import Identity
 from proxy.api.openai import chat, models
 from proxy.api.passthrough import PassThrough
+from proxy.core.budget import Cause, Standing
+from proxy.core.evidence import Report
 from proxy.errors import StoreError
 from proxy.ports import Upstream
 from proxy.secret import tenant_secret
 from proxy.services import ids
+from proxy.services.answer_judges import Agreement, AnswerJudge, ModelJudge
+from proxy.services.asking_again import Asker
+from proxy.services.audits import Sampling
 from proxy.services.background import Background
 from proxy.services.completions import Completions, Policy
 from proxy.services.decisions import DecisionLog, Decisions
 from proxy.services.embedding import BoundedEmbedder
+from proxy.services.error_budget import ErrorBudget
 from proxy.services.feedback import Feedback
 from proxy.services.judging import StrictJudge
 from proxy.services.keeper import Keeper
@@ -52,6 +59,7 @@ from proxy.stores.breaker import Guard
 from proxy.stores.capacity import Capacity
 from proxy.stores.client import open_client
 from proxy.stores.decisions import DecisionStore
+from proxy.stores.evidence import EvidenceStore
 from proxy.stores.named_caches import NamedCacheStore
 from proxy.stores.responses import ResponseStore
 from proxy.stores.sessions import SessionStore
@@ -142,6 +150,7 @@ class Application:
             on_evict=lambda count: self.metrics.entries_evicted.inc(count),
             now=time.time,
         )
+        self.error_budget = self._error_budget()
         self.chat = self._chat()
         self.caches = self._caches()
         self.background.spawn(self.recorder.run(), name="recorder")
@@ -164,6 +173,7 @@ class Application:
         await self.background.aclose()
         await self.recorder.drain(deadline_s=DRAIN_S)
         await self.decision_recorder.drain(deadline_s=DRAIN_S)
+        await self.error_budget.drain(deadline_s=DRAIN_S)
         await self.embedder.aclose()
         await self.guard.aclose()
         await self.upstreams.aclose()
@@ -192,6 +202,7 @@ class Application:
             ),
             upstreams=self.upstreams,
             models=self.upstreams.models(),
+            error_budget=self.error_budget.report,
             caches=self.caches,
             metrics=self.metrics,
             readiness=self.readiness,
@@ -254,6 +265,7 @@ class Application:
             identity=self.identity,
             recorder=self.recorder,
             decisions=DecisionLog(self.decision_recorder, is_on=settings.decisions.max_per_tenant > 0, now=time.time),
+            error_budget=self.error_budget,
             metrics=self.metrics,
             background=self.background,
             passthrough=self.passthrough,
@@ -262,6 +274,33 @@ class Application:
             body_bytes=settings.limits.body_bytes,
             now=time.time,
         )
+
+    def _error_budget(self) -> ErrorBudget:
+        audit, metrics = self.settings.audit, self.metrics
+        judge: AnswerJudge = Agreement(self.embedder)
+        if audit.judge_model is not None:
+            judge = ModelJudge(audit.judge_model, self.upstreams)
+        return ErrorBudget(
+            open_store=lambda space: EvidenceStore(self.client, space=space),
+            guard=self.guard,
+            background=self.background,
+            responses=self.responses,
+            judge=judge,
+            asker=Asker(
+                answer_bytes=self.settings.limits.answer_bytes,
+                on_call=lambda purpose, usage: metrics.show_audit_call(purpose, usage.get("total_tokens")),
+            ),
+            max_wrong_hit_rate=self.settings.cache.max_wrong_hit_rate,
+            sampling=Sampling(audit.share, audit.max_per_hour),
+            on_audit=lambda kind, verdict: metrics.audits.labels(kind, verdict).inc(),
+            on_review=self._show_review,
+        )
+
+    def _show_review(self, standings: list[Standing], pool: Report) -> None:
+        states = Counter(standing.cause.value for standing in standings)
+        self.metrics.show_levels({cause.value: states[cause] for cause in Cause}, [each.level for each in standings])
+        estimate, interval = pool.wrong_hit_rate
+        self.metrics.show_wrong_hit_rate(estimate, interval.low, interval.high)
 
     def _caches(self) -> NamedCaches:
         settings = self.settings
@@ -340,7 +379,7 @@ def create_app(settings: Settings, *, redis_url: str, environ: Mapping[str, str]
     app = FastAPI(title="Deja", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(RequestId, header=REQUEST_ID, mint=ids.request_id)
     app.add_middleware(HotPath, routes={CHAT_PATH: deja.answer_chat})  # added last, so it is met first
-    for router in (health.router, sessions.router, cache.router, models.router, langcache.router):
+    for router in (health.router, sessions.router, cache.router, budget.router, models.router, langcache.router):
         app.include_router(router)
     app.router.routes.append(Route(CHAT_PATH, endpoint=_Endpoint(deja.answer_chat), methods=["POST"]))
     app.router.routes.append(Route("/v1/{path:path}", endpoint=deja.passthrough))

@@ -109,6 +109,23 @@ class EmbedderSettings(_Section):
     deadline_ms: float = Field(1000.0, gt=0, description="An embedding that takes longer is given up.")
 
 
+class AuditSettings(_Section):
+    """How the wrong-hit rate is measured on live traffic."""
+
+    share: float = Field(
+        0.02,
+        ge=0,
+        le=1,
+        description="Share of hits by meaning that is asked again at the provider and judged; more at first. 0: no audits.",
+    )
+    max_per_hour: int = Field(
+        100, ge=0, description="Extra calls to providers that audits may make in any hour, at most, in each process."
+    )
+    judge_model: str | None = Field(
+        None, description="Model that compares the answers; unset: their texts are compared, which is coarser."
+    )
+
+
 class AuthSettings(_Section):
     """Who may call."""
 
@@ -175,6 +192,7 @@ class Settings(_Section):
     redis: RedisSettings = Field(default_factory=RedisSettings)
     cache: CacheSettings = Field(default_factory=CacheSettings)
     embedder: EmbedderSettings = Field(default_factory=EmbedderSettings)
+    audit: AuditSettings = Field(default_factory=AuditSettings)
     auth: AuthSettings = Field(default_factory=AuthSettings)
     sessions: SessionSettings = Field(default_factory=SessionSettings)
     journal: JournalSettings = Field(default_factory=JournalSettings)

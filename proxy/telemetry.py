@@ -6,6 +6,8 @@ Labels are bounded: no tenant, no model name a caller could make up, no prompt.
 from __future__ import annotations
 
 import logging
+import math
+from collections.abc import Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -67,6 +69,61 @@ class Metrics:
             ["verdict", "tier"],
             registry=self.registry,
         )
+        self.audits = Counter(
+            "deja_audits",
+            "Answers compared with fresh ones, by kind (hit, shadow, below, control) and verdict (right, wrong, or why there is none).",
+            ["kind", "verdict"],
+            registry=self.registry,
+        )
+        self.audit_calls = Counter(
+            "deja_audit_calls",
+            "Extra calls to providers that audits made, by what for: answer or judge.",
+            ["purpose"],
+            registry=self.registry,
+        )
+        self.audit_tokens = Counter(
+            "deja_audit_tokens",
+            "Tokens of those calls, as the providers counted them.",
+            ["purpose"],
+            registry=self.registry,
+        )
+        self.wrong_hit_rate = Gauge(
+            "deja_wrong_hit_rate",
+            "Wrong hits by meaning / hits by meaning over all namespaces, from audits: estimate, and low and high of its 95 % interval.",
+            ["bound"],
+            registry=self.registry,
+        )
+        self.namespaces = Gauge(
+            "deja_namespaces",
+            "Namespaces in use, by the state of their error budget.",
+            ["state"],
+            registry=self.registry,
+        )
+        self.acceptance_level = Gauge(
+            "deja_acceptance_level",
+            "Confidence a hit needs, in the loosest and the strictest namespace in use; 2 is exact hits only.",
+            ["of"],
+            registry=self.registry,
+        )
+
+    def show_audit_call(self, purpose: str, tokens: object) -> None:
+        """Count a call of an audit; `tokens` as a provider wrote them, or None."""
+        self.audit_calls.labels(purpose).inc()
+        if isinstance(tokens, int) and tokens > 0:
+            self.audit_tokens.labels(purpose).inc(tokens)
+
+    def show_levels(self, states: Mapping[str, int], levels: Sequence[float]) -> None:
+        """Show where the namespaces in use stand: how many are in each state, and their levels."""
+        for state, count in states.items():
+            self.namespaces.labels(state).set(count)
+        if levels:
+            self.acceptance_level.labels("loosest").set(min(levels))
+            self.acceptance_level.labels("strictest").set(max(levels))
+
+    def show_wrong_hit_rate(self, estimate: float | None, low: float, high: float) -> None:
+        """Show the wrong-hit rate and its interval; nan where there is no estimate."""
+        for bound, value in (("estimate", math.nan if estimate is None else estimate), ("low", low), ("high", high)):
+            self.wrong_hit_rate.labels(bound).set(value)
 
 
 def configure_logging(level: str) -> None:

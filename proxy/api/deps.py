@@ -9,6 +9,8 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 
 from proxy.api.identity import Identity
+from proxy.core.decision import Scope
+from proxy.core.evidence import Report
 from proxy.ports import SessionReader, Upstreams
 from proxy.services.decisions import Decisions
 from proxy.services.feedback import Feedback
@@ -27,6 +29,7 @@ class Services:
         models: configured model names, for `/v1/models`.
         decisions: what was decided, and why.
         feedback: takes what callers say of hits.
+        error_budget: how a namespace keeps it; RequestError 409 where nothing is calibrated, StoreError without Redis.
         caches: named caches, for LangCache's routes.
         metrics: what is counted.
         readiness: the state of each part, and whether calls can be served.
@@ -38,6 +41,7 @@ class Services:
     models: tuple[str, ...]
     decisions: Decisions
     feedback: Feedback
+    error_budget: Callable[[Scope], Awaitable[Report]]
     caches: NamedCaches
     metrics: Metrics
     readiness: Callable[[], Awaitable[tuple[bool, dict[str, Any]]]]

@@ -40,6 +40,10 @@ CONTROLS_AHEAD = 100
 """Controls (audited exact repeats) may be this many more than audited hits: enough to begin with, then as many as hits."""
 
 
+OnReview = Callable[[list[Standing], Report], None]
+"""Told after each review of the standings of the namespaces in use, and of the pool's report."""
+
+
 class EvidenceKeeper(Protocol):
     """Where evidence is kept. Methods raise `StoreError` and its branches only."""
 
@@ -85,7 +89,7 @@ class LiveLevels:
         store: where evidence is kept.
         guard: bounds what Redis may cost.
         held: what levels are held against.
-        on_review: told after each review of the standings of the namespaces in use, and of the pool's report.
+        on_review: told after each review.
     """
 
     def __init__(
@@ -94,7 +98,7 @@ class LiveLevels:
         guard: Guard,
         held: Budget,
         *,
-        on_review: Callable[[list[Standing], Report], None] | None = None,
+        on_review: OnReview | None = None,
     ) -> None:
         self._store = store
         self._guard = guard

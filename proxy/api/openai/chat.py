@@ -29,6 +29,7 @@ from proxy.services.background import Background
 from proxy.services.calls import Call, Decision, Reply
 from proxy.services.completions import Completions
 from proxy.services.decisions import DecisionLog
+from proxy.services.error_budget import ErrorBudget
 from proxy.services.recorder import Recorder
 from proxy.telemetry import Metrics
 from proxy.upstream.headers import end_to_end
@@ -50,6 +51,7 @@ class ChatCompletions:
         identity: who is asking.
         recorder: takes what is to be recorded.
         decisions: takes what was decided.
+        error_budget: audits a share of the hits.
         metrics: counts.
         background: where the watch for a caller's leaving runs.
         passthrough: takes requests whose body we cannot read (a compressed one).
@@ -69,6 +71,7 @@ class ChatCompletions:
         identity: Identity,
         recorder: Recorder[Record],
         decisions: DecisionLog,
+        error_budget: ErrorBudget,
         metrics: Metrics,
         background: Background,
         passthrough: PassThrough,
@@ -81,6 +84,7 @@ class ChatCompletions:
         self._identity = identity
         self._recorder = recorder
         self._decisions = decisions
+        self._error_budget = error_budget
         self.metrics = metrics
         self.background = background
         self._passthrough = passthrough
@@ -161,6 +165,7 @@ class ChatCompletions:
             )
         )
         self._decisions.put(decision, answered)
+        self._error_budget.consider(decision, answered)
 
 
 class _Exchange:
