@@ -116,9 +116,7 @@ def explain(record: DecisionRecord, *, rooms: Sequence[Room], earlier: Sequence[
     if record.not_stored:
         sentences.append(f"The provider's answer was not stored: {record.not_stored}.")
     elif record.stored:
-        sentences.append(
-            "The provider's answer was stored, so this very request is answered from the cache from now on."
-        )
+        sentences.append("The provider's answer was stored: this very request can be answered from the cache now.")
     if record.vote is not None:
         sentences.append(f"The caller said that the answer was {record.vote}.")
     return Explanation(record, _summary(record), tuple(sentences), whys, near)
@@ -160,6 +158,8 @@ def _summary(record: DecisionRecord) -> str:
         return "Shared the provider's answer with an identical request that was in flight."
     if record.outcome == "error":
         return "The request failed before an answer was there."
+    if record.outcome == "miss" and record.is_judged:
+        return f"The provider answered: {'no stored question near it serves' if record.seen else 'nothing is stored near it'}."
     return "The provider answered."
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -284,3 +288,27 @@ def test_with_the_log_switched_off_nothing_is_kept(provider: FakeUpstream) -> No
             headers={"Authorization": f"Bearer {client.api_key}"},
         )
         assert (answer.status_code, answer.json()["error"]["code"]) == (404, "decision_not_found")
+
+
+# --- at the terminal ---------------------------------------------------------------------------------------------------------------
+
+
+def deja_says(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `deja` as a person does."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("DEJA_", "OPENAI_"))}
+    command = [str(Path(sys.executable).with_name("deja")), *arguments]
+    return subprocess.run(
+        command, env=inherited | environment, cwd=cwd, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_the_commands_speak_to_a_running_deja(deja: DejaProcess, caller: Caller, tmp_path: Path) -> None:
+    caller.ask(FIRST)
+    request_id = caller.ask(REWORDED).headers["x-deja-request-id"]
+    here = {"DEJA_PORT": str(deja.port), "DEJA_API_KEY": caller.client.api_key}
+    told = deja_says("explain", request_id, cwd=tmp_path, **here)
+    assert (told.returncode, FIRST in told.stdout) == (0, True)
+    voted = deja_says("feedback", request_id, "wrong", "--url", deja.base_url, cwd=tmp_path, **here)
+    assert (voted.returncode, "is evicted" in voted.stdout) == (0, True)
+    stranger = deja_says("explain", request_id, "--api-key", "sk-other", cwd=tmp_path, DEJA_PORT=str(deja.port))
+    assert (stranger.returncode, "There is no such decision" in stranger.stderr) == (1, True)

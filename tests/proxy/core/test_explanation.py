@@ -126,9 +126,11 @@ def test_every_gate_is_put_into_words(gate: GateReason) -> None:
         ({"outcome": "bypass", "would_hit": "exact"}, "exact tier would have"),
         ({"outcome": "collapsed"}, "in flight"),
         ({"outcome": "error"}, "failed"),
-        ({}, "The provider answered."),
+        ({"outcome": "bypass"}, "The provider answered."),
+        ({"seen": (NEAR,)}, "no stored question near it serves"),
+        ({}, "nothing is stored near it"),
     ],
-    ids=["exact", "semantic", "shadow", "collapsed", "error", "miss"],
+    ids=["exact", "semantic", "shadow", "collapsed", "error", "bypass", "refused", "nothing near"],
 )
 def test_the_summary_says_who_answered(fields: dict[str, object], part: str) -> None:
     assert part in explain(record(**fields), rooms=(), earlier=()).summary
