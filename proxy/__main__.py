@@ -116,6 +116,19 @@ def what_if(
     )
 
 
+@app.command()
+def budget(
+    namespace: Annotated[str | None, typer.Option(help="Of which namespace; else the one without a name.")] = None,
+    url: UrlOption = None,
+    api_key: KeyOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Tell how a running Deja keeps its error budget: level in force, audited hits, wrong-hit rate and its interval."""
+    from proxy.commands import budget as told
+
+    _told(lambda: told.budget(_root(url, config), namespace=namespace, api_key=api_key))
+
+
 def _told(ask: Callable[[], str]) -> None:
     """Print what a running Deja says, or why it says nothing; that ends with status 1."""
     from proxy.commands.asking import AskingError
