@@ -129,6 +129,75 @@ def budget(
     _told(lambda: told.budget(_root(url, config), namespace=namespace, api_key=api_key))
 
 
+@app.command()
+def tune(
+    file: Annotated[
+        Path | None, typer.Argument(help="Labelled pairs: .jsonl with a, b, same and kind, or .csv with such columns.")
+    ] = None,
+    journal: Annotated[bool, typer.Option("--journal", help="Use what Deja recorded of its own decisions.")] = False,
+    namespace: Annotated[str | None, typer.Option(help="With --journal: only decisions of this namespace.")] = None,
+    max_wrong_hit_rate: Annotated[
+        float | None, typer.Option(min=0.001, max=0.5, help="The error budget; else DEJA_CACHE__MAX_WRONG_HIT_RATE.")
+    ] = None,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Write a calibration of these pairs for DEJA_CACHE__CALIBRATION.")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("deja-tune"),
+    api_key: KeyOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Find the level that keeps an error budget on your own labelled pairs, and show what it finds, misses and gets wrong."""
+    if (file is None) is not journal:
+        console.say("name a file of labelled pairs, or say --journal; one of the two")
+        raise typer.Exit(2)
+    settings = _settings(config=config)
+    budget = max_wrong_hit_rate or settings.cache.max_wrong_hit_rate
+    if file is not None:
+        from proxy.commands import tune as labelled
+
+        _worked(lambda: labelled.run(settings, file, budget=budget, out=out, calibrate=calibrate))
+        return
+    from proxy.commands import tune_journal
+
+    _worked(lambda: tune_journal.run(settings, namespace=namespace, api_key=api_key, budget=budget, out=out))
+
+
+@app.command("eval")
+def evaluate(
+    data_dir: Annotated[Path, typer.Argument(help="Folder of labelled data, NAME.jsonl or NAME.jsonl.gz.")],
+    sets: Annotated[str, typer.Option(help="Names of files, comma between; all where it is left out.")] = "",
+    most: Annotated[int, typer.Option(min=1, help="Pairs of a set, at most.")] = 4000,
+    out: Annotated[Path, typer.Option(help="Folder for tables and pictures.")] = Path("deja-eval"),
+    through_proxy: Annotated[str | None, typer.Option(help="URL of a running Deja to send the same pairs to.")] = None,
+    concurrency: Annotated[
+        int, typer.Option(min=1, max=256, help="Pairs under way at once, with --through-proxy.")
+    ] = 8,
+    paid: Annotated[bool, typer.Option("--paid", help="Send them though it forwards to a real provider.")] = False,
+    model: Annotated[str, typer.Option(help="Model to name in requests, with --through-proxy.")] = "gpt-4o-mini",
+    api_key: KeyOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Measure what the shipped configuration finds and accepts on a folder of labelled data, beside cosine: the published tables."""
+    from proxy.commands import evaluate as evaluation
+    from proxy.tuning.through_proxy import Target
+
+    settings = _settings(config=config)
+    target = None if through_proxy is None else Target(through_proxy, model, api_key, concurrency)
+    only = [name.strip() for name in sets.split(",") if name.strip()]
+    _worked(lambda: evaluation.run(settings, data_dir, out=out, only=only, most=most, target=target, is_paid=paid))
+
+
+def _worked(work: Callable[[], None]) -> None:
+    """Do it; what cannot be used stops it with a sentence, and Ctrl-C without one."""
+    try:
+        work()
+    except ConfigError as error:
+        console.say(str(error))
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
 def _told(ask: Callable[[], str]) -> None:
     """Print what a running Deja says, or why it says nothing; that ends with status 1."""
     from proxy.commands.asking import AskingError

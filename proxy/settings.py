@@ -94,6 +94,9 @@ class CacheSettings(_Section):
     )
     repeat_window_s: float = Field(10.0, ge=0, description="Those seconds.")
     candidates: int = Field(5, ge=3, le=50, description="Neighbours looked at per semantic look-up.")
+    calibration: Path | None = Field(
+        None, description="A calibration made by `deja tune PAIRS --calibrate`; unset: the one that comes with Deja."
+    )
 
 
 class EmbedderSettings(_Section):

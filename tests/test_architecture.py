@@ -33,9 +33,25 @@ LAYERS: dict[str, frozenset[str]] = {
             "embeddings.batching",
             "embeddings.verifier",
             "embeddings.errors",
+            "embeddings.training.pairs",
+            "embeddings.training.recipe",
         }
     ),
-    "proxy.commands": frozenset(),
+    "proxy.commands": frozenset(
+        {
+            "proxy.app",
+            "proxy.console",
+            "proxy.core",
+            "proxy.errors",
+            "proxy.secret",
+            "proxy.settings",
+            "proxy.stores",
+            "proxy.tuning",
+            "embeddings.base",
+            "embeddings.errors",
+            "embeddings.verifier",
+        }
+    ),
     "embeddings": frozenset(),
 }
 """Layer -> what it may import of ours besides itself."""
@@ -63,12 +79,14 @@ FOREIGN: dict[str, tuple[str, ...]] = {
     "redisvl": ("proxy.stores",),
     "fastapi": ("proxy.api", "proxy.app"),
     "starlette": ("proxy.api", "proxy.app"),
-    "httpx": ("proxy.upstream", "embeddings.remote"),
+    "httpx": ("proxy.upstream", "proxy.tuning.through_proxy", "embeddings.remote"),
     "litellm": ("proxy.upstream.litellm",),
     "onnx": ("embeddings",),
     "onnxruntime": ("embeddings.runtime",),
     "tokenizers": ("embeddings",),
     "typer": ("proxy.__main__",),
+    "rich": ("proxy.commands.terminal", "embeddings.training.train"),
+    "matplotlib": ("proxy.tuning.plots",),
     "torch": ("embeddings.training",),
 }
 """Package -> the only modules that may import it."""

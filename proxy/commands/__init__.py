@@ -1,1 +1,1 @@
-"""What the commands of `deja` do that speak to a running Deja; `proxy.__main__` parses and calls."""
+"""What the longer commands of `deja` do, be it with a running Deja or with models and files; `proxy.__main__` parses and calls."""
