@@ -29,6 +29,7 @@ from proxy.api.identity import Identity
 from proxy.api.openai import chat, models
 from proxy.api.passthrough import PassThrough
 from proxy.core.budget import Cause, Standing
+from proxy.core.confidence import Calibration
 from proxy.core.evidence import Report
 from proxy.errors import StoreError
 from proxy.ports import Upstream
@@ -103,6 +104,7 @@ class Application:
             is_alone=lambda: is_local and self.chat.active + self.caches.active <= 1,
         )
         self.judge = StrictJudge()
+        self.calibration: Calibration | None = None  # none yet: what-if says so
         self.passthrough = PassThrough(
             upstreams=self.upstreams, identity=self.identity, metrics=self.metrics, background=self.background
         )
@@ -186,8 +188,7 @@ class Application:
     def services(self) -> Services:
         """What the plain routes are given."""
         deadline_s = self.settings.redis.store_deadline_ms / 1000
-        # No calibration yet: what-if says so, and the rest does without.
-        decisions = Decisions(self.decisions, self.guard, levels=lambda: None, deadline_s=deadline_s)
+        decisions = Decisions(self.decisions, self.guard, levels=lambda: self.calibration, deadline_s=deadline_s)
         return Services(
             identity=self.identity,
             sessions=Sessions(self.sessions, self.guard, deadline_s=deadline_s),

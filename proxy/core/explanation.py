@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from proxy.core.decision_log import DecisionRecord, Room, Seen
+from proxy.core.models import Reason
 
 _REASONS = {
     "mode-off": "The request turned the cache off.",
@@ -105,7 +106,7 @@ def explain(record: DecisionRecord, *, rooms: Sequence[Room], earlier: Sequence[
     whys = tuple(_why(one, record) for one in record.seen)
     sentences: list[str] = []
     near = None
-    if record.reason == "no-candidate" or (not record.is_hit and not record.seen and record.is_judged):
+    if _found_nothing(record):
         said, near = _nothing_near(record, rooms, earlier)
         sentences.append(said)
     if record.seen and not record.is_hit:
@@ -120,6 +121,15 @@ def explain(record: DecisionRecord, *, rooms: Sequence[Room], earlier: Sequence[
     if record.vote is not None:
         sentences.append(f"The caller said that the answer was {record.vote}.")
     return Explanation(record, _summary(record), tuple(sentences), whys, near)
+
+
+def _found_nothing(record: DecisionRecord) -> bool:
+    """Whether somebody looked, and there was nothing to compare with."""
+    if record.seen or record.tier:
+        return False
+    return record.reason == Reason.NO_CANDIDATE or (
+        record.is_judged and record.reason in (Reason.SHADOW, Reason.ONLY_IF_CACHED)
+    )
 
 
 def nearest_room(room: str, rooms: Iterable[Room]) -> Near | None:

@@ -194,7 +194,7 @@ class Completions:
         state = lookup.after_search(plan, found, now_s=self._now(), unequal=decision.unequal)
         if isinstance(state, Forward):
             if state.reason == Reason.FEEDBACK:
-                decision.outcome.refused = tuple(found)
+                _, decision.outcome.refused = feedback.split(found, decision.unequal)
             return state
         scope = _scope(decision.call)
         floor = feedback.floor(self._judge.level(scope), plan.floor, decision.unequal)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol
 
 from proxy.core import explanation, keys, what_if
 from proxy.core.decision_log import DecisionRecord, Room, room_of, seen_of
 from proxy.core.explanation import Explanation
-from proxy.core.models import Entry, HitKind, Mode
+from proxy.core.models import HitKind, Mode
 from proxy.core.what_if import Replay
 from proxy.errors import RequestError
 from proxy.ports import Guard
@@ -54,21 +53,6 @@ class Levels(Protocol):
         """Confidence in [0, 1] a hit needs under this budget, above 1 where exact hits are all there is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shadowed:
-    """A decision in shadow mode, its provider's answer complete: what the two answers can be compared by.
-
-    Attributes:
-        decision: the decision; its `outcome.would_hit` says which tier.
-        stored: the entry that would have been served; may have been replaced in Redis by now.
-        fresh: the message of the provider's answer.
-    """
-
-    decision: Decision
-    stored: Entry
-    fresh: Mapping[str, Any]
-
-
 class DecisionLog:
     """Takes decisions; returns at once.
 
@@ -76,7 +60,6 @@ class DecisionLog:
         queue: writes them.
         is_on: whether they are recorded at all.
         now: unix time in seconds.
-        on_shadow: told of each decision in shadow mode that would have hit, once the fresh answer is there. Must return at once.
     """
 
     def __init__(
@@ -85,24 +68,15 @@ class DecisionLog:
         *,
         is_on: bool,
         now: Callable[[], float],
-        on_shadow: Callable[[Shadowed], None] | None = None,
     ) -> None:
         self._queue = queue
         self._is_on = is_on
         self._now = now
-        self._on_shadow = on_shadow
         self._told: dict[str, float] = {}
 
-    def put(self, decision: Decision, fresh: Mapping[str, Any] | None) -> None:
-        """Record a decision whose answer has left, or will not.
-
-        Args:
-            decision: as it ended.
-            fresh: the message of the provider's answer, None where there is no complete one.
-        """
-        outcome, directives = decision.outcome, decision.call.directives
-        if self._on_shadow is not None and outcome.would_serve is not None and fresh is not None:
-            self._on_shadow(Shadowed(decision, outcome.would_serve, fresh))
+    def put(self, decision: Decision) -> None:
+        """Record a decision whose answer has left, or will not."""
+        directives = decision.call.directives
         if not self._is_on or directives.no_store or directives.mode is Mode.OFF:
             return
         at = self._now()

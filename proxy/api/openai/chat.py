@@ -164,7 +164,7 @@ class ChatCompletions:
                 answered=answered,
             )
         )
-        self._decisions.put(decision, answered)
+        self._decisions.put(decision)
         self._error_budget.consider(decision, answered)
 
 

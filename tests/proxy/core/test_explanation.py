@@ -63,6 +63,18 @@ def test_the_same_place_asked_before_means_that_nothing_is_left_there() -> None:
     assert "expired" in sentences(record(), earlier=earlier)
 
 
+def test_a_search_that_failed_is_not_taken_for_one_that_found_nothing() -> None:
+    for reason in ("index-loading", "redis-unavailable", "max-age"):
+        assert "Nothing was asked" not in sentences(record(reason=reason)), reason
+
+
+def test_shadow_mode_without_a_would_be_hit_is_explained_like_a_miss() -> None:
+    assert "Nothing was asked" in sentences(record(outcome="bypass", reason="shadow"))
+    assert "Nothing was asked" not in sentences(
+        record(outcome="bypass", reason="shadow", would_hit="exact", asked=None)
+    )
+
+
 def test_the_first_question_of_all_is_told_so() -> None:
     assert "Nothing was asked with these fields" in sentences(record())
 

@@ -13,8 +13,8 @@ from proxy.core.models import Directives, Entry, Forwarded, HitKind, Mode, Reaso
 from proxy.errors import RequestError
 from proxy.services import decisions as services
 from proxy.services.calls import Call, Decision
-from proxy.services.decisions import DecisionLog, Decisions, Shadowed
-from tests.builders import MODEL, NOW_S, QUESTION, answer_body, assistant, candidate, chat_request, entry, place, user
+from proxy.services.decisions import DecisionLog, Decisions
+from tests.builders import MODEL, NOW_S, QUESTION, candidate, chat_request, entry, place, user
 
 TENANT = "a" * 32
 
@@ -85,7 +85,7 @@ def searched(made: Decision) -> Decision:
 
 def recorded(made: Decision, *, is_on: bool = True) -> DecisionRecord | None:
     queue = Queue()
-    DecisionLog(queue, is_on=is_on, now=Clock()).put(made, None)  # type: ignore[arg-type]
+    DecisionLog(queue, is_on=is_on, now=Clock()).put(made)  # type: ignore[arg-type]
     return queue.taken[0][0] if queue.taken else None
 
 
@@ -153,7 +153,7 @@ def test_a_room_is_told_when_first_met_and_then_once_a_minute() -> None:
     queue, clock = Queue(), Clock()
     log = DecisionLog(queue, is_on=True, now=clock)  # type: ignore[arg-type]
     for _ in range(3):
-        log.put(hit(HitKind.EXACT), None)
+        log.put(hit(HitKind.EXACT))
         clock.now_s += services.ROOM_AGAIN_S / 2
     assert [room is not None for _, room in queue.taken] == [True, False, True]
 
@@ -172,29 +172,12 @@ def shadowed(kind: HitKind) -> Decision:
 
 
 @pytest.mark.parametrize("kind", HitKind)
-def test_in_shadow_mode_both_answers_are_handed_over_and_recorded(kind: HitKind) -> None:
-    made, queue, seen = shadowed(kind), Queue(), list[Shadowed]()
-    log = DecisionLog(queue, is_on=True, now=Clock(), on_shadow=seen.append)  # type: ignore[arg-type]
-    fresh = assistant("Another answer.")
-    log.put(made, fresh)
-    assert seen == [Shadowed(made, entry(), fresh)]
-    (found, _) = queue.taken[0]
+def test_in_shadow_mode_both_answers_are_named(kind: HitKind) -> None:
+    found = recorded(shadowed(kind))
+    assert found is not None
     assert (found.outcome, found.would_hit, found.tier) == ("bypass", kind.value, kind.value)
     assert (found.served, found.stored, found.is_hit) == (entry().entry_id, "ent_fresh", False)
     assert found.served_at
-
-
-def test_without_a_complete_fresh_answer_there_is_nothing_to_compare() -> None:
-    seen = list[Shadowed]()
-    DecisionLog(Queue(), is_on=True, now=Clock(), on_shadow=seen.append).put(shadowed(HitKind.EXACT), None)  # type: ignore[arg-type]
-    assert seen == []
-
-
-def test_a_hit_that_was_served_is_no_shadow() -> None:
-    seen = list[Shadowed]()
-    log = DecisionLog(Queue(), is_on=True, now=Clock(), on_shadow=seen.append)  # type: ignore[arg-type]
-    log.put(hit(HitKind.EXACT), answer_body())
-    assert seen == []
 
 
 # --- reading -----------------------------------------------------------------------------------------------------------------------
