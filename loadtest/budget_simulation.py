@@ -151,9 +151,19 @@ class Auditor:
         shadowed = there & ~hits & (bins >= self._lowest) & (draws < SHADOW_SHARE)
         called = self._rng.random(len(confidence)) < np.where(is_wrong, 1 - self._miss, self._alarm)
         counted = audited & np.array([is_counted(draw, BASE_SHARE) for draw in draws.tolist()])
-        chosen = (there, audited & ~called, audited & called, shadowed & ~called, shadowed & called)
-        counts = (tuple(np.bincount(bins[which], minlength=BIN_COUNT).tolist()) for which in chosen)
-        self.tally += Tally(*counts, int(counted.sum()), int((counted & called).sum()))  # type: ignore[arg-type]
+
+        def count(which: np.ndarray) -> tuple[int, ...]:
+            return tuple(np.bincount(bins[which], minlength=BIN_COUNT).tolist())
+
+        self.tally += Tally(
+            seen=count(there),
+            right=count(audited & ~called),
+            wrong=count(audited & called),
+            shadow_right=count(shadowed & ~called),
+            shadow_wrong=count(shadowed & called),
+            counted=int(counted.sum()),
+            counted_wrong=int((counted & called).sum()),
+        )
 
     def review(self, standing: Standing) -> Standing:
         """Let the policy decide."""

@@ -48,13 +48,13 @@ def test_an_interval_narrows_with_counts() -> None:
 
 @pytest.mark.parametrize("drifts", [False, True], ids=["steady", "drifting"])
 def test_the_running_mean_stays_inside_at_every_look(drifts: bool) -> None:
-    rng, misses, runs = random.Random(7), 0, 100
+    rng, misses, runs = random.Random(7), 0, 80
     for _ in range(runs):
         wrong, chances = 0, 0.0
         for n in range(1, 801):
             chance = 0.02 + 0.06 * (n > 400) * drifts
             wrong, chances = wrong + (rng.random() < chance), chances + chance
-            if n % 50 == 0:
+            if n % 100 == 0:
                 interval = rate_interval(wrong, n, 0.2)
                 if not interval.low <= chances / n <= interval.high:
                     misses += 1
