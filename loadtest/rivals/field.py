@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadtest.rivals import deja, fixed, vcache
-from loadtest.rivals.replay import Contender, Store, Tally, replay
+from loadtest.rivals.replay import Contender, Per, Store, Tally, replay
 from loadtest.rivals.streams import Stream
 from proxy.core.confidence import logistic
 
 BUDGETS = (0.005, 0.01, 0.02, 0.05)
-"""Wrong hits / hits that a user may accept."""
+"""Shares of wrong hits that a user may accept."""
 
 NONE = 2.0
 
@@ -31,7 +31,7 @@ _COSINES = tuple(
         0.999,
     )
 )
-_LEVELS = tuple(logistic(half / 2) for half in range(2, 18))  # half a unit of log odds apart, 0.73 … 0.9998
+_LEVELS = tuple(logistic(half / 2) for half in range(18))  # half a unit of log odds apart, 0.5 … 0.9998
 _CHANCES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
 
 
@@ -125,43 +125,45 @@ class Runs:
         return [self.half(family, setting, half) for half, setting in enumerate(settings)]
 
 
-def best(tallies: Iterable[tuple[float, Sequence[Tally]]], budget: float) -> float:
+def best(tallies: Iterable[tuple[float, Sequence[Tally]]], budget: float, per: Per) -> float:
     """Choose the setting with the most hits of those that keep a budget; `NONE` if none does.
 
     Args:
         tallies: setting -> what it did, on one half or both.
-        budget: wrong hits / hits.
+        budget: share of wrong hits.
+        per: of what.
     """
     chosen, most = NONE, 0
     for setting, some in tallies:
         hits, wrong = sum(int(tally.hits.sum()) for tally in some), sum(int(tally.wrong.sum()) for tally in some)
-        if hits > most and wrong <= budget * hits:
+        if hits > most and wrong <= budget * sum(int(tally.base(per).sum()) for tally in some):
             chosen, most = setting, hits
     return chosen
 
 
-def in_hindsight(runs: Runs, family: Family, budget: float) -> tuple[float, float]:
+def in_hindsight(runs: Runs, family: Family, budget: float, per: Per) -> tuple[float, float]:
     """Choose one setting for both halves, having seen both: no honest choice does better."""
-    setting = best(((setting, runs.both(family, (setting, setting))) for setting in family.settings), budget)
+    setting = best(((setting, runs.both(family, (setting, setting))) for setting in family.settings), budget, per)
     return (setting, setting)
 
 
-def from_the_other_half(runs: Runs, family: Family, budget: float) -> tuple[float, float]:
+def from_the_other_half(runs: Runs, family: Family, budget: float, per: Per) -> tuple[float, float]:
     """Choose each half's setting on the other half: what labelled traffic of one's own gives."""
     first, second = (
-        best(((setting, [runs.half(family, setting, half)]) for setting in family.settings), budget) for half in (0, 1)
+        best(((setting, [runs.half(family, setting, half)]) for setting in family.settings), budget, per)
+        for half in (0, 1)
     )
     return (second, first)
 
 
-Choice = Callable[[Runs, Family, float], tuple[float, float]]
-"""(runs, family, budget) -> a setting for each half."""
+Choice = Callable[[Runs, Family, float, Per], tuple[float, float]]
+"""(runs, family, budget, what it is a share of) -> a setting for each half."""
 
 
 def always(setting: float | Mapping[float, float]) -> Choice:
     """Use a setting that was fixed beforehand, the same for every budget or by budget."""
 
-    def chosen(_runs: Runs, _family: Family, budget: float) -> tuple[float, float]:
+    def chosen(_runs: Runs, _family: Family, budget: float, _per: Per) -> tuple[float, float]:
         value = setting if isinstance(setting, float) else setting[budget]
         return (value, value)
 

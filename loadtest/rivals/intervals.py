@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtest.rivals.replay import NOT_ASKED, RIGHT, WRONG, Tally
+from loadtest.rivals.replay import NOT_ASKED, RIGHT, WRONG, Per, Tally
 from proxy.core.sequences import binomial_interval
 
 _DELTA = 0.05
@@ -25,9 +25,9 @@ class Share:
     high: float
 
 
-def wrong_rate(tally: Tally) -> Share | None:
-    """Wrong hits / hits; None without a hit."""
-    return _share(tally.wrong, tally.hits, tally.wrong_rate) if tally.hits.any() else None
+def wrong_rate(tally: Tally, per: Per) -> Share | None:
+    """Share of wrong hits; None without a hit."""
+    return _share(tally.wrong, tally.base(per), tally.wrong_rate(per)) if tally.hits.any() else None
 
 
 def hit_share(tally: Tally) -> Share:

@@ -8,12 +8,12 @@ from typing import Any
 
 from loadtest.rivals.field import BUDGETS
 from loadtest.rivals.intervals import wrong_rate
-from loadtest.rivals.replay import Tally
+from loadtest.rivals.replay import Per, Tally
 from loadtest.rivals.report import SHIPPED, Result
 
 _COLUMNS = 3
 _FEWEST_HITS = 10  # an order; a rate of fewer is noise
-_RIGHT_EDGE = 0.12  # of wrong hits: well beyond the largest budget
+_RIGHT_EDGE = {Per.HITS: 0.12, Per.REQUESTS: 0.06}  # beyond the largest budget
 CURVES = {
     "Deja": ("#c2410c", "-"),
     "cosine": ("#1d4ed8", "-"),
@@ -24,7 +24,7 @@ _POINTS = {SHIPPED: ("#c2410c", "o"), "vCache, δ = budget": ("#7e22ce", "^")}
 
 
 def draw(results: Sequence[Result], path: Path) -> None:
-    """Draw the picture as PNG."""
+    """Draw streams, all of one account, as PNG."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -38,7 +38,7 @@ def draw(results: Sequence[Result], path: Path) -> None:
         _panel(axis, result)
     handles, labels = axes.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="upper center", ncols=6, frameon=False)
-    figure.supxlabel("wrong among hits, %")
+    figure.supxlabel(f"wrong among {'hits' if results[0].per is Per.HITS else 'all requests'}, %")
     figure.supylabel("hits, % of the questions asked")
     figure.tight_layout(rect=(0.01, 0.01, 1, 0.95))
     figure.savefig(path, dpi=110)
@@ -51,7 +51,7 @@ def _panel(axis: Any, result: Result) -> None:
     for name, (colour, style) in CURVES.items():
         shown = [tally for tally in result.curves[name] if _is_telling(tally)]
         axis.plot(
-            [100 * tally.wrong_rate for tally in shown],
+            [100 * tally.wrong_rate(result.per) for tally in shown],
             [100 * tally.hit_share for tally in shown],
             style, color=colour, label=name, linewidth=1.6,
         )  # fmt: skip
@@ -59,15 +59,15 @@ def _panel(axis: Any, result: Result) -> None:
         if line.name in _POINTS:
             colour, marker = _POINTS[line.name]
             shown = [line.tallies[budget] for budget in BUDGETS if line.tallies[budget].hits.any()]
-            _points(axis, shown, colour, marker, line.name)
+            _points(axis, result.per, shown, colour, marker, line.name)
     axis.set_title(result.name, fontsize=11)
-    axis.set_xlim(0, 100 * _RIGHT_EDGE)
+    axis.set_xlim(0, 100 * _RIGHT_EDGE[result.per])
     axis.set_ylim(bottom=0)
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _points(axis: Any, tallies: Sequence[Tally], colour: str, marker: str, name: str) -> None:
-    rates = [rate for tally in tallies if (rate := wrong_rate(tally)) is not None]
+def _points(axis: Any, per: Per, tallies: Sequence[Tally], colour: str, marker: str, name: str) -> None:
+    rates = [rate for tally in tallies if (rate := wrong_rate(tally, per)) is not None]
     axis.errorbar(
         [100 * rate.value for rate in rates],
         [100 * tally.hit_share for tally in tallies],

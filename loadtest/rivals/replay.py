@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +17,13 @@ from loadtest.rivals.streams import NOTHING, Stream
 
 NOT_ASKED, MISS, RIGHT, WRONG = range(4)
 """What became of a text in one order."""
+
+
+class Per(StrEnum):
+    """What a share of wrong answers is a share of."""
+
+    HITS = "hits"
+    REQUESTS = "requests"
 
 
 class Store:
@@ -105,10 +113,13 @@ class Tally:
         """Hits on another question's answer: (orders,)."""
         return self.count(WRONG)
 
-    @property
-    def wrong_rate(self) -> float:
-        """Wrong hits / hits, over all orders; 0.0 without hits."""
-        return float(self.wrong.sum() / max(1, self.hits.sum()))
+    def base(self, per: Per) -> NDArray[np.int64]:
+        """What wrong hits are counted among: (orders,)."""
+        return self.hits if per is Per.HITS else self.asked
+
+    def wrong_rate(self, per: Per) -> float:
+        """Share of wrong hits, over all orders; 0.0 without hits."""
+        return float(self.wrong.sum() / max(1, self.base(per).sum()))
 
     @property
     def hit_share(self) -> float:

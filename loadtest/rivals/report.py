@@ -11,16 +11,16 @@ from typing import Any
 
 from loadtest.rivals.field import BUDGETS, NONE
 from loadtest.rivals.intervals import Share, difference, hit_share, wrong_rate
-from loadtest.rivals.replay import Tally
+from loadtest.rivals.replay import Per, Tally
 
 _DOCS = Path(__file__).resolve().parents[2] / "docs"
-_PAGE, _PICTURE = _DOCS / "guide" / "comparison.md", _DOCS / "images" / "comparison.png"
-_FIGURE = """![Hits against wrong hits, a panel for each stream](../images/comparison.png)
-
-Lines: every threshold or level tried. Circles and triangles: as it ships, and vCache's rule, at the four budgets, with 95 % intervals.
-"""
+_PAGE, _PICTURES = _DOCS / "guide" / "comparison.md", _DOCS / "images"
+IMAGES = {Per.HITS: "comparison.png", Per.REQUESTS: "comparison-requests.png"}
+_TITLES = {Per.HITS: "Budgets of wrong answers among hits", Per.REQUESTS: "Budgets of wrong answers among all requests"}
 _MEASURED = re.compile(r"(?<=<!-- measured -->\n).*(?=<!-- /measured -->)", re.DOTALL)
-SHIPPED, HINDSIGHT = "Deja, as shipped", "Deja, best level in hindsight"
+SHIPPED, OTHER_HALF, HINDSIGHT = (
+    "Deja, as shipped", "Deja, level from the other half", "Deja, best level in hindsight",
+)  # fmt: skip
 """Names of lines that the summary speaks of."""
 
 _FEW_HITS = 20  # fewer in all orders say nothing of a rate: shown, never called a budget kept or broken
@@ -43,17 +43,19 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One stream.
+    """One stream, with budgets of one account.
 
     Attributes:
         name: of the stream.
-        lines: contenders; the first is Deja as shipped, those whose name starts with "Deja" are no rivals.
+        per: what the budgets are shares of.
+        lines: contenders; those whose name starts with "Deja" are no rivals, the first is Deja without hindsight.
         curves: family -> what each of its settings did, in the order of the settings.
         possible: share of the questions that a cache knowing everything could answer.
         agreement: share of the library's decisions that equal cosine's at the same threshold; None if it did not run.
     """
 
     name: str
+    per: Per
     lines: tuple[Line, ...]
     curves: Mapping[str, Sequence[Tally]]
     possible: float
@@ -70,20 +72,34 @@ class Setup:
     seed: int
 
 
-def markdown(results: Sequence[Result], setup: Setup) -> str:
-    """Write all tables."""
+def markdown(results: Sequence[Result], setup: Setup, images: str = "") -> str:
+    """Write all tables.
+
+    Args:
+        results: both accounts of each stream.
+        setup: what was compared.
+        images: what stands before a picture's name in its link, "" or ending in "/".
+    """
     parts = [
-        f"Embedder `{setup.embedder}`, verifier `{setup.verifier}`, {setup.orders} orders of each stream, seed {setup.seed}.\n",
-        summary(results),
-        *(stream_table(result) for result in results),
+        f"Embedder `{setup.embedder}`, verifier `{setup.verifier}`, {setup.orders} orders of each stream, seed {setup.seed}.\n"
     ]
+    for per in Per:
+        of_it = [result for result in results if result.per is per]
+        parts += [
+            f"### {_TITLES[per]}\n",
+            f"![Hits against wrong answers among {per.value}, a panel for each stream]({images}{IMAGES[per]})\n",
+            summary(of_it),
+            *(stream_table(result) for result in of_it),
+        ]
     return "\n".join(parts)
 
 
-def as_json(results: Sequence[Result]) -> dict[str, Any]:
-    """Give every number that the tables show, and the differences between Deja as shipped and each rival."""
-    return {
-        result.name: {
+def as_json(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """Give every number that the tables show, and Deja's lead over each rival."""
+    return [
+        {
+            "stream": result.name,
+            "per": result.per.value,
             "possible": result.possible,
             "agreement": result.agreement,
             "contenders": {
@@ -92,11 +108,11 @@ def as_json(results: Sequence[Result]) -> dict[str, Any]:
             },
         }
         for result in results
-    }
+    ]
 
 
-def publish(table: str, picture: Path) -> None:
-    """Replace the measured part of the guide, and its picture.
+def publish(results: Sequence[Result], setup: Setup, folder: Path) -> None:
+    """Replace the measured part of the guide, and its pictures, by those in a folder.
 
     Raises:
         ValueError: the guide lacks the marks between which the tables stand.
@@ -104,14 +120,16 @@ def publish(table: str, picture: Path) -> None:
     page = _PAGE.read_text("utf-8")
     if not _MEASURED.search(page):
         raise ValueError(f"{_PAGE} has no <!-- measured --> ... <!-- /measured -->; put them where the tables belong")
-    _PAGE.write_text(_MEASURED.sub(lambda _match: f"\n{_FIGURE}\n{table}\n", page), "utf-8")
-    _PICTURE.parent.mkdir(exist_ok=True)
-    shutil.copyfile(picture, _PICTURE)
+    table = markdown(results, setup, "../images/")
+    _PAGE.write_text(_MEASURED.sub(lambda _match: f"\n{table}\n", page), "utf-8")
+    _PICTURES.mkdir(exist_ok=True)
+    for name in IMAGES.values():
+        shutil.copyfile(folder / name, _PICTURES / name)
 
 
-def state(tally: Tally, budget: float) -> str:
+def state(tally: Tally, budget: float, per: Per) -> str:
     """Say how wrong hits stand to a budget: "kept", "over" (but not beyond chance), "broken" (beyond it), or "few hits"."""
-    rate = wrong_rate(tally)
+    rate = wrong_rate(tally, per)
     if rate is None or int(tally.hits.sum()) < _FEW_HITS:
         return "few hits"
     if rate.value <= budget:
@@ -122,16 +140,16 @@ def state(tally: Tally, budget: float) -> str:
 def best_rival(result: Result, budget: float) -> Line:
     """Give the rival with the most hits among those that keep the budget: cosine if all hit nothing."""
     rivals = [line for line in result.lines if not line.name.startswith("Deja")]
-    keeping = [line for line in rivals if line.tallies[budget].wrong_rate <= budget]
+    keeping = [line for line in rivals if line.tallies[budget].wrong_rate(result.per) <= budget]
     return max(keeping or rivals, key=lambda line: line.tallies[budget].hit_share)
 
 
 def summary(results: Sequence[Result]) -> str:
-    """Deja against the best that any rival reaches within the budget."""
+    """Set Deja against the best that any rival reaches within the budget."""
     rows = [
-        "| stream | budget | best rival within it | its hits | Deja as shipped: hits | wrong among them | lead, points | "
-        "| lead if Deja's level, too, were chosen in hindsight |",
-        "|---|---|---|---|---|---|---|---|---|",
+        f"| stream | budget | best rival within it | its hits | {results[0].lines[0].name}: hits | wrong | lead, points | "
+        "| lead with Deja's level, too, in hindsight |",
+        "|---" * 9 + "|",
     ]
     for result in results:
         for budget in BUDGETS:
@@ -140,8 +158,8 @@ def summary(results: Sequence[Result]) -> str:
             likewise = difference(_named(result, HINDSIGHT).tallies[budget], rival.tallies[budget])
             rows.append(
                 f"| {result.name} | {_budget(budget)} | {rival.name} | {_percent(rival.tallies[budget].hit_share)} "
-                f"| {_percent(ours.hit_share)} | {_wrong(ours, budget)} | {_points(lead)} | {_verdict(lead, state(ours, budget))} "
-                f"| {_points(likewise)} |"
+                f"| {_percent(ours.hit_share)} | {_wrong(ours, budget, result.per)} | {_points(lead)} "
+                f"| {_verdict(lead, state(ours, budget, result.per))} | {_points(likewise)} |"
             )
     return "\n".join(rows) + "\n"
 
@@ -161,11 +179,11 @@ def stream_table(result: Result) -> str:
     tally = result.lines[0].tallies[BUDGETS[0]]
     asked = int(tally.asked.mean().round())
     rows = [
-        f"### {result.name}\n",
+        f"#### {result.name}\n",
         f"{asked:,} questions an order, {_percent(result.possible)} of them answerable from what came before."
         + (
             f" redisvl decides as cosine at its threshold in {_percent(result.agreement)} of the cases."
-            if result.agreement is not None
+            if result.agreement is not None and result.per is Per.HITS
             else ""
         )
         + "\n",
@@ -174,7 +192,7 @@ def stream_table(result: Result) -> str:
     ]
     for line in result.lines:
         cells = [
-            f"{_percent(line.tallies[budget].hit_share)}, wrong {_wrong(line.tallies[budget], budget)}"
+            f"{_percent(line.tallies[budget].hit_share)}, wrong {_wrong(line.tallies[budget], budget, result.per)}"
             for budget in BUDGETS
         ]
         rows.append(f"| {line.name} | " + " | ".join(cells) + " |")
@@ -183,7 +201,7 @@ def stream_table(result: Result) -> str:
 
 def _cell_json(result: Result, line: Line, budget: float) -> dict[str, Any]:
     tally, ours = line.tallies[budget], result.lines[0].tallies[budget]
-    rate = wrong_rate(tally)
+    rate = wrong_rate(tally, result.per)
     return {
         "settings": [None if setting == NONE else setting for setting in line.settings[budget]],
         "asked": tally.asked.tolist(),
@@ -191,17 +209,16 @@ def _cell_json(result: Result, line: Line, budget: float) -> dict[str, Any]:
         "wrong": tally.wrong.tolist(),
         "hit_share": asdict(hit_share(tally)),
         "wrong_rate": None if rate is None else asdict(rate),
-        "wrong_of_all": float(tally.wrong.sum() / max(1, tally.asked.sum())),
-        "budget": state(tally, budget),
+        "budget": state(tally, budget, result.per),
         "lead_of_deja": asdict(difference(ours, tally)),
     }
 
 
-def _wrong(tally: Tally, budget: float) -> str:
-    rate = wrong_rate(tally)
+def _wrong(tally: Tally, budget: float, per: Per) -> str:
+    rate = wrong_rate(tally, per)
     if rate is None:
         return "–"
-    mark = {"kept": "", "over": " ?", "broken": " ✗", "few hits": " (few)"}[state(tally, budget)]
+    mark = {"kept": "", "over": " ?", "broken": " ✗", "few hits": " (few)"}[state(tally, budget, per)]
     return f"{100 * rate.value:.1f} [{100 * rate.low:.1f}–{100 * rate.high:.1f}]{mark}"
 
 

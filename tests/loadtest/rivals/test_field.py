@@ -5,7 +5,7 @@ import pytest
 
 from loadtest.rivals import field
 from loadtest.rivals.field import NONE, Course, Family, Runs, best
-from loadtest.rivals.replay import MISS, RIGHT, WRONG, Store, TakesAll, Tally
+from loadtest.rivals.replay import MISS, RIGHT, WRONG, Per, Store, TakesAll, Tally
 from loadtest.rivals.streams import NOTHING, Stream
 from tests.loadtest.rivals.made_up import MakeJudge, unit_vectors
 
@@ -17,12 +17,13 @@ def tally(right: int, wrong: int, missed: int) -> Tally:
 
 def test_the_setting_with_the_most_hits_within_the_budget_is_chosen() -> None:
     some = [(0.7, [tally(60, 20, 20)]), (0.8, [tally(49, 1, 50)]), (0.9, [tally(30, 0, 70)])]
-    assert [best(some, budget) for budget in (0.01, 0.02, 0.25)] == [0.9, 0.8, 0.7]
+    assert [best(some, budget, Per.HITS) for budget in (0.01, 0.02, 0.25)] == [0.9, 0.8, 0.7]
+    assert [best(some, budget, Per.REQUESTS) for budget in (0.01, 0.19, 0.2)] == [0.8, 0.8, 0.7]
 
 
 def test_where_no_setting_keeps_the_budget_nothing_is_served() -> None:
-    assert best([(0.7, [tally(1, 1, 1)])], 0.01) == NONE
-    assert best([(0.7, [tally(0, 0, 9)])], 0.01) == NONE
+    assert best([(0.7, [tally(1, 1, 1)])], 0.01, Per.HITS) == NONE
+    assert best([(0.7, [tally(0, 0, 9)])], 0.01, Per.REQUESTS) == NONE
 
 
 class Fixed(TakesAll):
@@ -54,10 +55,10 @@ SERVES = Family("serves", tuple(map(float, range(1, 20))), lambda _course, setti
 
 
 def test_a_setting_is_taken_from_the_other_half_or_from_both(runs: Runs) -> None:
-    assert field.from_the_other_half(runs, SERVES, 0.01) == (10.0, 5.0)
-    assert field.in_hindsight(runs, SERVES, 0.01) == (5.0, 5.0)
-    assert field.always(3.0)(runs, SERVES, 0.01) == (3.0, 3.0)
-    assert field.always({0.01: 7.0})(runs, SERVES, 0.01) == (7.0, 7.0)
+    assert field.from_the_other_half(runs, SERVES, 0.01, Per.HITS) == (10.0, 5.0)
+    assert field.in_hindsight(runs, SERVES, 0.01, Per.HITS) == (5.0, 5.0)
+    assert field.always(3.0)(runs, SERVES, 0.01, Per.HITS) == (3.0, 3.0)
+    assert field.always({0.01: 7.0})(runs, SERVES, 0.01, Per.HITS) == (7.0, 7.0)
 
 
 def test_a_setting_is_run_once(runs: Runs) -> None:

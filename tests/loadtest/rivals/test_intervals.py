@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.rivals.intervals import difference, hit_share, wrong_rate
-from loadtest.rivals.replay import MISS, RIGHT, WRONG, Tally
+from loadtest.rivals.replay import MISS, RIGHT, WRONG, Per, Tally
 
 
 def tally(outcome: object, answer: object | None = None) -> Tally:
@@ -20,14 +20,14 @@ def chance(seed: int, orders: int, texts: int, share: float) -> Tally:
 
 
 def test_without_hits_there_is_no_rate_of_wrong_ones() -> None:
-    assert wrong_rate(tally([MISS, MISS])) is None
+    assert wrong_rate(tally([MISS, MISS]), Per.HITS) is None
     assert hit_share(tally([MISS, MISS])).value == 0.0
 
 
 @given(st.integers(0, 500), st.integers(1, 6), st.floats(0.05, 0.95))
 def test_an_interval_holds_its_value_and_stays_within_zero_and_one(seed: int, orders: int, share: float) -> None:
     one = chance(seed, orders, 80, share)
-    for found in filter(None, (wrong_rate(one), hit_share(one))):
+    for found in filter(None, (wrong_rate(one, Per.HITS), wrong_rate(one, Per.REQUESTS), hit_share(one))):
         assert 0.0 <= found.low <= found.value <= found.high <= 1.0
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.rivals.fixed import Cosine
-from loadtest.rivals.replay import MISS, NOT_ASKED, RIGHT, WRONG, Store, TakesAll, Tally, joined, possible, replay
+from loadtest.rivals.replay import MISS, NOT_ASKED, RIGHT, WRONG, Per, Store, TakesAll, Tally, joined, possible, replay
 from loadtest.rivals.streams import NOTHING, Stream
 from tests.loadtest.rivals.made_up import unit_vectors
 
@@ -72,7 +72,8 @@ def test_a_tally_counts_by_order_and_halves_keep_their_answers_apart() -> None:
     one = Tally(np.array([[MISS, RIGHT, WRONG], [MISS, MISS, NOT_ASKED]], np.int8), np.array([0, 0, 1]))
     assert one.asked.tolist() == [3, 2]
     assert one.hits.tolist() == [2, 0]
-    assert one.wrong_rate == 0.5
+    assert one.wrong_rate(Per.HITS) == 0.5
+    assert one.wrong_rate(Per.REQUESTS) == 0.2
     assert one.hit_share == 0.4
     both = joined([one, one])
     assert both.hits.tolist() == [4, 0]
