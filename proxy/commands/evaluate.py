@@ -179,6 +179,6 @@ def _pictures(found: Evaluation) -> dict[str, Picture]:
         if one.cosine is not None
     ]
     if rows:
-        title = f"found of the rewordings at the default budget of {percent(found.budget)}, %"
+        title = f"found of the rewordings, %, at the default budget of {percent(found.budget)}"
         drawn["found"] = Picture(*(plots.bars(rows, theme, title) for theme in (plots.LIGHT, plots.DARK)))
     return drawn

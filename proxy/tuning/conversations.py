@@ -38,10 +38,10 @@ def read(rows: Sequence[Mapping[str, Any]], name: str, embed: recipe.Embed) -> C
     for one in turns:
         for at, text in enumerate(one[1:], 1):
             later.setdefault(text, []).append((at, one[0]))
-    near = recipe.neighbour_pairs(firsts, firsts, embed)
+    near = recipe.neighbour_pairs(firsts, firsts, embed) if firsts else ()
     follow_ups, openings = [], []
     texts = sorted(later)
-    for pair, _ in recipe.neighbour_pairs(texts, texts, embed):
+    for pair, _ in recipe.neighbour_pairs(texts, texts, embed) if texts else ():
         meeting = _meeting(later[pair.stored], later[pair.asked])
         if meeting is not None:
             follow_ups.append(LabelledPair(pair.stored, pair.asked, False, f"{name}/follow-up"))

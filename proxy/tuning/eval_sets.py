@@ -97,11 +97,13 @@ def sets_of(name: str, path: Path, embed: recipe.Embed, most: int) -> Iterator[E
         path: of the file.
         embed: finds near neighbours.
         most: pairs of a set.
+
+    Raises:
+        ConfigError: the file is not as its name or its first row promises.
     """
     rows = read_rows(path)
     rng = random.Random(_SEED)  # noqa: S311  (repeatable, not secret)
-    made = _KNOWN[name](path.parent, rows, embed) if name in _KNOWN else _by_shape(name, rows, embed)
-    for title, note, pairs in made:
+    for title, note, pairs in _made(name, path, rows, embed):
         kept = pairs if len(pairs) <= most else rng.sample(pairs, most)
         if kept:
             said = note if len(kept) == len(pairs) else f"{note}; {len(kept):,} of {len(pairs):,} pairs"
@@ -140,6 +142,17 @@ def _group(row: Mapping[str, Any], at: int) -> str:
     return f"alone {at}" if group in (None, "oos") else f"group {group}"
 
 
+def _made(name: str, path: Path, rows: Rows, embed: recipe.Embed) -> list[tuple[str, str, list[Pair]]]:
+    if name in _KNOWN and path.suffix != ".gz":
+        raise ConfigError(
+            f"{path} has the name of a file that was trained on, in part: gzip it ({name}{_SUFFIX}), or rename it."
+        )
+    try:
+        return list(_KNOWN[name](path.parent, rows, embed) if name in _KNOWN else _by_shape(name, rows, embed))
+    except KeyError as error:
+        raise ConfigError(f"{path}: a row lacks {error}; rows of one file have the same fields.") from error
+
+
 Made = Iterator[tuple[str, str, list[Pair]]]
 """Title, note, pairs."""
 
@@ -157,9 +170,9 @@ def _plain(row: Mapping[str, Any]) -> Pair:
     return Pair(row["a"], row["b"], bool(row["same"]), str(row.get("kind", "all")))
 
 
-def _aside(source: str, note: str) -> Callable[[Path, Rows, recipe.Embed], Made]:
+def _aside(title: str, source: str, note: str) -> Callable[[Path, Rows, recipe.Embed], Made]:
     def made(data_dir: Path, _rows: Rows, _embed: recipe.Embed) -> Made:
-        yield source, note, recipe.labelled_aside(data_dir, source)
+        yield title, note, recipe.labelled_aside(data_dir, source)
 
     return made
 
@@ -208,10 +221,10 @@ def _restaurant(_data_dir: Path, rows: Rows, _embed: recipe.Embed) -> Made:
 
 _KNOWN: Mapping[str, Callable[[Path, Rows, recipe.Embed], Made]] = {
     "qqp_train": _trained,
-    "qqp_dev": _aside("qqp", "Quora; no component trained on"),
-    "checklist_templates": _aside("checklist_templates", "kinds trained on, components kept aside"),
-    "checklist_perturbed": _aside("checklist_perturbed", "kinds trained on, components kept aside"),
-    "pawsx_en": _aside("pawsx", "word swaps; components kept aside"),
+    "qqp_dev": _aside("qqp_dev", "qqp", "Quora; no component trained on"),
+    "checklist_templates": _aside("checklist_templates", "checklist_templates", "kinds trained on, components kept aside"),
+    "checklist_perturbed": _aside("checklist_perturbed", "checklist_perturbed", "kinds trained on, components kept aside"),
+    "pawsx_en": _aside("pawsx_en", "pawsx", "word swaps; components kept aside"),
     "rqe_medical": _parts(
         "rqe",
         {"rqe_medical, natural": ("rqe_test",), "rqe_medical, as trained on": ("rqe_train",)},

@@ -53,7 +53,7 @@ class SetResult:
         cosine: what cosine finds at the same acceptance; None without pairs of both labels.
         budgets: budget -> outcome, and cosine at the same acceptance.
         bins: of the pairs that the level decides.
-        error: expected calibration error; None without such pairs.
+        error: expected calibration error; None without pairs of both labels, where it would tell of the choice of pairs alone.
         exact: pairs of equal texts, which the exact tier serves.
     """
 
@@ -190,7 +190,7 @@ class Evaluator:
                 _cosine(ratings, default),
                 {one: (made, _cosine(ratings, made)) for one, made in budgets.items()},
                 bins,
-                calibration_error(bins),
+                calibration_error(bins) if default.found.of and default.accepted.of else None,
                 int(ratings.is_exact.sum()),
             )
         )

@@ -126,7 +126,7 @@ def bars(rows: Sequence[Bar], theme: Theme, title: str) -> bytes:
             [max(0.0, 100 * (row.high - row.found)) for row in rows],
         ]
         axes.barh(
-            [at + 0.2 for at in places],
+            [at - 0.2 for at in places],
             [100 * row.found for row in rows],
             0.38,
             xerr=errors,
@@ -135,7 +135,7 @@ def bars(rows: Sequence[Bar], theme: Theme, title: str) -> bytes:
             label="Deja",
         )
         axes.barh(
-            [at - 0.2 for at in places],
+            [at + 0.2 for at in places],
             [100 * row.cosine for row in rows],
             0.38,
             color=theme.other,

@@ -127,34 +127,32 @@ def run_stream(
         progress: told (done, total) runs.
     """
     shuffled = list(_orders(len(questions.texts), orders))
+    table = questions.vectors @ questions.vectors.T  # 64 MB for 4,000 texts, and each run is ten times as fast
     ours: dict[float, StreamOutcome] = {}
     for done, (budget, level) in enumerate(levels.items()):
-        ours[budget] = _sum(_replay(questions, order, _by_confidence(judge, level)) for order in shuffled)
+        ours[budget] = _sum(_replay(questions, table, order, _by_confidence(judge, level)) for order in shuffled)
         progress(done + 1, len(levels) + 1)
-    plain = [_sum(_replay(questions, order, _by_cosine(level)) for order in shuffled) for level in _COSINES]
+    plain = [_sum(_replay(questions, table, order, _by_cosine(level)) for order in shuffled) for level in _COSINES]
     progress(len(levels) + 1, len(levels) + 1)
     cosine = {budget: _best_within(plain, outcome) for budget, outcome in ours.items()}
     return StreamResult(questions.name, len(questions.texts), len(set(questions.groups)), orders, ours, cosine)
 
 
 Choose = Callable[[NDArray[np.int64], Vectors, int], int | None]
-"""(stored texts nearest first, their cosines, the asked one) -> the one served, None for a miss."""
+"""(stored texts, their cosines to the asked one, the asked one) -> the one served, None for a miss."""
 
 
-def _replay(questions: Questions, order: Sequence[int], choose: Choose) -> StreamOutcome:
+def _replay(questions: Questions, table: Vectors, order: Sequence[int], choose: Choose) -> StreamOutcome:
     stored = np.empty(len(order), np.int64)
-    rows = np.empty_like(questions.vectors)
     size = right = wrong = possible = 0
     seen: set[str] = set()
     for asked in order:
         group = questions.groups[asked]
         possible += group in seen
         seen.add(group)
-        cosines = rows[:size] @ questions.vectors[asked]
-        best = np.argsort(-cosines)[:CANDIDATES]
-        served = choose(stored[best], cosines[best], asked) if size else None
+        served = choose(stored[:size], table[asked, stored[:size]], asked) if size else None
         if served is None:
-            stored[size], rows[size] = asked, questions.vectors[asked]
+            stored[size] = asked
             size += 1
         elif questions.groups[served] == group:
             right += 1
@@ -164,8 +162,9 @@ def _replay(questions: Questions, order: Sequence[int], choose: Choose) -> Strea
 
 
 def _by_confidence(judge: PairJudge, level: float) -> Choose:
-    def choose(stored: NDArray[np.int64], _cosines: Vectors, asked: int) -> int | None:
-        near = list(map(int, stored))
+    def choose(stored: NDArray[np.int64], cosines: Vectors, asked: int) -> int | None:
+        nearest = np.argpartition(-cosines, min(CANDIDATES, len(cosines)) - 1)[:CANDIDATES]
+        near = [int(one) for one in stored[nearest]]
         confidences = judge.confidences(near, asked)
         surest = max(range(len(near)), key=confidences.__getitem__)
         return near[surest] if confidences[surest] >= level else None
@@ -174,7 +173,11 @@ def _by_confidence(judge: PairJudge, level: float) -> Choose:
 
 
 def _by_cosine(level: float) -> Choose:
-    return lambda stored, cosines, _asked: int(stored[0]) if cosines[0] >= level else None
+    def choose(stored: NDArray[np.int64], cosines: Vectors, _asked: int) -> int | None:
+        nearest = int(np.argmax(cosines))
+        return int(stored[nearest]) if cosines[nearest] >= level else None
+
+    return choose
 
 
 def _best_within(plain: Iterable[StreamOutcome], ours: StreamOutcome) -> StreamOutcome | None:
