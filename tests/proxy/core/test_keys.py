@@ -301,3 +301,34 @@ def test_sessions_of_two_tenants_never_share_a_key() -> None:
     names = keys.session_keys(keys.session_tag("a", "s"))
     assert len(set(names)) == 3
     assert {hash_tag(name) for name in names} == {keys.session_tag("a", "s")}
+
+
+# --- what was called wrong, and decisions ------------------------------------------------------------------------------------------
+
+
+def test_case_and_white_space_make_no_other_wording_and_anything_else_does() -> None:
+    assert keys.text_digest("How  do I\nSTRASSE?") == keys.text_digest(" how do i straße? ")
+    assert len({keys.text_digest(text) for text in ("a b", "ab", "b a", "", "a b?")}) == 5
+    assert HEX.match(keys.text_digest("a"))
+
+
+def test_all_that_one_look_up_reads_lies_in_the_rooms_slot_under_names_of_its_own() -> None:
+    where = Place("0a" * 16, "ff" * 16, "cc" * 16, "t")
+    found = keys.look_up_keys(where, "a text")
+    names = [found.exact, found.context, found.condemned, found.unequal]
+    assert [hash_tag(name) for name in names if name] == [where.room] * 4
+    assert len(set(names)) == 4
+
+
+def test_what_is_not_asked_for_has_no_key() -> None:
+    found = keys.look_up_keys(Place("0a", "ff", None, "t"), None)
+    assert (found.context, found.unequal) == (None, None)
+
+
+def test_a_tenants_decisions_share_a_slot_and_no_other_tenants_keys() -> None:
+    def names(tenant: str) -> set[str]:
+        at = keys.decision_keys(tenant)
+        return {at.judged, at.other, at.ids, at.votes, at.rooms}
+
+    assert {hash_tag(name) for name in names("a")} == {"a"}
+    assert len(names("a") | names("b")) == 10
