@@ -312,3 +312,19 @@ def test_the_commands_speak_to_a_running_deja(deja: DejaProcess, caller: Caller,
     assert (voted.returncode, "is evicted" in voted.stdout) == (0, True)
     stranger = deja_says("explain", request_id, "--api-key", "sk-other", cwd=tmp_path, DEJA_PORT=str(deja.port))
     assert (stranger.returncode, "There is no such decision" in stranger.stderr) == (1, True)
+
+
+# --- without Redis -----------------------------------------------------------------------------------------------------------------
+
+
+def test_without_redis_it_says_so_and_answers_go_on(provider: FakeUpstream) -> None:
+    with (
+        running_deja(
+            until="serving", DEJA_UPSTREAM__BASE_URL=provider.base_url, DEJA_REDIS__URL="redis://127.0.0.1:1"
+        ) as deja,
+        openai.OpenAI(base_url=deja.base_url, api_key="sk-1", max_retries=0) as client,
+    ):
+        told = ask(client, FIRST)
+        assert "detail=redis-unavailable" in told.status
+        answer = httpx.get(f"{deja.base_url}/cache/explain/{told.headers['x-deja-request-id']}")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "redis_unavailable")
