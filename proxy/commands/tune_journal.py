@@ -17,7 +17,7 @@ from proxy.core.decision_log import DecisionRecord
 from proxy.core.keys import tenant_of
 from proxy.errors import ConfigError, StoreError
 from proxy.secret import tenant_secret
-from proxy.settings import EMBEDDED_URL, Settings
+from proxy.settings import EMBEDDED_URL, DecisionSettings, Settings
 from proxy.stores.client import open_client
 from proxy.stores.decisions import DecisionStore
 from proxy.stores.embedded import EmbeddedRedis, running_url
@@ -27,7 +27,6 @@ from proxy.tuning.journal import JournalAdvice, Recorded
 from proxy.tuning.page import Section
 
 _SHOWN = 5
-_MOST = 20_000  # decisions read; a busy tenant's log holds no more
 _DEADLINE_MS = 10_000.0  # a person waits, no request does
 
 
@@ -48,7 +47,7 @@ def run(settings: Settings, *, namespace: str | None, api_key: str | None, budge
     calibration = open_models(settings).calibration
     tenant = tenant_of(api_key.encode() if api_key else None, tenant_secret(settings))
     with ExitStack() as stack:
-        records = asyncio.run(_read(_redis_url(settings, stack), tenant, namespace))
+        records = asyncio.run(_read(_redis_url(settings, stack), settings.decisions, tenant, namespace))
     advice = journal.advise(records, calibration, budget)
     (out / "report.html").write_text(html(advice, namespace), "utf-8")
     (out / "report.json").write_text(json.dumps(journal.as_json(advice), indent=1) + "\n", "utf-8")
@@ -100,12 +99,11 @@ def html(advice: JournalAdvice, namespace: str | None) -> str:
     )
 
 
-async def _read(url: str, tenant: str, namespace: str | None) -> list[DecisionRecord]:
+async def _read(url: str, kept: DecisionSettings, tenant: str, namespace: str | None) -> list[DecisionRecord]:
     client = open_client(url, deadline_ms=_DEADLINE_MS)
     try:
-        # Only reading: how long decisions are kept, and how many, is for who writes them.
-        store = DecisionStore(client, ttl_s=1, max_per_tenant=1, now=time.time)
-        return [record async for record in store.recent(tenant, namespace, limit=_MOST)]
+        store = DecisionStore(client, ttl_s=kept.ttl_s, max_per_tenant=kept.max_per_tenant, now=time.time)
+        return [record async for record in store.recent(tenant, namespace, limit=kept.max_per_tenant)]
     except StoreError as error:
         raise ConfigError(f"The decisions cannot be read: {error} Look at `deja doctor`.") from error
     finally:
