@@ -190,7 +190,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("data_dir", type=Path)
     parser.add_argument("--out", type=Path, default=Path("comparison"))
-    parser.add_argument("--most", type=int, default=4000, help="questions of half a stream at most")
+    parser.add_argument("--most", type=int, default=2000, help="questions of half a stream at most")
     parser.add_argument("--orders", type=int, default=5)
     parser.add_argument(
         "--library-orders", type=int, default=5, help="of them, in how many redisvl runs, too; 0 leaves it out"

@@ -31,7 +31,7 @@ _COSINES = tuple(
         0.999,
     )
 )
-_LEVELS = tuple(logistic(half / 2) for half in range(18))  # half a unit of log odds apart, 0.5 … 0.9998
+_LEVELS = tuple(logistic(odds) for odds in (-2.0, -1.0, *np.arange(0.0, 9.0, 0.5).tolist()))  # 0.12 … 0.9998
 _CHANCES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
 
 

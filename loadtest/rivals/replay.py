@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from loadtest.rivals.streams import NOTHING, Stream
 
-NOT_ASKED, MISS, RIGHT, WRONG = range(4)
-"""What became of a text in one order."""
+NOT_ASKED, MISS, RIGHT, WRONG, UNKNOWN = range(5)
+"""What became of a text in one order; unknown: it was served an answer of which nobody knows whether it is right. No hit, then."""
 
 
 class Per(StrEnum):
@@ -86,7 +86,7 @@ class Tally:
     """What became of every text in every order.
 
     Attributes:
-        outcome: int8 (orders, texts): `NOT_ASKED`, `MISS`, `RIGHT` or `WRONG`.
+        outcome: int8 (orders, texts): `NOT_ASKED`, `MISS`, `RIGHT`, `WRONG` or `UNKNOWN`.
         answer: int64 (texts,), as `Stream.answer`: what the intervals take for one question.
     """
 
@@ -101,11 +101,11 @@ class Tally:
     @property
     def asked(self) -> NDArray[np.int64]:
         """Questions asked: (orders,)."""
-        return self.count(MISS, RIGHT, WRONG)
+        return self.count(MISS, RIGHT, WRONG, UNKNOWN)
 
     @property
     def hits(self) -> NDArray[np.int64]:
-        """Questions answered from the store: (orders,)."""
+        """Questions answered from the store, rightly or wrongly: (orders,)."""
         return self.count(RIGHT, WRONG)
 
     @property
@@ -164,7 +164,7 @@ def replay(stream: Stream, order: Sequence[tuple[int, int]], contender: Contende
             outcome[asked] = MISS
             keep(asked)
         else:
-            outcome[asked] = RIGHT if stream.answer[served] == stream.answer[asked] else WRONG
+            outcome[asked] = {False: RIGHT, True: WRONG, None: UNKNOWN}[stream.are_different(served, asked)]
     return outcome
 
 

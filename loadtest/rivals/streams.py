@@ -31,12 +31,22 @@ class Stream:
         texts: each once.
         answer: int64 (texts,); texts with the same number are served by each other's answers.
         steps: (text stored first, or `NOTHING`; text asked then), as places in `texts`.
+        compared: the pairs of answers, the smaller first, that somebody called different; None if all that are not the same are
+            known to be.
     """
 
     name: str
     texts: tuple[str, ...]
     answer: NDArray[np.int64]
     steps: tuple[tuple[int, int], ...]
+    compared: frozenset[tuple[int, int]] | None = None
+
+    def are_different(self, first: int, second: int) -> bool | None:
+        """Whether two texts need different answers; None if nobody knows."""
+        low, high = sorted((int(self.answer[first]), int(self.answer[second])))
+        if low == high:
+            return False
+        return True if self.compared is None or (low, high) in self.compared else None
 
     def orders(self, count: int, seed: int) -> list[list[tuple[int, int]]]:
         """Shuffle the steps `count` times; the same for the same seed."""
@@ -70,15 +80,22 @@ def read(data_dir: Path, most: int, only: Sequence[str] = ()) -> Iterable[Halves
             yield reader(data_dir, name, most)
 
 
-def from_pairs(name: str, pairs: Sequence[Pair], most: int) -> Halves:
-    """Store the one question of each pair and ask the other; what chains of same pairs connect has one answer."""
+def from_pairs(name: str, pairs: Sequence[Pair], most: int, *, only_compared: bool = False) -> Halves:
+    """Store the one question of each pair and ask the other; what chains of same pairs connect has one answer.
+
+    Args:
+        name: of the stream.
+        pairs: labelled.
+        most: steps of a half at most.
+        only_compared: whether questions count as different only where a label says so.
+    """
     texts = list(dict.fromkeys(text for pair in pairs for text in (pair.stored, pair.asked)))
     place = {text: at for at, text in enumerate(texts)}
     component = _joined(len(texts), ((place[pair.stored], place[pair.asked]) for pair in pairs))
     sides: tuple[list[Pair], list[Pair]] = ([], [])
     for pair in pairs:
         sides[_half_of(texts[component[place[pair.stored]]])].append(pair)
-    return _pair_stream(name, sides[0], most), _pair_stream(name, sides[1], most)
+    return _pair_stream(name, sides[0], most, only_compared), _pair_stream(name, sides[1], most, only_compared)
 
 
 def from_groups(name: str, rows: Sequence[tuple[str, Hashable]], half_by: Callable[[int], str], most: int) -> Halves:
@@ -101,12 +118,15 @@ def _half_of(key: str) -> int:
     return int(share(f"half {key}") < 0.5)
 
 
-def _pair_stream(name: str, pairs: Sequence[Pair], most: int) -> Stream:
+def _pair_stream(name: str, pairs: Sequence[Pair], most: int, only_compared: bool) -> Stream:
     chosen = _sample(pairs, most)
     texts = list(dict.fromkeys(text for pair in chosen for text in (pair.stored, pair.asked)))
     place = {text: at for at, text in enumerate(texts)}
     answer = _joined(len(texts), ((place[pair.stored], place[pair.asked]) for pair in chosen if pair.is_same))
-    return Stream(name, tuple(texts), answer, tuple((place[pair.stored], place[pair.asked]) for pair in chosen))
+    steps = tuple((place[pair.stored], place[pair.asked]) for pair in chosen)
+    ends = (sorted((int(answer[first]), int(answer[asked]))) for first, asked in steps)
+    compared = frozenset((low, high) for low, high in ends) if only_compared else None
+    return Stream(name, tuple(texts), answer, steps, compared)
 
 
 def _group_stream(name: str, key_of: dict[str, Hashable], most: int) -> Stream:
@@ -140,6 +160,10 @@ def _quora(data_dir: Path, name: str, most: int) -> Halves:
     return from_pairs(name, read_pairs(data_dir, "qqp_dev"), most)
 
 
+def _quora_compared(data_dir: Path, name: str, most: int) -> Halves:
+    return from_pairs(name, read_pairs(data_dir, "qqp_dev"), most, only_compared=True)
+
+
 def _kept_aside(data_dir: Path, name: str, most: int) -> Halves:
     return from_pairs(name, recipe.labelled_aside(data_dir, name), most)
 
@@ -163,11 +187,13 @@ def _support(data_dir: Path, name: str, most: int) -> Halves:
 
 READERS: dict[str, Callable[[Path, str, int], Halves]] = {
     "qqp": _quora,
+    "qqp_compared": _quora_compared,
     "osschat": _documentation,
     "banking77": _banking,
     "support": _support,
     "checklist_perturbed": _kept_aside,
     "pawsx": _kept_aside,
 }
-"""Name -> how the stream is read: Quora's pairs; a documentation chatbot's groups; bank intents and support requests new to the verifier,
-where the same request about another order is another question; perturbed questions and word swaps."""
+"""Name -> how the stream is read: Quora's pairs, twice, since few of its questions were ever compared; a documentation chatbot's
+groups; bank intents and support requests new to the verifier, where the same request about another order is another question;
+perturbed questions and word swaps."""

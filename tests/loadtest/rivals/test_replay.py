@@ -5,7 +5,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.rivals.fixed import Cosine
-from loadtest.rivals.replay import MISS, NOT_ASKED, RIGHT, WRONG, Per, Store, TakesAll, Tally, joined, possible, replay
+from loadtest.rivals.replay import (
+    MISS,
+    NOT_ASKED,
+    RIGHT,
+    UNKNOWN,
+    WRONG,
+    Per,
+    Store,
+    TakesAll,
+    Tally,
+    joined,
+    possible,
+    replay,
+)
 from loadtest.rivals.streams import NOTHING, Stream
 from tests.loadtest.rivals.made_up import unit_vectors
 
@@ -31,6 +44,15 @@ def test_a_hit_is_right_if_the_answer_is_the_same_and_wrong_otherwise() -> None:
     tried = stream([1, 1, 2], [(NOTHING, 0), (NOTHING, 1), (NOTHING, 2)])
     outcome = replay(tried, tried.steps, ServesFirst(), Store(np.zeros((3, 3), np.float32)))
     assert outcome.tolist() == [MISS, RIGHT, WRONG]
+
+
+def test_a_hit_of_which_nobody_knows_is_no_hit() -> None:
+    steps = ((NOTHING, 0), (NOTHING, 1), (NOTHING, 2))
+    tried = Stream("test", ("a", "b", "c"), np.array([1, 2, 3]), steps, frozenset({(1, 2)}))
+    outcome = replay(tried, tried.steps, ServesFirst(), Store(np.zeros((3, 3), np.float32)))
+    assert outcome.tolist() == [MISS, WRONG, UNKNOWN]
+    tally = Tally(outcome[np.newaxis], tried.answer)
+    assert (tally.asked.tolist(), tally.hits.tolist(), tally.wrong.tolist()) == ([3], [1], [1])
 
 
 def test_what_a_step_stores_first_is_not_asked_and_a_text_is_asked_once() -> None:

@@ -39,6 +39,16 @@ def test_what_pairs_connect_lies_in_one_half_even_if_they_are_labelled_different
     assert {text.rstrip("'") for text in first.texts}.isdisjoint(text.rstrip("'") for text in second.texts)
 
 
+def test_what_nobody_compared_is_neither_the_same_nor_different() -> None:
+    pairs = [pair("a", "b", same=True), pair("b", "c", same=False), pair("c", "d", same=False)]
+    halves = from_pairs("chain", pairs, most=10, only_compared=True)
+    (whole,) = (half for half in halves if half.steps)
+    place = {text: at for at, text in enumerate(whole.texts)}
+    assert whole.are_different(place["a"], place["b"]) is False
+    assert whole.are_different(place["a"], place["c"]) is True, "a is as b, which differs from c"
+    assert whole.are_different(place["a"], place["d"]) is None
+
+
 def test_a_group_is_asked_in_one_half_and_nothing_is_stored_first() -> None:
     rows = [(f"{group} {n}", group) for group in range(30) for n in range(3)]
     halves = from_groups("groups", rows, lambda at: str(rows[at][1]), most=1000)
