@@ -168,6 +168,9 @@ def evaluate(
     sets: Annotated[str, typer.Option(help="Names of files, comma between; all where it is left out.")] = "",
     most: Annotated[int, typer.Option(min=1, help="Pairs of a set, at most.")] = 4000,
     out: Annotated[Path, typer.Option(help="Folder for tables and pictures.")] = Path("deja-eval"),
+    parts: Annotated[
+        bool, typer.Option("--parts", help="Tell, too, what cosine, verifier and gates are worth.")
+    ] = False,
     through_proxy: Annotated[str | None, typer.Option(help="URL of a running Deja to send the same pairs to.")] = None,
     concurrency: Annotated[
         int, typer.Option(min=1, max=256, help="Pairs under way at once, with --through-proxy.")
@@ -184,7 +187,11 @@ def evaluate(
     settings = _settings(config=config)
     target = None if through_proxy is None else Target(through_proxy, model, api_key, concurrency)
     only = [name.strip() for name in sets.split(",") if name.strip()]
-    _worked(lambda: evaluation.run(settings, data_dir, out=out, only=only, most=most, target=target, is_paid=paid))
+    _worked(
+        lambda: evaluation.run(
+            settings, data_dir, out=out, only=only, most=most, target=target, is_paid=paid, by_part=parts
+        )
+    )
 
 
 def _worked(work: Callable[[], None]) -> None:

@@ -35,6 +35,7 @@ def run(
     most: int,
     target: Target | None,
     is_paid: bool,
+    by_part: bool = False,
 ) -> None:
     """Measure a data folder and write Markdown, JSON, pictures, and the pairs where label and decision disagree.
 
@@ -46,6 +47,7 @@ def run(
         most: pairs of a set, drawn always alike.
         target: a running proxy to ask the same pairs; None for offline alone.
         is_paid: ask it even if it forwards to a real provider.
+        by_part: tell what cosine, verifier and gates are worth each.
 
     Raises:
         ConfigError: a file, a folder, a model or the proxy cannot be used.
@@ -57,7 +59,7 @@ def run(
         _check(target, is_paid=is_paid)
     try:
         with terminal.bars() as bars:
-            evaluation = _Evaluation(open_models(settings), settings, target, most, bars)
+            evaluation = _Evaluation(open_models(settings), settings, target, most, bars, by_part=by_part)
             for number, (name, path) in enumerate(paths.items()):
                 bars("files", number, len(paths))
                 evaluation.of_file(name, path)
@@ -79,9 +81,11 @@ def run(
 class _Evaluation:
     """Offline figures, and beside them those of a running proxy where there is one."""
 
-    def __init__(self, models: Models, settings: Settings, target: Target | None, most: int, bars: Bars) -> None:
+    def __init__(
+        self, models: Models, settings: Settings, target: Target | None, most: int, bars: Bars, *, by_part: bool
+    ) -> None:
         budget = settings.cache.max_wrong_hit_rate
-        self.evaluator = Evaluator(models.embedder, models.verifier, models.calibration, budget)
+        self.evaluator = Evaluator(models.embedder, models.verifier, models.calibration, budget, by_part=by_part)
         self.proxied: list[ProxyResult] = []
         self._level = models.calibration.level_for(budget)
         self._target = target

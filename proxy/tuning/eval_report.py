@@ -17,6 +17,10 @@ alone finds at its best level that accepts no more; in round ones exact 95 % int
 tier; a question that is never matched by meaning is a miss, as in the proxy."""
 
 
+_PARTS = """Found at the level, chosen on the set itself, that accepts 0.5 / 1 / 2 / 5 % of its different pairs: what a score is worth
+there, not what a product gets."""
+
+
 def markdown(found: Evaluation, proxied: Sequence[ProxyResult] = ()) -> str:
     """Write everything as tables."""
     parts = ["# What Deja finds and accepts", _configuration(found), _READING]
@@ -25,6 +29,8 @@ def markdown(found: Evaluation, proxied: Sequence[ProxyResult] = ()) -> str:
         parts += ["## At other budgets", "Found [cosine] / accepted.", _budget_table(found)]
         if found.error is not None:
             parts += ["## Calibration", _calibration(found)]
+    if any(one.parts for one in found.sets):
+        parts += ["## What each part can tell apart", _PARTS, _part_table(found.sets)]
     if found.streams:
         parts += ["## Streams", *(_stream(one) for one in found.streams)]
     if proxied:
@@ -98,6 +104,22 @@ def _short(made: Outcome, cosine: Share | None) -> str:
     return f"{percent(made.found.value)}{beside} / {percent(made.accepted.value)}"
 
 
+def _part_table(sets: Sequence[SetResult]) -> str:
+    measured = [one for one in sets if one.parts]
+    names = list(next(iter(measured[0].parts.values())))
+    rows = [
+        (
+            one.name,
+            *(
+                " / ".join(percent(made[name].value).removesuffix(" %") for made in one.parts.values())
+                for name in names
+            ),
+        )
+        for one in measured
+    ]
+    return table(("set", *(f"{name}, %" for name in names)), rows)
+
+
 def _calibration(found: Evaluation) -> str:
     rows = [(f"{one.pairs:,}", percent(one.confidence), percent(one.same)) for one in found.bins]
     told = (
@@ -167,6 +189,10 @@ def _set(one: SetResult) -> dict[str, Any]:
         "budgets": {
             f"{budget:g}": {"found": _share(made.found), "accepted": _share(made.accepted), "cosine": _share(cosine)}
             for budget, (made, cosine) in one.budgets.items()
+        },
+        "parts": {
+            f"{accepted:g}": {name: _share(share) for name, share in made.items()}
+            for accepted, made in one.parts.items()
         },
         "calibration_error": one.error,
         "bins": [_bin(part) for part in one.bins],

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from embeddings.base import Embedder, Embedding
 from embeddings.batching import PairScorer
-from proxy.core.confidence import Calibration
+from proxy.core.confidence import Calibration, Evidence
 from proxy.tuning import conversations, eval_sets
 from proxy.tuning.advice import Reading
 from proxy.tuning.conversations import Conversations
@@ -25,13 +25,16 @@ from proxy.tuning.figures import (
     Outcome,
     Share,
     calibration_error,
-    cosine_found,
     counted,
+    found_within,
     reliability,
 )
 from proxy.tuning.rating import BoolArray, Ratings, rate
 from proxy.tuning.scoring import Scorer
 from proxy.tuning.streams import PairJudge, Questions, StreamResult, run_stream
+
+ACCEPTED = (0.005, 0.01, 0.02, 0.05)
+"""Shares of the different pairs that a part may accept, for the table of parts."""
 
 STREAMS = ("osschat_groups", "banking77_test")
 """Group files that are run as streams besides; a file that the recipe does not know is, too."""
@@ -55,6 +58,8 @@ class SetResult:
         bins: of the pairs that the level decides.
         error: expected calibration error; None without pairs of both labels, where it would tell of the choice of pairs alone.
         exact: pairs of equal texts, which the exact tier serves.
+        parts: share of the different pairs accepted, one of `ACCEPTED` -> part of the decision -> what it finds at its own level there;
+            empty unless asked for.
     """
 
     name: str
@@ -65,6 +70,7 @@ class SetResult:
     bins: tuple[Bin, ...]
     error: float | None
     exact: int
+    parts: Mapping[float, Mapping[str, Share]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -105,9 +111,19 @@ class Evaluator:
         verifier: of the proxy.
         calibration: of the proxy.
         budget: the default wrong-hit rate.
+        by_part: work out, too, what each part of the decision can tell apart; asks the verifier about what gates refuse.
     """
 
-    def __init__(self, embedder: Embedder, verifier: PairScorer, calibration: Calibration, budget: float) -> None:
+    def __init__(
+        self,
+        embedder: Embedder,
+        verifier: PairScorer,
+        calibration: Calibration,
+        budget: float,
+        *,
+        by_part: bool = False,
+    ) -> None:
+        self._by_part = by_part
         self._embedder = Remembering(embedder)
         self._scorer = Scorer(self._embedder, verifier)
         self._calibration = calibration
@@ -131,7 +147,9 @@ class Evaluator:
 
     def measure(self, one: EvalSet, tell: Tell) -> Ratings:
         """Measure a set and keep its row; gives the ratings."""
-        scored = self._scorer.score(one.pairs, lambda done, total: tell(one.name, done, total))
+        scored = self._scorer.score(
+            one.pairs, lambda done, total: tell(one.name, done, total), is_thorough=self._by_part
+        )
         ratings = rate(scored, self._calibration)
         self._keep(one.name, one.note, ratings)
         self._all.append(ratings)
@@ -192,6 +210,7 @@ class Evaluator:
                 bins,
                 calibration_error(bins) if default.found.of and default.accepted.of else None,
                 int(ratings.is_exact.sum()),
+                parts(ratings, self._calibration) if self._by_part and default.found.of and default.accepted.of else {},
             )
         )
         self.found.disagreements[name] = list(_disagreements(ratings, hits))
@@ -230,6 +249,31 @@ _BATCH = 8  # as many as the proxy takes (decision 0001)
 _MOST_READ = 100  # rewordings missed that are written out of each set; wrong hits all are
 
 
+def parts(ratings: Ratings, calibration: Calibration) -> dict[float, dict[str, Share]]:
+    """What each part of the decision finds at the level of its own that accepts a share of the set's different pairs.
+
+    Args:
+        ratings: of pairs scored thoroughly, of both labels.
+        calibration: in use.
+    """
+    pairs = ratings.pairs
+    logits = np.array([-np.inf if one.logit is None else one.logit for one in pairs])
+    ungated = [calibration.confidence(Evidence(one.similarity, one.logit, one.soft)) for one in pairs]
+    scores = {
+        "cosine": ratings.similarity,
+        "verifier": logits,
+        "confidence without hard gates": np.where(logits > -np.inf, ungated, -np.inf),
+        "everything": np.where(ratings.confidence > 0, ratings.confidence, -np.inf),
+    }
+    different = int((~ratings.is_same).sum())
+    return {
+        accepted: {
+            name: found_within(score, ratings.is_same, int(accepted * different)) for name, score in scores.items()
+        }
+        for accepted in ACCEPTED
+    }
+
+
 def is_streamed(name: str, path: Path) -> bool:
     """Whether a file is run as a stream, too."""
     if name in STREAMS:
@@ -241,7 +285,7 @@ def is_streamed(name: str, path: Path) -> bool:
 def _cosine(ratings: Ratings, made: Outcome) -> Share | None:
     if not made.found.of or not made.accepted.of:
         return None
-    return cosine_found(ratings.similarity, ratings.is_same, made.accepted.count)
+    return found_within(ratings.similarity, ratings.is_same, made.accepted.count)
 
 
 def _disagreements(ratings: Ratings, hits: BoolArray) -> Iterator[tuple[str, Reading]]:

@@ -91,18 +91,18 @@ def counted(hits: BoolArray, is_same: BoolArray) -> Outcome:
     return Outcome(Share(int((hits & is_same).sum()), same), Share(int((hits & ~is_same).sum()), different))
 
 
-def cosine_found(similarity: FloatArray, is_same: BoolArray, accepted: int) -> Share:
-    """Find what cosine alone finds at its best level that accepts no more than `accepted` of the different pairs.
+def found_within(score: FloatArray, is_same: BoolArray, accepted: int) -> Share:
+    """Find what a score finds at its best level that accepts no more than `accepted` of the different pairs.
 
     Args:
-        similarity: (n,) cosines.
+        score: (n,), cosines for one; what is never served has -inf.
         is_same: (n,) labels.
         accepted: how many different pairs may be hits.
     """
-    different = np.sort(similarity[~is_same])[::-1]
+    different = np.sort(score[~is_same])[::-1]
     # A pair at the level of the first one too many is refused.
     level = different[accepted] if accepted < len(different) else -np.inf
-    return Share(int((similarity[is_same] > level).sum()), int(is_same.sum()))
+    return Share(int((score[is_same] > level).sum()), int(is_same.sum()))
 
 
 def tradeoff(score: FloatArray, is_same: BoolArray) -> tuple[FloatArray, FloatArray]:

@@ -35,6 +35,7 @@ a:focus-visible, summary:focus-visible, .wide:focus-visible { outline: 3px solid
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: .35rem .7rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 th:first-child, td:first-child { text-align: left; }
+td { white-space: nowrap; }
 thead th { color: var(--soft); font-weight: 500; font-size: .9rem; } tr.chosen { background: var(--panel); font-weight: 600; }
 caption { text-align: left; color: var(--soft); padding: .3rem 0; }
 figure { margin: 1rem 0; } img { max-width: 100%; height: auto; border: 1px solid var(--line); border-radius: .6rem; }

@@ -63,6 +63,18 @@ def test_a_set_has_its_row_at_the_default_level_and_at_others(evaluator: Evaluat
     assert row.budgets[0.005][0].found == Share(1, 2)  # no level is certified: the exact tier alone
 
 
+def test_each_part_of_the_decision_is_told_apart_where_asked_for() -> None:
+    evaluator = Evaluator(HashingEmbedder(), Verifier(), calibration((0.01, 0.9)), 0.01, by_part=True)
+    evaluator.measure(the_set(), silent)
+    found = evaluator.finish()
+    parts = found.sets[0].parts
+    assert set(parts) == {0.005, 0.01, 0.02, 0.05}
+    assert parts[0.01]["cosine"] == Share(2, 2)
+    assert parts[0.01]["everything"].of == 2
+    assert "What each part can tell apart" in eval_report.markdown(found)
+    assert eval_report.as_json(found)["sets"][0]["parts"]["0.01"]["verifier"]["of"] == 2
+
+
 def test_what_label_and_decision_disagree_about_is_kept_for_reading(evaluator: Evaluator) -> None:
     evaluator.measure(the_set(), silent)
     (what, reading), *others = evaluator.finish().disagreements["mine"]

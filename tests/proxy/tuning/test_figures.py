@@ -9,8 +9,8 @@ from proxy.tuning.figures import (
     Share,
     best_within,
     calibration_error,
-    cosine_found,
     counted,
+    found_within,
     outcome,
     reliability,
     tradeoff,
@@ -34,7 +34,7 @@ def test_a_share_of_nothing_has_no_value_and_the_widest_interval() -> None:
 
 
 @given(scored=SCORED, accepted=st.integers(0, 25))
-def test_cosine_is_given_the_best_level_that_accepts_no_more(scored: list[tuple[float, bool]], accepted: int) -> None:
+def test_a_score_is_given_the_best_level_that_accepts_no_more(scored: list[tuple[float, bool]], accepted: int) -> None:
     similarity, is_same = np.array([s for s, _ in scored]), np.array([same for _, same in scored], bool)
     levels = [-1.0, *np.unique(similarity), 2.0]
     best = max(
@@ -42,7 +42,7 @@ def test_cosine_is_given_the_best_level_that_accepts_no_more(scored: list[tuple[
         for level in levels
         if int(((similarity >= level) & ~is_same).sum()) <= accepted
     )
-    assert cosine_found(similarity, is_same, accepted) == Share(best, int(is_same.sum()))
+    assert found_within(similarity, is_same, accepted) == Share(best, int(is_same.sum()))
 
 
 @given(scored=SCORED)
