@@ -5,8 +5,9 @@ The arithmetic is in `core.tally` and `core.budget`, keeping it in Redis in `sto
 **The judge errs, and a budget of 1 % is small.** A judge that calls 4 % of right answers wrong would, believed, close every
 namespace. So its false alarms are measured where the truth is known: *controls* re-ask an exact repeat, whose stored answer is
 right by definition, and whatever the judge calls wrong there is a false alarm of this judge, on this traffic, with these models. Until
-there are enough of them the rates it was declared with hold. For steering, false alarms count with their *upper* bound: only what
-the judge's own error cannot explain moves a level. The interval that is shown uses the whole width.
+there are enough of them the rates it was declared with hold, and move a level only where they are trusted. For steering, false
+alarms count with their *upper* bound: only what the judge's own error cannot explain moves a level. The interval that is shown uses
+the whole width.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ replaced by controls as they come. A weak model may be worse."""
 ENOUGH_CONTROLS = 100
 """Controls from which on they take the place of the declared false alarms; none of 100 bounds them to some 8 %, none of 1,000 to 1 %."""
 
+_PRECISE = 0.1  # of the budget: `core.sequences.looks_for` takes the same for fit to steer by
+_EVIDENT = 0.3  # log odds, believed on average: a third more wrong answers than calibrated; the least width of a prior (`core.belief`)
 _USELESS = 0.95  # false alarms and misses together: a coin has 1, and next to it no number of audits says anything
 
 
@@ -92,12 +95,59 @@ def from_fields(fields: Mapping[str, int], standing: Standing | None) -> Evidenc
     return Evidence(Tally.from_fields(counts), Controls(judged, min(judged, wrong)), standing)
 
 
-def for_steering(error: JudgeError) -> JudgeError | None:
-    """The error a level is steered with: false alarms at their upper bound. None where the judge may be no better than a coin."""
+@dataclass(frozen=True, slots=True)
+class DeclaredJudge:
+    """What a judge says of itself, before anything was measured here.
+
+    Attributes:
+        name: verdicts of other names are counted apart.
+        error: how often it is mistaken.
+        is_trusted: whether these rates may move a level before controls have measured them on this traffic.
+    """
+
+    name: str
+    error: JudgeError
+    is_trusted: bool
+
+
+def for_steering(declared: DeclaredJudge, controls: Controls) -> JudgeError | None:
+    """The error a level is steered with: false alarms at their upper bound.
+
+    None where no level may move: the judge is not trusted and not yet measured, or may be no better than a coin.
+    """
+    if controls.judged < ENOUGH_CONTROLS and not declared.is_trusted:
+        return None
+    error = controls.correct(declared.error)
     if error.false_alarm.high + error.miss.high >= _USELESS:
         return None
     alarms = round(error.false_alarm.high, 3)  # so that a review of many namespaces computes with few different errors
     return JudgeError(Interval(alarms, alarms), error.miss)
+
+
+def reviewed(
+    tally: Tally,
+    before: Standing,
+    *,
+    calibration: Calibration,
+    max_wrong_hit_rate: float,
+    steering: JudgeError,
+    pool: Belief | None = None,
+) -> Standing:
+    """Review a namespace, or the pool (`core.budget.next_level`), and keep a coarse judge from tightening by its coarseness.
+
+    The policy allows for all the doubt that audits leave, and those of a coarse judge leave most of it, for ever. But as much doubt the
+    certificate of the calibrated level has answered for already. So while false alarms may be more than a tenth of the budget, a level
+    moves only where the audits say that the odds of being wrong are worse than calibrated, or the guard has raised an alarm.
+    """
+    now = budget.next_level(
+        before, tally, calibration=calibration, max_wrong_hit_rate=max_wrong_hit_rate, judge=steering, pool=pool
+    )
+    begin = budget.start(calibration, max_wrong_hit_rate)
+    if now.level <= begin.level or steering.false_alarm.high <= _PRECISE * max_wrong_hit_rate:
+        return now
+    if now.guard or now.belief.mean >= _EVIDENT:
+        return now
+    return replace(now, level=begin.level, cause=begin.cause, changed_at=before.changed_at)
 
 
 def prior_of(pool: Standing | None) -> Belief:
@@ -130,6 +180,9 @@ class Report:
         tally: of its audits.
         error: of their judge.
         wrong_hit_rate: (estimate, interval), the judge's error corrected for; the estimate is None without audits.
+        judge: its name.
+        controls: exact repeats that measured it, of all namespaces.
+        is_steered: whether verdicts of this judge move levels by now.
     """
 
     max_wrong_hit_rate: float
@@ -138,12 +191,22 @@ class Report:
     tally: Tally
     error: JudgeError
     wrong_hit_rate: tuple[float | None, Interval]
+    judge: str
+    controls: int
+    is_steered: bool
 
 
 def report(
-    evidence: Evidence, standing: Standing, *, calibration: Calibration, max_wrong_hit_rate: float, error: JudgeError
+    evidence: Evidence,
+    standing: Standing,
+    *,
+    calibration: Calibration,
+    max_wrong_hit_rate: float,
+    judge: DeclaredJudge,
+    controls: Controls,
 ) -> Report:
-    """Put together what is shown of a namespace."""
+    """Put together what is shown of a namespace; the controls are the pool's."""
+    error = controls.correct(judge.error)
     interval = evidence.tally.interval(error)
     return Report(
         max_wrong_hit_rate=max_wrong_hit_rate,
@@ -152,6 +215,9 @@ def report(
         tally=evidence.tally,
         error=error,
         wrong_hit_rate=(_estimate(evidence.tally, error, interval), interval),
+        judge=judge.name,
+        controls=controls.judged,
+        is_steered=for_steering(judge, controls) is not None,
     )
 
 
@@ -175,7 +241,10 @@ def as_json(report: Report) -> dict[str, Any]:
             "below_level": tally.shadowed,
             "below_level_called_wrong": sum(tally.shadow_wrong),
         },
-        "judge_error": {
+        "judge": {
+            "name": report.judge,
+            "moves_levels": report.is_steered,
+            "controls": report.controls,
             "false_alarm": [round(report.error.false_alarm.low, 4), round(report.error.false_alarm.high, 4)],
             "miss": [round(report.error.miss.low, 4), round(report.error.miss.high, 4)],
         },
@@ -185,7 +254,14 @@ def as_json(report: Report) -> dict[str, Any]:
 
 def in_words(report: Report) -> str:
     """A report in two or three plain sentences."""
-    return f"{_standing_in_words(report)} {_evidence_in_words(report)}"
+    said = f"{_standing_in_words(report)} {_evidence_in_words(report)}"
+    return said if report.is_steered else f"{said} {_UNMEASURED}"
+
+
+_UNMEASURED = (
+    f"The judge of audits is not measured on this traffic yet (that takes {ENOUGH_CONTROLS} audited exact repeats), or is too coarse, so "
+    "what it says moves no level."
+)
 
 
 _CAUSES = {

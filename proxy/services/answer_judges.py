@@ -14,8 +14,7 @@ from typing import Protocol
 import orjson
 
 from proxy.core import agreement
-from proxy.core.evidence import AGREEMENT, ASSUMED
-from proxy.core.sequences import JudgeError
+from proxy.core.evidence import AGREEMENT, ASSUMED, DeclaredJudge
 from proxy.errors import EmbeddingError, RequestError
 from proxy.ports import Embedder, Upstreams
 from proxy.services.asking_again import Line, NoAnswer
@@ -56,12 +55,8 @@ class AnswerJudge(Protocol):
     """Says whether a stored answer is wrong."""
 
     @property
-    def name(self) -> str:
-        """Verdicts of other names are counted apart."""
-
-    @property
-    def error(self) -> JudgeError:
-        """How often it is mistaken, as far as is known before controls."""
+    def declared(self) -> DeclaredJudge:
+        """Its name, and how often it is mistaken as far as is known before controls."""
 
     @property
     def calls(self) -> int:
@@ -82,8 +77,7 @@ class Agreement:
         embedder: of the cache; another one than `agreement.EMBEDDER` gives no verdict, since nothing was measured with it.
     """
 
-    name = "agreement"
-    error = AGREEMENT
+    declared = DeclaredJudge("agreement", AGREEMENT, is_trusted=False)
     calls = 1
 
     def __init__(self, embedder: Embedder) -> None:
@@ -124,17 +118,12 @@ class ModelJudge:
         upstreams: knows where it is.
     """
 
-    error = ASSUMED
     calls = 2
 
     def __init__(self, model: str, upstreams: Upstreams) -> None:
         self._model = model
         self._upstreams = upstreams
-
-    @property
-    def name(self) -> str:
-        """The model's."""
-        return self._model
+        self.declared = DeclaredJudge(model, ASSUMED, is_trusted=True)
 
     async def is_wrong(self, case: Case) -> bool:
         """Whether it calls the two answers unequal in both orders."""

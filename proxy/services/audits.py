@@ -167,7 +167,7 @@ class Audits:
         outcome, call = decision.outcome, decision.call
         text = text_of(fresh) if outcome.hit is None and outcome.not_stored in _COMPARABLE else None
         if outcome.verdict is None:
-            if HitKind.EXACT in (outcome.hit, outcome.would_hit):
+            if not self._levels.is_quiet and HitKind.EXACT in (outcome.hit, outcome.would_hit):
                 self._control(decision, text)
             return
         best = best_judged(outcome.verdict)
@@ -175,6 +175,8 @@ class Audits:
             return
         scope = Scope(call.tenant, call.directives.namespace)
         self._levels.add(scope, "seen", best.confidence)
+        if self._levels.is_quiet:
+            return
         if outcome.hit is HitKind.SEMANTIC:
             self._hit(decision, scope, best.confidence)
             return

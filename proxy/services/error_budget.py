@@ -71,9 +71,9 @@ class ErrorBudget:
 
     def begin(self, calibration: Calibration) -> None:
         """Hold levels against this calibration from now on, and audit. Called once, when the models are there."""
-        space = keys.evidence_space(calibration.as_json(), self._judge.name)
+        space = keys.evidence_space(calibration.as_json(), self._judge.declared.name)
         budget = self._max_wrong_hit_rate
-        held = Budget(calibration, budget, merge_rate=MERGE_SHARE * budget, judge=self._judge.error)
+        held = Budget(calibration, budget, merge_rate=MERGE_SHARE * budget, judge=self._judge.declared)
         self._levels = LiveLevels(self._open_store(space), self._guard, held, on_review=self._on_review)
         if self._sampling.share <= 0:
             return

@@ -17,10 +17,9 @@ from typing import Protocol
 
 from proxy.core import budget, evidence, keys
 from proxy.core.budget import Standing
-from proxy.core.confidence import EXACT_ONLY, Calibration
+from proxy.core.confidence import EXACT_ONLY, Calibration, bin_of
 from proxy.core.decision import Scope
-from proxy.core.evidence import Evidence, Report
-from proxy.core.sequences import JudgeError
+from proxy.core.evidence import DeclaredJudge, Evidence, Report
 from proxy.core.tally import Kind, Tally, increments
 from proxy.errors import StoreError, StoreFullError, StoreUnavailableError, where
 from proxy.ports import Guard
@@ -36,6 +35,9 @@ CALLS_S = 2.0
 """For the Redis calls of one review; nobody waits for them."""
 SCOPES_KNOWN = 10_000
 """Namespaces kept in memory, some 2 KB each, since callers make names up; past that, one not used for long is read again when needed."""
+QUIET_HITS = 200
+"""Candidates at or above the calibrated level before the first audit, in all namespaces together: whoever tries Deja out, or tests with it,
+sees no call to a provider but the callers' own; and so few hits tell little."""
 CONTROLS_AHEAD = 100
 """Controls (audited exact repeats) may be this many more than audited hits: enough to begin with, then as many as hits."""
 
@@ -65,13 +67,13 @@ class Budget:
         calibration: turns evidence into confidence, and a budget into a level.
         max_wrong_hit_rate: wrong semantic hits / semantic hits, at most.
         merge_rate: the same for letting two conversations go on as one, which later turns build upon.
-        judge: how often the judge of audits errs, as declared; controls measure it anew.
+        judge: of the audits; controls measure its error anew.
     """
 
     calibration: Calibration
     max_wrong_hit_rate: float
     merge_rate: float
-    judge: JudgeError
+    judge: DeclaredJudge
 
 
 @dataclass(slots=True)
@@ -90,6 +92,9 @@ class LiveLevels:
         guard: bounds what Redis may cost.
         held: what levels are held against.
         on_review: told after each review.
+
+    Attributes:
+        is_quiet: there is too little traffic yet to audit any of it.
     """
 
     def __init__(
@@ -106,10 +111,11 @@ class LiveLevels:
         self._on_review = on_review
         self._fresh = budget.start(held.calibration, held.max_wrong_hit_rate)
         self._pool = _Known(self._fresh, Tally())
-        self._error = held.judge
+        self._steering = evidence.for_steering(held.judge, evidence.Controls())
         self._controls = evidence.Controls()
         self._known: dict[Scope, _Known] = {}
         self._active: set[Scope] = set()
+        self.is_quiet = True
         self._found: dict[str, Counter[str]] = {}
         self._sending: tuple[str, dict[str, Counter[str]]] | None = None
         self._wake = asyncio.Event()
@@ -245,17 +251,14 @@ class LiveLevels:
 
     def _review_pool(self, found: Evidence) -> dict[str, Standing]:
         self._controls = found.controls
-        self._error = found.controls.correct(self._held.judge)
+        self._steering = evidence.for_steering(self._held.judge, self._controls)
         standing = self._reviewed(found, self._pool, self._start(), None)
         is_changed = standing != found.standing and _is_judged(found.tally)
         self._pool = _Known(standing, found.tally)
-        steering = evidence.for_steering(self._error)
-        self._fresh = evidence.fresh_standing(
-            self._held.calibration,
-            self._held.max_wrong_hit_rate,
-            standing if _is_judged(found.tally) else None,
-            steering,
-        )
+        self.is_quiet = sum(found.tally.seen[bin_of(self._start().level) :]) < QUIET_HITS
+        pool = standing if _is_judged(found.tally) else None
+        rate = self._held.max_wrong_hit_rate
+        self._fresh = evidence.fresh_standing(self._held.calibration, rate, pool, self._steering)
         return {keys.EVIDENCE_POOL: standing} if is_changed else {}
 
     def _review_scope(self, scope: Scope, found: Evidence, stood: Standing) -> dict[str, Standing]:
@@ -276,15 +279,14 @@ class LiveLevels:
             return fresh
         if before is not None and (found.tally, found.standing) == (before.tally, before.standing):
             return before.standing
-        steering = evidence.for_steering(self._error)
-        if steering is None:  # the judge may be no better than a coin: nothing can be learnt from it
+        if self._steering is None:
             return found.standing or fresh
-        return budget.next_level(
-            found.standing or fresh,
+        return evidence.reviewed(
             found.tally,
+            found.standing or fresh,
             calibration=self._held.calibration,
             max_wrong_hit_rate=self._held.max_wrong_hit_rate,
-            judge=steering,
+            steering=self._steering,
             pool=pool,
         )
 
@@ -294,7 +296,8 @@ class LiveLevels:
             standing or self._pool.standing,
             calibration=self._held.calibration,
             max_wrong_hit_rate=self._held.max_wrong_hit_rate,
-            error=self._error,
+            judge=self._held.judge,
+            controls=self._controls,
         )
 
     def _start(self) -> Standing:

@@ -8,7 +8,15 @@ from proxy.core import budget, evidence
 from proxy.core.budget import Belief, Cause, Standing
 from proxy.core.confidence import EXACT_ONLY, Calibration, logistic
 from proxy.core.decision import Judged, Verdict
-from proxy.core.evidence import ASSUMED, ENOUGH_CONTROLS, Controls, Evidence, best_judged, from_fields
+from proxy.core.evidence import (
+    ASSUMED,
+    ENOUGH_CONTROLS,
+    Controls,
+    DeclaredJudge,
+    Evidence,
+    best_judged,
+    from_fields,
+)
 from proxy.core.gates import GateReason
 from proxy.core.sequences import Interval, JudgeError
 from proxy.core.tally import Tally, increments
@@ -36,7 +44,8 @@ def told(counted: Tally, standing: Standing | None = None, error: JudgeError | N
         standing or budget.start(CALIBRATION, 0.01),
         calibration=CALIBRATION,
         max_wrong_hit_rate=0.01,
-        error=error or JudgeError(),
+        judge=DeclaredJudge("judge", error or JudgeError(), is_trusted=True),
+        controls=Controls(),
     )
 
 
@@ -64,18 +73,49 @@ def test_more_controls_narrow_the_judges_false_alarms() -> None:
     assert highs[-1] < 0.001
 
 
+def declared(low: float, high: float, miss: float, *, is_trusted: bool = True) -> DeclaredJudge:
+    return DeclaredJudge("judge", JudgeError(Interval(low, high), Interval(0.1, miss)), is_trusted)
+
+
 def test_levels_are_steered_by_what_the_judges_own_error_cannot_explain() -> None:
-    steering = evidence.for_steering(JudgeError(Interval(0.01, 0.2), Interval(0.1, 0.4)))
+    steering = evidence.for_steering(declared(0.01, 0.2, 0.4), Controls())
     assert steering == JudgeError(Interval(0.2, 0.2), Interval(0.1, 0.4))
 
 
 def test_a_judge_that_may_be_a_coin_steers_nothing() -> None:
-    assert evidence.for_steering(JudgeError(Interval(0.0, 0.5), Interval(0.0, 0.5))) is None
+    assert evidence.for_steering(declared(0.0, 0.5, 0.5), Controls()) is None
 
 
-def test_the_shipped_judges_can_steer() -> None:
-    assert evidence.for_steering(evidence.AGREEMENT) is not None
-    assert evidence.for_steering(ASSUMED) is not None
+def test_a_judge_that_is_not_trusted_steers_once_it_is_measured() -> None:
+    judge = declared(0.01, 0.2, 0.4, is_trusted=False)
+    assert evidence.for_steering(judge, Controls(ENOUGH_CONTROLS - 1, 0)) is None
+    assert evidence.for_steering(judge, Controls(ENOUGH_CONTROLS, 0)) is not None
+
+
+@pytest.mark.parametrize("error", [evidence.AGREEMENT, ASSUMED])
+def test_the_shipped_judges_can_steer(error: JudgeError) -> None:
+    assert evidence.for_steering(DeclaredJudge("judge", error, True), Controls()) is not None
+
+
+def review(counted: Tally, error: JudgeError) -> Standing:
+    start = budget.start(CALIBRATION, 0.01)
+    return evidence.reviewed(
+        counted, start, calibration=CALIBRATION, max_wrong_hit_rate=0.01, steering=error, pool=Belief()
+    )
+
+
+COARSE = JudgeError(Interval(0.05, 0.05), Interval(0.1, 0.4))
+
+
+def test_a_coarse_judge_does_not_tighten_by_leaving_doubt() -> None:
+    for audits in (1, 20, 150):
+        assert review(tally(*[("hit", 0.99, False)] * audits), COARSE).level == 0.98
+        right_and_alarms = [("hit", 0.99, False)] * (19 * audits) + [("hit", 0.99, True)] * audits
+        assert review(tally(*right_and_alarms), COARSE).level == 0.98
+
+
+def test_a_coarse_judge_tightens_when_many_are_wrong() -> None:
+    assert review(tally(*[("hit", 0.99, False)] * 30, *[("hit", 0.99, True)] * 20), COARSE).level == EXACT_ONLY
 
 
 @pytest.mark.parametrize("mean", [-2.0, 0.0, 1.5])
@@ -145,6 +185,23 @@ def test_the_judges_own_error_is_taken_off_the_estimate() -> None:
     counted = tally(*[("hit", 0.99, False)] * 190, *[("hit", 0.99, True)] * 10)
     error = JudgeError(Interval(0.05, 0.05), Interval(0.2, 0.2))
     assert told(counted, error=error).wrong_hit_rate[0] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_report_says_where_the_judge_moves_no_level_yet() -> None:
+    shown = evidence.as_json(
+        evidence.report(
+            Evidence(),
+            budget.start(CALIBRATION, 0.01),
+            calibration=CALIBRATION,
+            max_wrong_hit_rate=0.01,
+            judge=DeclaredJudge("agreement", evidence.AGREEMENT, is_trusted=False),
+            controls=Controls(12, 0),
+        )
+    )
+    assert shown["judge"]["name"] == "agreement"
+    assert (shown["judge"]["moves_levels"], shown["judge"]["controls"]) == (False, 12)
+    assert "moves no level" in shown["in_words"]
+    assert "moves no level" not in evidence.as_json(told(Tally()))["in_words"]
 
 
 @pytest.mark.parametrize("cause", list(Cause))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from proxy.core.decision import Judged, Scope, Verdict
+from proxy.core.evidence import DeclaredJudge
 from proxy.core.gates import GateReason
 from proxy.core.models import Directives, Entry, Forwarded, HitKind, Mode, NotStored, Reason
 from proxy.core.outcome import Outcome
@@ -38,6 +39,7 @@ class Levels:
     def __init__(self) -> None:
         self.share: float | None = None
         self.wants_controls = True
+        self.is_quiet = False
         self.seen: list[tuple[Scope, float]] = []
         self.found: list[tuple[str, float, bool, bool]] = []
         self.controls: list[bool] = []
@@ -61,7 +63,7 @@ class Levels:
 class Judge:
     """Says what it is told to; wrong takes a second fresh answer."""
 
-    name, error, calls = "told", JudgeError(), 1
+    declared, calls = DeclaredJudge("told", JudgeError(), is_trusted=True), 1
 
     def __init__(self) -> None:
         self.cases: list[Case] = []
@@ -183,6 +185,15 @@ async def test_a_share_of_zero_audits_nothing_at_all() -> None:
         await bench.end(outcome, FRESH)
     assert not bench.judge.cases
     assert not bench.levels.seen
+
+
+async def test_while_it_is_quiet_candidates_are_seen_and_nothing_is_audited() -> None:
+    bench = Bench()
+    bench.levels.is_quiet = True
+    for outcome in (semantic_hit(), below_level(), shadow(), exact()):
+        await bench.end(outcome, FRESH)
+    assert not bench.judge.cases
+    assert len(bench.levels.seen) == 3
 
 
 async def test_a_caller_who_forbade_asking_the_provider_is_not_asked_for() -> None:

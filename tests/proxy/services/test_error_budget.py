@@ -8,6 +8,7 @@ from proxy.core import keys
 from proxy.core.confidence import EXACT_ONLY
 from proxy.core.decision import Scope
 from proxy.errors import RequestError
+from proxy.services import live_levels
 from proxy.services.asking_again import Asker
 from proxy.services.audits import Sampling
 from proxy.services.background import Background
@@ -57,9 +58,14 @@ async def test_before_a_calibration_is_there_only_exact_hits_are_served_and_noth
     assert not bench.spaces
 
 
-async def test_from_then_on_the_calibrated_level_holds_and_hits_are_audited_and_written() -> None:
+async def test_from_then_on_the_calibrated_level_holds_and_hits_are_audited_and_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     bench = Bench()
+    monkeypatch.setattr(live_levels, "QUIET_HITS", 0)
     bench.budget.begin(CALIBRATION)
+    assert bench.budget._levels is not None
+    await bench.budget._levels.review()
     assert bench.spaces == [keys.evidence_space(CALIBRATION.as_json(), "told")]
     assert bench.budget.level(SHOP) == CALIBRATED < bench.budget.merge_level(SHOP)
     bench.budget.consider(decision_of(Provider(lambda _: FRESH), semantic_hit()), None)

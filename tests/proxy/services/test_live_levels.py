@@ -11,7 +11,7 @@ from proxy.core import keys
 from proxy.core.budget import Cause, Standing
 from proxy.core.confidence import EXACT_ONLY, Calibration, logistic
 from proxy.core.decision import Scope
-from proxy.core.evidence import Evidence, Report, from_fields
+from proxy.core.evidence import DeclaredJudge, Evidence, Report, from_fields
 from proxy.core.sequences import Interval, JudgeError
 from proxy.errors import StoreError, StoreUnavailableError
 from proxy.services import live_levels
@@ -26,7 +26,8 @@ CALIBRATION = Calibration(
     levels=((0.002, 0.999), (0.01, 0.995), (0.05, 0.95)),  # with room to spare: doubt alone moves nothing
 )
 CALIBRATED = 0.995
-HELD = Budget(CALIBRATION, max_wrong_hit_rate=0.01, merge_rate=0.002, judge=JudgeError())
+PERFECT = DeclaredJudge("perfect", JudgeError(), is_trusted=True)
+HELD = Budget(CALIBRATION, max_wrong_hit_rate=0.01, merge_rate=0.002, judge=PERFECT)
 MINE, OTHER = Scope("tenant", "shop"), Scope("tenant", "")
 
 
@@ -222,14 +223,15 @@ async def test_draining_without_redis_says_what_is_lost(caplog: pytest.LogCaptur
 
 async def test_a_judge_that_may_be_a_coin_moves_no_level() -> None:
     coin = JudgeError(Interval(0.0, 0.6), Interval(0.0, 0.6))
-    levels = worker(Redis(), Budget(CALIBRATION, 0.01, 0.002, coin))
+    levels = worker(Redis(), Budget(CALIBRATION, 0.01, 0.002, DeclaredJudge("coin", coin, is_trusted=True)))
     await hits(levels, MINE, wrong=200)
     assert levels.level(MINE) == CALIBRATED
 
 
 async def test_a_judge_with_false_alarms_closes_nothing_by_itself_and_controls_sharpen_it() -> None:
     redis = Redis()
-    levels = worker(redis, Budget(CALIBRATION, 0.01, 0.002, JudgeError(Interval(0.0, 0.2), Interval(0.0, 0.1))))
+    coarse = JudgeError(Interval(0.0, 0.2), Interval(0.0, 0.1))
+    levels = worker(redis, Budget(CALIBRATION, 0.01, 0.002, DeclaredJudge("coarse", coarse, is_trusted=True)))
     for _ in range(20):
         await hits(levels, MINE, wrong=2, right=28)
     assert levels.level(MINE) == CALIBRATED
@@ -238,6 +240,33 @@ async def test_a_judge_with_false_alarms_closes_nothing_by_itself_and_controls_s
     for _ in range(5):
         await hits(levels, MINE, wrong=2, right=28)
     assert levels.level(MINE) > CALIBRATED
+
+
+async def test_a_judge_that_is_not_trusted_moves_levels_once_controls_have_measured_it() -> None:
+    declared = DeclaredJudge("unknown", JudgeError(Interval(0.0, 0.2), Interval(0.0, 0.1)), is_trusted=False)
+    levels = worker(Redis(), Budget(CALIBRATION, 0.01, 0.002, declared))
+    await hits(levels, MINE, wrong=100)
+    assert levels.level(MINE) == CALIBRATED
+    told = await levels.report(MINE)
+    assert (told.is_steered, told.tally.audited_wrong) == (False, 100)
+    for _ in range(200):
+        levels.add_control(is_wrong=False)
+    await hits(levels, MINE, wrong=1)
+    assert levels.level(MINE) == EXACT_ONLY
+    assert (await levels.report(MINE)).is_steered
+
+
+async def test_it_is_quiet_until_there_is_traffic_worth_auditing() -> None:
+    levels = worker(Redis())
+    assert levels.is_quiet
+    for confidence, count in ((0.5, 1000), (0.997, live_levels.QUIET_HITS - 1)):
+        for _ in range(count):
+            levels.add(MINE, "seen", confidence)
+    await levels.review()
+    assert levels.is_quiet
+    levels.add(OTHER, "seen", 0.997)
+    await levels.review()
+    assert not levels.is_quiet
 
 
 async def test_controls_are_wanted_until_they_are_as_many_as_hits() -> None:
