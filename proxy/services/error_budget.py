@@ -97,6 +97,10 @@ class ErrorBudget:
         """The confidence two conversations need to go on as one, above 1 where none may."""
         return EXACT_ONLY if self._levels is None else self._levels.merge_level(scope)
 
+    def judging_level(self, scope: Scope) -> float:
+        """The confidence from which a candidate is worth judging in full, though it may not be served; never above `level`."""
+        return EXACT_ONLY if self._levels is None else min(self.level(scope), self._levels.judging_level())
+
     def consider(self, decision: Decision, fresh: Mapping[str, Any] | None) -> None:
         """Look at a request whose answer has left, and perhaps audit it; see `Audits.consider`."""
         if self._audits is not None:

@@ -138,6 +138,14 @@ class LiveLevels:
             return EXACT_ONLY
         return max(level, self._held.calibration.level_for(self._held.merge_rate))
 
+    def judging_level(self) -> float:
+        """The confidence from which a candidate is worth judging in full: the calibrated level, whatever is in force.
+
+        Where a stricter level is, candidates between the two are what audits learn from, so that the level can come back. A judge
+        that spared itself those which cannot be served would keep a namespace closed for ever.
+        """
+        return self._start().level
+
     def audit_share(self, scope: Scope, base_share: float) -> float:
         """Share of this namespace's hits to audit now."""
         known = self._known.get(scope)

@@ -48,7 +48,8 @@ class Bench:
 
 async def test_before_a_calibration_is_there_only_exact_hits_are_served_and_nothing_is_audited() -> None:
     bench = Bench()
-    assert bench.budget.level(SHOP) == bench.budget.merge_level(SHOP) == EXACT_ONLY
+    levels = (bench.budget.level(SHOP), bench.budget.merge_level(SHOP), bench.budget.judging_level(SHOP))
+    assert levels == (EXACT_ONLY,) * 3
     bench.budget.consider(decision_of(Provider(lambda _: FRESH), semantic_hit()), None)
     with pytest.raises(RequestError) as told:
         await bench.budget.report(SHOP)
@@ -67,7 +68,7 @@ async def test_from_then_on_the_calibrated_level_holds_and_hits_are_audited_and_
     assert bench.budget._levels is not None
     await bench.budget._levels.review()
     assert bench.spaces == [keys.evidence_space(CALIBRATION.as_json(), "told")]
-    assert bench.budget.level(SHOP) == CALIBRATED < bench.budget.merge_level(SHOP)
+    assert bench.budget.level(SHOP) == bench.budget.judging_level(SHOP) == CALIBRATED < bench.budget.merge_level(SHOP)
     bench.budget.consider(decision_of(Provider(lambda _: FRESH), semantic_hit()), None)
     audit = next(task for task in bench.background._tasks if task.get_name() == "audit")
     await audit

@@ -109,6 +109,13 @@ async def test_wrong_hits_close_a_namespace_and_right_shadows_open_it_again(capl
     assert CALIBRATED <= levels.level(MINE) < 1
 
 
+async def test_a_closed_namespace_goes_on_being_judged_from_the_calibrated_level_on() -> None:
+    levels = worker(Redis())
+    await hits(levels, MINE, wrong=40, right=20)
+    assert levels.level(MINE) == EXACT_ONLY
+    assert levels.judging_level() == CALIBRATED
+
+
 async def test_right_hits_never_loosen_below_the_calibrated_level() -> None:
     levels = worker(Redis())
     for _ in range(20):
