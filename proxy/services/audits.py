@@ -174,7 +174,7 @@ class Audits:
         if best is None or best.confidence is None:
             return
         scope = Scope(call.tenant, call.directives.namespace)
-        self._levels.add(scope, "seen", best.confidence)
+        self._levels.saw(scope, best.confidence)
         if self._levels.is_quiet:
             return
         if outcome.hit is HitKind.SEMANTIC:

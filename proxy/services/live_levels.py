@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import Protocol
 
 from proxy.core import budget, evidence, keys
 from proxy.core.budget import Standing
-from proxy.core.confidence import EXACT_ONLY, Calibration, bin_of
+from proxy.core.confidence import BIN_COUNT, EXACT_ONLY, Calibration, bin_level, bin_of
 from proxy.core.decision import Scope
 from proxy.core.evidence import DeclaredJudge, Evidence, Report
 from proxy.core.tally import Kind, Tally, increments
@@ -41,6 +42,9 @@ sees no call to a provider but the callers' own; and so few hits tell little."""
 CONTROLS_AHEAD = 100
 """Controls (audited exact repeats) may be this many more than audited hits: enough to begin with, then as many as hits."""
 
+
+_BIN_EDGES = tuple(bin_level(place) for place in range(1, BIN_COUNT))
+"""`core.confidence.bin_of` by bisection: 0.3 µs and not 9, on the way of every request that was judged."""
 
 OnReview = Callable[[list[Standing], Report], None]
 """Told after each review of the standings of the namespaces in use, and of the pool's report."""
@@ -82,6 +86,7 @@ class _Known:
 
     standing: Standing
     tally: Tally
+    share: float | None = None  # to audit, once somebody asked: until the next review it stays the same
 
 
 class LiveLevels:
@@ -116,6 +121,7 @@ class LiveLevels:
         self._known: dict[Scope, _Known] = {}
         self._active: set[Scope] = set()
         self.is_quiet = True
+        self._seen: dict[Scope, list[int]] = {}
         self._found: dict[str, Counter[str]] = {}
         self._sending: tuple[str, dict[str, Counter[str]]] | None = None
         self._wake = asyncio.Event()
@@ -147,9 +153,13 @@ class LiveLevels:
         return self._start().level
 
     def audit_share(self, scope: Scope, base_share: float) -> float:
-        """Share of this namespace's hits to audit now."""
+        """Share of this namespace's hits to audit now; `base_share`, the least, is the same at every call."""
         known = self._known.get(scope)
-        return budget.audit_share(self._standing(scope), known.tally if known else Tally(), base_share)
+        if known is None:
+            return budget.audit_share(self._fresh, Tally(), base_share)
+        if known.share is None:
+            known.share = budget.audit_share(known.standing, known.tally, base_share)
+        return known.share
 
     @property
     def wants_controls(self) -> bool:
@@ -158,18 +168,32 @@ class LiveLevels:
 
     # --- told by audits -------------------------------------------------------------------------------------------------
 
-    def add(
-        self, scope: Scope, kind: Kind, confidence: float, *, is_wrong: bool = False, is_counted: bool = True
-    ) -> None:
-        """Take note of a candidate seen, or of an audit that came to a verdict; see `core.tally.increments`."""
+    def saw(self, scope: Scope, confidence: float) -> None:
+        """Take note of a candidate that was judged best of its request. On the way of every one of them, so it only counts."""
+        seen = self._seen.get(scope)
+        if seen is None:
+            self._active.add(scope)
+            seen = self._seen[scope] = [0] * BIN_COUNT
+        seen[bisect_right(_BIN_EDGES, confidence)] += 1
+
+    def add(self, scope: Scope, kind: Kind, confidence: float, *, is_wrong: bool, is_counted: bool) -> None:
+        """Take note of an audit that came to a verdict; see `core.tally.increments`."""
         self._active.add(scope)
         fields = increments(kind, confidence, is_wrong=is_wrong, is_counted=is_counted)
-        self._count(keys.evidence_scope(scope.tenant, scope.namespace), fields)
+        self._count(_tag(scope), fields)
         self._count(keys.EVIDENCE_POOL, fields)
 
     def add_control(self, *, is_wrong: bool) -> None:
         """Take note of an audited exact repeat."""
         self._count(keys.EVIDENCE_POOL, evidence.control_increments(is_wrong=is_wrong))
+
+    def _count_seen(self) -> None:
+        """Turn what was seen since the last review into counts."""
+        seen, self._seen = self._seen, {}
+        for scope, counts in seen.items():
+            fields = {f"seen:{place}": count for place, count in enumerate(counts) if count}
+            self._count(_tag(scope), fields)
+            self._count(keys.EVIDENCE_POOL, fields)
 
     def _count(self, tag: str, fields: Mapping[str, int]) -> None:
         if tag not in self._found and len(self._found) > SCOPES_KNOWN:
@@ -243,6 +267,7 @@ class LiveLevels:
     async def _send(self) -> None:
         """Add what was found. A batch without an answer is sent again under its id, so that it counts once."""
         if self._sending is None:
+            self._count_seen()
             if not self._found:
                 return
             self._sending, self._found = (ids.batch_id(), self._found), {}

@@ -48,13 +48,12 @@ class Levels:
         assert scope == SHOP
         return base_share if self.share is None else self.share
 
-    def add(
-        self, scope: Scope, kind: str, confidence: float, *, is_wrong: bool = False, is_counted: bool = True
-    ) -> None:
-        if kind == "seen":
-            self.seen.append((scope, confidence))
-        else:
-            self.found.append((kind, confidence, is_wrong, is_counted))
+    def saw(self, scope: Scope, confidence: float) -> None:
+        self.seen.append((scope, confidence))
+
+    def add(self, scope: Scope, kind: str, confidence: float, *, is_wrong: bool, is_counted: bool) -> None:
+        assert scope == SHOP
+        self.found.append((kind, confidence, is_wrong, is_counted))
 
     def add_control(self, *, is_wrong: bool) -> None:
         self.controls.append(is_wrong)
@@ -364,7 +363,7 @@ async def test_a_defect_costs_the_audit_and_never_the_request(caplog: pytest.Log
     bench = Bench()
     broken = replace(semantic_hit(), candidates=())
     broken.verdict = Verdict(7, None, judged=(Judged(7, 0.9, confidence="high"),))  # type: ignore[arg-type]
-    bench.levels.add = None  # type: ignore[assignment]
+    bench.levels.saw = None  # type: ignore[assignment]
     await bench.end(broken)
     assert "not audited" in caplog.text
 

@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.core import keys
 from proxy.core.budget import Cause, Standing
-from proxy.core.confidence import EXACT_ONLY, Calibration, logistic
+from proxy.core.confidence import EXACT_ONLY, Calibration, bin_of, logistic
 from proxy.core.decision import Scope
 from proxy.core.evidence import DeclaredJudge, Evidence, Report, from_fields
 from proxy.core.sequences import Interval, JudgeError
@@ -81,15 +83,15 @@ def worker(redis: Redis, held: Budget = HELD) -> LiveLevels:
 
 async def hits(levels: LiveLevels, scope: Scope, *, wrong: int = 0, right: int = 0) -> None:
     for at in range(wrong + right):
-        levels.add(scope, "seen", 0.997)
-        levels.add(scope, "hit", 0.997, is_wrong=at < wrong)
+        levels.saw(scope, 0.997)
+        levels.add(scope, "hit", 0.997, is_wrong=at < wrong, is_counted=True)
     await levels.review()
 
 
 async def shadows(levels: LiveLevels, scope: Scope, *, right: int, confidence: float = 0.997) -> None:
     for _ in range(right):
-        levels.add(scope, "seen", confidence)
-        levels.add(scope, "shadow", confidence)
+        levels.saw(scope, confidence)
+        levels.add(scope, "shadow", confidence, is_wrong=False, is_counted=False)
     await levels.review()
 
 
@@ -197,7 +199,7 @@ async def test_a_batch_whose_answer_was_lost_counts_once() -> None:
 async def test_a_batch_redis_refuses_for_good_is_given_up_and_said(caplog: pytest.LogCaptureFixture) -> None:
     redis = Redis()
     levels = worker(redis)
-    levels.add(MINE, "hit", 0.997)
+    levels.add(MINE, "hit", 0.997, is_wrong=False, is_counted=True)
     redis.failure = StoreError("WRONGTYPE")
     with pytest.raises(StoreError):
         await levels.review()
@@ -213,7 +215,7 @@ async def test_draining_adds_what_waits() -> None:
     redis.failure = StoreUnavailableError("away")
     with pytest.raises(StoreUnavailableError):
         await hits(levels, MINE, right=1)
-    levels.add(MINE, "hit", 0.997)
+    levels.add(MINE, "hit", 0.997, is_wrong=False, is_counted=True)
     redis.failure = None
     await levels.drain(deadline_s=5)
     assert redis.counts[keys.EVIDENCE_POOL]["counted"] == 2
@@ -222,7 +224,7 @@ async def test_draining_adds_what_waits() -> None:
 async def test_draining_without_redis_says_what_is_lost(caplog: pytest.LogCaptureFixture) -> None:
     redis = Redis()
     levels = worker(redis)
-    levels.add(MINE, "hit", 0.997)
+    levels.add(MINE, "hit", 0.997, is_wrong=False, is_counted=True)
     redis.failure = StoreUnavailableError("away")
     await levels.drain(deadline_s=5)
     assert "not written" in caplog.text
@@ -268,12 +270,19 @@ async def test_it_is_quiet_until_there_is_traffic_worth_auditing() -> None:
     assert levels.is_quiet
     for confidence, count in ((0.5, 1000), (0.997, live_levels.QUIET_HITS - 1)):
         for _ in range(count):
-            levels.add(MINE, "seen", confidence)
+            levels.saw(MINE, confidence)
     await levels.review()
     assert levels.is_quiet
-    levels.add(OTHER, "seen", 0.997)
+    levels.saw(OTHER, 0.997)
     await levels.review()
     assert not levels.is_quiet
+
+
+@given(st.floats(0, 1))
+def test_what_was_seen_is_counted_in_the_bin_of_its_confidence(confidence: float) -> None:
+    levels = worker(Redis())
+    levels.saw(MINE, confidence)
+    assert levels._seen[MINE][bin_of(confidence)] == 1
 
 
 async def test_controls_are_wanted_until_they_are_as_many_as_hits() -> None:
