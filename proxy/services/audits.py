@@ -195,15 +195,18 @@ class Audits:
 
     def _control(self, decision: Decision, fresh: str | None) -> None:
         """Audit an exact repeat if controls are wanted, and it could have been a hit by meaning: drawn, or by the answer there is."""
-        if not self._levels.wants_controls or decision.settle_exact_only() is not None:
+        is_served = decision.outcome.hit is not None
+        if not self._levels.wants_controls or (is_served and self._draw() >= self._share):
             return
-        if fresh is not None:
-            if self._shadows.take(1):
-                self._begin(
-                    "control", decision, self._judge.calls, self._unserved(decision, fresh), self._levels.add_control
-                )
-        elif decision.outcome.hit is not None and self._draw() < self._share and _may_be_asked(decision):
-            self._begin("control", decision, 1 + self._judge.calls, self._served(decision), self._levels.add_control)
+        if (
+            decision.settle_exact_only() is not None
+        ):  # reads the text, which takes longer than an exact hit: drawn ones only
+            return
+        found = self._levels.add_control
+        if is_served and _may_be_asked(decision):
+            self._begin("control", decision, 1 + self._judge.calls, self._served(decision), found)
+        elif fresh is not None and self._shadows.take(1):
+            self._begin("control", decision, self._judge.calls, self._unserved(decision, fresh), found)
 
     def _forwarded(self, decision: Decision, scope: Scope, best: Judged, confidence: float, fresh: str) -> None:
         """Audit what was not served, by the fresh answer that is there."""
