@@ -14,6 +14,7 @@ from typing import Any
 
 from proxy.core.confidence import Calibration
 from proxy.core.decision_log import DecisionRecord, Seen
+from proxy.tuning.advice import percent
 from proxy.tuning.figures import BUDGETS
 
 MOST_TO_LABEL = 200
@@ -142,13 +143,12 @@ def verdict(advice: JournalAdvice) -> str:
     if not advice.questions:
         return "No question has reached the semantic tier yet, or none of this tenant and namespace is kept any more."
     row = advice.row
-    share = f"{100 * row.hits / advice.questions:.1f} %"
     if not row.hits:
         return f"At this budget none of the {advice.questions:,} questions would have been a hit by meaning."
     return (
-        f"At this budget {row.hits:,} of {advice.questions:,} questions ({share}) would have been hits by meaning. About {row.wrong:.1f} "
-        f"of them ({100 * row.wrong / row.hits:.2f} %) are expected to be wrong, going by the calibrated confidence, as nobody labelled "
-        "them: label the pairs written out and run `deja tune` on them to know."
+        f"At this budget {row.hits:,} of {advice.questions:,} questions ({percent(row.hits / advice.questions)}) would have been hits by "
+        f"meaning. About {row.wrong:.1f} of them ({percent(row.wrong / row.hits)}) are expected to be wrong, going by the calibrated "
+        "confidence, as nobody labelled them: label the pairs written out, and run deja tune on them to know."
     )
 
 

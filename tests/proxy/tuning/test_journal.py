@@ -80,7 +80,7 @@ def test_the_pairs_to_label_are_those_nearest_to_the_level_and_no_voted_ones() -
 
 def test_the_verdict_says_that_nothing_is_labelled() -> None:
     told = journal.verdict(journal.advise([HIT, ALMOST], LEVELS, 0.05))
-    assert "2 of 2 questions (100.0 %)" in told
+    assert "2 of 2 questions (100 %)" in told
     assert "going by the calibrated confidence, as nobody labelled them" in told
 
 
