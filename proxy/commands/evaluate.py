@@ -71,6 +71,7 @@ def run(
     found = evaluation.evaluator.finish()
     _write(found, evaluation.proxied, out)  # before anything is printed: a closed pipe must not lose it
     _show(found)
+    _show_proxied(evaluation.proxied)
     hint_at_pictures()
     terminal.show(
         f"Tables: {out / 'eval.md'}. Numbers: {out / 'eval.json'}. What to read by hand: {out / 'disagreements.jsonl'} "
@@ -150,6 +151,23 @@ def _show(found: Evaluation) -> None:
             ("budget", "right of those possible", "wrong hits"),
             streamed,
         )
+
+
+def _show_proxied(proxied: Sequence[ProxyResult]) -> None:
+    if not proxied:
+        return
+    rows = [
+        (
+            one.name,
+            f"{percent(one.proxy.found.value)} · {percent(one.offline.found.value)}",
+            f"{percent(one.proxy.accepted.value)} · {percent(one.offline.accepted.value)}",
+            f"{one.only_proxy} / {one.only_offline}",
+            f"{sum(one.troubles.values())}",
+        )
+        for one in proxied
+    ]
+    heading = ("set", "found there · here", "accepted there · here", "hit only there / here", "troubles")
+    terminal.show_table("Through the running proxy", heading, rows)
 
 
 def _write(found: Evaluation, proxied: Sequence[ProxyResult], out: Path) -> None:

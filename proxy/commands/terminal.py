@@ -61,10 +61,10 @@ def show_table(title: str, heading: Sequence[str], rows: Sequence[Sequence[str]]
         rows: plain text, cell by cell.
         chosen: a row to point out.
     """
-    table = Table(title=title, title_justify="left")
+    table = Table(title=Text(title), title_justify="left")  # Text: nothing in it is markup
     for number, name in enumerate(heading):
         justify: JustifyMethod = "left" if number == 0 else "right"
-        table.add_column(name, justify=justify, overflow="fold")
+        table.add_column(Text(name), justify=justify, overflow="fold")
     for number, row in enumerate(rows):
         table.add_row(*(Text(cell) for cell in row), style="bold" if number == chosen else None)
     _out().print(table)
