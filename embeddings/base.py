@@ -6,6 +6,7 @@ No model lives here. An embedder is synchronous and thread-safe; `embeddings.bat
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,6 +38,36 @@ class Embedding:
     tokens: int
     is_truncated: bool
     unknown_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What the verifier says of one pair.
+
+    Args:
+        logit: higher is surer that the answer serves; the mean of both orders of the texts, -inf when the pair was not read whole.
+        tokens: tokens of the pair, special ones included; 0 when it was too long to count.
+        is_truncated: the pair is longer than the model reads, so it was not judged.
+        gap: how far the two orders lie apart, 0 or more.
+    """
+
+    logit: float
+    tokens: int
+    is_truncated: bool
+    gap: float = 0.0
+
+    @property
+    def lower_logit(self) -> float:
+        """The logit of the order that is less sure."""
+        return self.logit - self.gap / 2
+
+    @property
+    def probability(self) -> float:
+        """The logit as a number in [0, 1]. Not calibrated: 0.9 is not right nine times in ten."""
+        if self.logit >= 0:
+            return 1.0 / (1.0 + math.exp(-self.logit))
+        odds = math.exp(self.logit)
+        return odds / (1.0 + odds)
 
 
 class Embedder(Protocol):

@@ -18,9 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
-from embeddings.base import Embedder, Embedding
+from embeddings.base import Embedder, Embedding, Score
 from embeddings.errors import EmbedderClosedError, EmbedderError, EmbedderOverloadedError
-from embeddings.verifier import Score
 
 Item = TypeVar("Item", str, tuple[str, str])
 Result = TypeVar("Result")

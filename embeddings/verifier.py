@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from embeddings.base import Score
 from embeddings.errors import EmbedderError, ModelFormatError
 from embeddings.onnx import _load_session as load_session
 
@@ -31,29 +32,6 @@ _CHARS_PER_TOKEN = 32
 
 _SEPARATOR = "[SEP]"
 _SEP_ID = 102  # of every BERT vocabulary in English; checked against the tokenizer when a model is opened
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """What the verifier says of one pair.
-
-    Args:
-        logit: higher is surer that the answer serves; -inf when the pair was not read whole.
-        tokens: tokens of the pair, special ones included; 0 when it was too long to count.
-        is_truncated: the pair is longer than the model reads, so it was not judged.
-    """
-
-    logit: float
-    tokens: int
-    is_truncated: bool
-
-    @property
-    def probability(self) -> float:
-        """The logit as a number in [0, 1]. Not calibrated: 0.9 is not right nine times in ten."""
-        if self.logit >= 0:
-            return 1.0 / (1.0 + math.exp(-self.logit))
-        odds = math.exp(self.logit)
-        return odds / (1.0 + odds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +79,7 @@ class VerifierManifest:
 
 def shipped_folder() -> Path:
     """Where the weights that come with this package lie."""
-    return Path(__file__).parent / "weights" / "verifier-v1"
+    return Path(__file__).parent / "weights" / "verifier-v2"
 
 
 class Verifier:
@@ -134,30 +112,28 @@ class Verifier:
         return self._manifest.max_tokens
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> list[Score]:
-        """Score (stored question, asked question) pairs, in order; a pair's score does not depend on the others.
+        """Score pairs of questions, in order; a pair's score depends neither on the others nor on which text comes first.
+
+        Each pair is read in both orders: what one says differs from the other by noise, and their mean finds 2 to 5 points more at the
+        same error (decision 0010). Both orders are one batch, at 1.4 times the cost of one.
 
         Raises:
             EmbedderError: onnxruntime failed.
         """
-        rows = [self._tokenize(stored, asked) for stored, asked in pairs]
+        rows = [self._tokenize(*two) for stored, asked in pairs for two in ((stored, asked), (asked, stored))]
         logits = np.full(len(rows), -np.inf)
         fitting = [index for index, row in enumerate(rows) if 0 < len(row) <= self.max_tokens]
         for group in _groups(fitting, [len(row) for row in rows]):
             logits[group] = self.score_tokens([rows[index] for index in group])
         return [
-            Score(float(logit), len(row), not 0 < len(row) <= self.max_tokens)
-            for logit, row in zip(logits, rows, strict=True)
+            self._score(len(row), float(there), float(back))
+            for row, there, back in zip(rows[::2], logits[::2], logits[1::2], strict=True)
         ]
 
-    def score_both_ways(self, pairs: Sequence[tuple[str, str]]) -> list[Score]:
-        """Score each pair in both orders and give the lower one: for merging, where either question may be answered next.
-
-        Raises:
-            EmbedderError: onnxruntime failed.
-        """
-        scores = self.score([*pairs, *((asked, stored) for stored, asked in pairs)])
-        there, back = scores[: len(pairs)], scores[len(pairs) :]
-        return [min(two, key=lambda score: score.logit) for two in zip(there, back, strict=True)]
+    def _score(self, tokens: int, there: float, back: float) -> Score:
+        if not 0 < tokens <= self.max_tokens:
+            return Score(-math.inf, tokens, is_truncated=True)
+        return Score((there + back) / 2, tokens, is_truncated=False, gap=abs(there - back))
 
     def close(self) -> None:
         """Do nothing: memory goes with the object."""

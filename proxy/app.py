@@ -18,8 +18,9 @@ from starlette.routing import Route
 
 from embeddings import prepare
 from embeddings.base import Embedder
-from embeddings.batching import BatchingEmbedder
+from embeddings.batching import BatchingEmbedder, BatchingVerifier
 from embeddings.errors import EmbedderError
+from embeddings.verifier import Verifier, shipped_folder
 from proxy import telemetry
 from proxy.api import budget, cache, errors, health, langcache, sessions
 from proxy.api.asgi import App, HotPath, Receive, RequestId, Scope, Send
@@ -44,7 +45,7 @@ from proxy.services.decisions import DecisionLog, Decisions
 from proxy.services.embedding import BoundedEmbedder
 from proxy.services.error_budget import ErrorBudget
 from proxy.services.feedback import Feedback
-from proxy.services.judging import StrictJudge
+from proxy.services.judging import VerifyingJudge
 from proxy.services.keeper import Keeper
 from proxy.services.late_index import LateIndex
 from proxy.services.named_caches import NamedCaches
@@ -65,6 +66,7 @@ from proxy.stores.named_caches import NamedCacheStore
 from proxy.stores.responses import ResponseStore
 from proxy.stores.sessions import SessionStore
 from proxy.stores.vectors import VectorIndex
+from proxy.tuning import own, shipped
 from proxy.upstream.openai import OpenAIUpstream
 from proxy.upstream.registry import UpstreamRegistry, build_registry
 from proxy.upstream.simulated import simulated_upstream
@@ -103,8 +105,11 @@ class Application:
             deadline_s=settings.embedder.deadline_ms / 1000,
             is_alone=lambda: is_local and self.chat.active + self.caches.active <= 1,
         )
-        self.judge = StrictJudge()
-        self.calibration: Calibration | None = None  # none yet: what-if says so
+        self.calibration: Calibration | None = None  # until the models are there
+        self.judge = VerifyingJudge(
+            deadline_s=settings.embedder.deadline_ms / 1000,
+            is_alone=lambda: self.chat.active + self.caches.active <= 1,
+        )
         self.passthrough = PassThrough(
             upstreams=self.upstreams, identity=self.identity, metrics=self.metrics, background=self.background
         )
@@ -177,6 +182,7 @@ class Application:
         await self.decision_recorder.drain(deadline_s=DRAIN_S)
         await self.error_budget.drain(deadline_s=DRAIN_S)
         await self.embedder.aclose()
+        await self.judge.aclose()
         await self.guard.aclose()
         await self.upstreams.aclose()
         await self.client.aclose()
@@ -327,21 +333,30 @@ class Application:
     async def _load_embedder(self) -> bool:
         """Open the model and its index; False when that did not succeed now."""
         try:
-            embedder = await asyncio.to_thread(self._warm_models)
+            embedder, verifier = await asyncio.to_thread(self._warm_models)
+            calibration = self._own_or_shipped(shipped.calibration(embedder.fingerprint, verifier.fingerprint))
         except EmbedderError as error:
-            logger.warning("only exact hits until the embedder is there: %s", error)
+            logger.warning("only exact hits until the models are there: %s", error)
             return False
         self.embedder.use(BatchingEmbedder(embedder))
+        self.error_budget.begin(calibration)
+        self.judge.use(BatchingVerifier(verifier), calibration, self.error_budget)
+        self.calibration = calibration
         index = VectorIndex(self.client, fingerprint=embedder.fingerprint, dim=embedder.dim)
         self.vectors.use(index)
         self.upkeep.watch(index)
         return True
 
-    def _warm_models(self) -> Embedder:
+    def _own_or_shipped(self, calibration: Calibration) -> Calibration:
+        own_file = self.settings.cache.calibration
+        return calibration if own_file is None else own.load(own_file, scale=calibration.scale)
+
+    def _warm_models(self) -> tuple[Embedder, Verifier]:
         self.judge.warm_up()
-        embedder = open_embedder(self.settings)
+        embedder, verifier = open_embedder(self.settings), Verifier(shipped_folder())
         embedder.embed(["The first call of a model is its slowest."])
-        return embedder
+        verifier.score([("The first call of a model is its slowest.", "A model is slowest when it is called first.")])
+        return embedder, verifier
 
     async def _retry_embedder(self) -> None:
         while True:

@@ -191,7 +191,7 @@ class Judge(Protocol):
             floor: the caller's own level, None for the server's.
         """
 
-    async def merge_confidence(self, stored: str, asked: str, judged: Judged) -> float | None:
+    def merge_confidence(self, stored: str, asked: str, judged: Judged, *, scope: Scope) -> float | None:
         """How sure it is, in (0, 1], that two conversations at these texts may go on as one; None if they may not.
 
         Stricter than serving.
@@ -200,7 +200,21 @@ class Judge(Protocol):
             stored: the question whose answer serves.
             asked: the question it serves.
             judged: what `judge` found about the two.
+            scope: whose error budget counts.
         """
+
+
+class Levels(Protocol):
+    """The confidence that a hit needs, for each scope: what keeps the wrong-hit rate under its bound."""
+
+    def level(self, scope: Scope) -> float:
+        """For serving, in [0, 1]; above 1 when only exact hits are allowed."""
+
+    def judging_level(self, scope: Scope) -> float:
+        """From here on a candidate is judged in full, though it may not be served; not above `level`."""
+
+    def merge_level(self, scope: Scope) -> float:
+        """What the less sure of the verifier's two orders has to reach besides, for letting two conversations go on as one."""
 
 
 class SessionReader(Protocol):

@@ -109,14 +109,16 @@ class EmbedderSettings(_Section):
     api_key: SecretStr | None = Field(None, description="Credential for a remote embedder.")
     precision: Literal["int8", "fp32"] = Field("int8", description="Weights of a local model.")
     threads: int = Field(1, ge=1, le=64, description="Threads of a local model.")
-    deadline_ms: float = Field(1000.0, gt=0, description="An embedding that takes longer is given up.")
+    deadline_ms: float = Field(
+        1000.0, gt=0, description="An embedding, or a verification, that takes longer is given up."
+    )
 
 
 class AuditSettings(_Section):
     """How the wrong-hit rate is measured on live traffic."""
 
     share: float = Field(
-        0.02,
+        0.0,
         ge=0,
         le=1,
         description="Share of hits by meaning that is asked again at the provider and judged; more at first. 0: no audits.",

@@ -8,21 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from embeddings.training import recipe
-from embeddings.training.pairs import Pair, read_pairs, read_rows, split_by_component
+from embeddings.training.pairs import Pair, read_pairs, read_rows
 
 _MOST_TEXTS = 3_000  # of a file of groups
 _SEED = 7
 
 
 def sets(data_dir: Path, embed: recipe.Embed) -> dict[str, list[Pair]]:
-    """Read all sets, by name; "qqp_calibration" and "qqp_dev" are the two halves of one file, split by component.
+    """Read all sets, by name: what a run with `is_whole` did not see.
 
     In sets made of groups the pairs are near neighbours by the embedder, the label says whether the group is the same.
     """
-    calibration, dev = split_by_component(read_pairs(data_dir, "qqp_dev"), 0.5)
-    found = {"qqp_calibration": calibration, "qqp_dev": dev}
+    found = {"qqp_dev": read_pairs(data_dir, "qqp_dev")}
+    for pair in recipe.labelled(data_dir, "authored")[1]:
+        found.setdefault(pair.kind.split()[0].replace("/", ", "), []).append(pair)
     for source in ("checklist_templates", "checklist_perturbed", "pawsx"):
-        found[source] = recipe.labelled(data_dir, source)[1]
+        found[source] = recipe.labelled_aside(data_dir, source)
     statements = recipe.labelled(data_dir, "statements")[1]
     found["sick"] = [pair for pair in statements if "/sick" in pair.kind]
     found["apt_parade"] = [pair for pair in statements if pair.kind.endswith(("apt", "parade"))]
@@ -31,6 +32,7 @@ def sets(data_dir: Path, embed: recipe.Embed) -> dict[str, list[Pair]]:
     found["rqe_test"] = [pair for pair in medical if pair.kind.endswith("rqe_test")]
     found["rqe_train, aside"] = [pair for pair in medical if not pair.kind.endswith("rqe_test")]
     found["mrpc"] = read_pairs(data_dir, "mrpc")
+    found["askubuntu_long"] = read_pairs(data_dir, "askubuntu_long")
     banking = read_rows(data_dir, "banking77_test")
     unseen = [recipe.is_held_out_group(row["group"]) for row in banking]
     found["banking77_test, intents trained on"] = _near(
@@ -39,6 +41,8 @@ def sets(data_dir: Path, embed: recipe.Embed) -> dict[str, list[Pair]]:
     found["banking77_test, new intents"] = _near([row for row, new in zip(banking, unseen, strict=True) if new], embed)
     found["osschat"] = _near(read_rows(data_dir, "osschat_groups"), embed)
     found["clinc150 test"] = _near([row for row in read_rows(data_dir, "clinc150") if row["part"] == "test"], embed)
+    prompts = read_rows(data_dir, "arena_prompts")
+    found["arena"] = _near([row | {"group": at} for at, row in enumerate(prompts)], embed)
     rng = random.Random(_SEED)  # noqa: S311  (repeatable, not secret)
     support = [row for row in read_rows(data_dir, "support_utterances") if recipe.is_held_out_group(row["group"])]
     found["support, new intents"] = recipe.support_pairs(support, rng)

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
 ACCEPTED = (0.005, 0.01, 0.02, 0.05)
 """Shares of the pairs labelled different that a level may let through."""
-
-_RIDGE = 1e-3
-_NEWTON_STEPS = 30
 
 
 def level_at(scores: NDArray[np.float64], is_same: NDArray[np.bool_], accepted: float) -> float:
@@ -35,32 +30,3 @@ def found_at(scores: NDArray[np.float64], is_same: NDArray[np.bool_], accepted: 
 def curve(scores: NDArray[np.float64], is_same: NDArray[np.bool_]) -> dict[str, float]:
     """`found_at` each of `ACCEPTED`, keyed by the share as text."""
     return {f"{accepted:g}": round(found_at(scores, is_same, accepted), 4) for accepted in ACCEPTED}
-
-
-def fit_logistic(features: NDArray[np.float64], is_same: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Fit a logistic regression by Newton's method.
-
-    Args:
-        features: (n, k), of like magnitude.
-        is_same: (n,).
-
-    Returns:
-        (k + 1,) weights, the constant last.
-    """
-    x = np.column_stack([features, np.ones(len(features))])
-    weights = np.zeros(x.shape[1])
-    for _ in range(_NEWTON_STEPS):
-        probability = 1.0 / (1.0 + np.exp(-np.clip(x @ weights, -30, 30)))
-        gradient = x.T @ (probability - is_same) + _RIDGE * weights
-        hessian = (x * (probability * (1 - probability))[:, np.newaxis]).T @ x + _RIDGE * np.eye(x.shape[1])
-        weights = weights - np.linalg.solve(hessian, gradient)
-    return weights
-
-
-def apply_logistic(
-    weights: Sequence[float] | NDArray[np.float64], features: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Log odds (n,) of `features` (n, k) under `fit_logistic`'s weights."""
-    values = np.asarray(weights, np.float64)
-    log_odds: NDArray[np.float64] = features @ values[:-1] + values[-1]
-    return log_odds

@@ -49,6 +49,8 @@ def response_headers(upstream: Headers, outcome: Outcome, request_id: str) -> He
         headers.append((b"age", str(outcome.age_s).encode()))
     if outcome.similarity is not None:
         headers.append((b"x-deja-similarity", f"{outcome.similarity:.4f}".encode()))
+    if outcome.verdict is not None and outcome.verdict.confidence is not None:
+        headers.append((b"x-deja-confidence", f"{outcome.verdict.confidence:.4f}".encode()))
     if outcome.usage_estimated and outcome.hit is not None:
         headers.append((b"x-deja-usage", b"estimated"))
     if outcome.confidence_clamped:

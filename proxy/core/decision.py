@@ -1,23 +1,17 @@
-"""May a stored answer serve this question? The interim judge: a strict cosine level, and no gate refuses.
+"""May a stored answer serve this question? What the judge decides from, and how it chooses; the models are asked elsewhere.
 
-Both must agree, and neither can talk over the other: a similarity of 1.0 does not open a gate. A verifier will stand behind the
-same `proxy.ports.Judge` later. Why these levels: docs/decisions/0003-strict-level-and-gates.md.
+`screen` reads candidates and asks the gates, `services.judging` lets the verifier score those that no gate refused, `choose` takes the
+surest. A gate and the confidence must both agree, and neither can talk over the other. Why so: docs/decisions/0008 and 0010.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
-from proxy.core.gates import GateReason, Reading, read, refusal
+from proxy.core.gates import HARD, GateReason, objections, read, refusal
 from proxy.core.models import Reason
-
-STRICT_SIMILARITY = 0.86
-"""Cosine of all-MiniLM-L6-v2 in [-1, 1] from which an answer is served if no gate refuses (decision 0003)."""
-
-MERGE_SIMILARITY = 0.86
-"""The same for letting two conversations go on as one: what makes that stricter are the merge gates, not the cosine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +27,6 @@ class Scope:
     namespace: str
 
 
-class Neighbour(Protocol):
-    """A stored question near the asked one; `core.models.Candidate` is one."""
-
-    @property
-    def question(self) -> str:
-        """The stored question."""
-
-    @property
-    def similarity(self) -> float:
-        """Its cosine similarity to the asked one, in [-1, 1]."""
-
-
 @dataclass(frozen=True, slots=True)
 class Judged:
     """One candidate as the judge saw it: what explain, audits and what-if read.
@@ -56,6 +38,7 @@ class Judged:
         objections: gates that objected, the one above among them.
         logit: the verifier's; None where it was not asked because it could not change the outcome.
         confidence: calibrated probability that the answer serves, in [0, 1]; None where it was not computed.
+        lower_logit: the verifier's, of the order of the two texts that is less sure.
     """
 
     index: int
@@ -64,6 +47,7 @@ class Judged:
     objections: frozenset[GateReason] = frozenset()
     logit: float | None = None
     confidence: float | None = None
+    lower_logit: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,61 +69,60 @@ class Verdict:
     judged: tuple[Judged, ...] = ()
 
 
-def decide(asked: str | Reading, candidates: Sequence[Neighbour], *, level: float = STRICT_SIMILARITY) -> Verdict:
-    """Choose the most similar candidate that may serve.
+def screen(asked: str, candidates: Sequence[tuple[int, str, float]]) -> list[Judged]:
+    """Ask the gates about candidates.
 
     Args:
-        asked: the question to answer, or its reading.
-        candidates: stored questions of the same partition, in any order; may be empty.
-        level: cosine that a candidate must reach.
+        asked: the question to answer.
+        candidates: (index, stored question, cosine in [-1, 1]), all of the same partition.
+
+    Returns:
+        One for each, in the order given.
     """
     if not candidates:
-        return Verdict(None, Reason.NO_CANDIDATE)
-    reading = read(asked) if isinstance(asked, str) else asked
-    first: Reason | GateReason | None = None
-    judged: list[Judged] = []
-    for i in sorted(range(len(candidates)), key=lambda i: -candidates[i].similarity):
-        reason = why_not_serve(candidates[i].question, reading, candidates[i].similarity, level=level)
-        gate = reason if isinstance(reason, GateReason) else None
-        judged.append(Judged(i, candidates[i].similarity, gate, frozenset({gate} if gate else ())))
-        if reason is None:
-            return Verdict(i, None, judged=tuple(judged))
-        first = first or reason
-    return Verdict(None, first, judged=tuple(judged))
+        return []
+    reading = read(asked)
+    judged = []
+    for index, stored, similarity in candidates:
+        found = objections(read(stored), reading)
+        gate = next((reason for reason in GateReason if reason in found & HARD), None)
+        judged.append(Judged(index, similarity, gate, found))
+    return judged
 
 
-def why_not_serve(
-    stored: str | Reading, asked: str | Reading, similarity: float, *, level: float = STRICT_SIMILARITY
-) -> Reason | GateReason | None:
-    """Why the answer to `stored` may not serve `asked`; None when it may. Symmetric in the two texts.
+def choose(judged: Sequence[Judged], level: float) -> Verdict:
+    """Choose the candidate that serves most surely, if one reaches the level.
 
     Args:
-        stored: the question whose answer is at hand.
-        asked: the question to answer.
-        similarity: their cosine, in [-1, 1]; nan refuses.
-        level: cosine to reach.
+        judged: most similar first, at least one; confidences filled in where they could reach the level.
+        level: confidence needed.
     """
-    if not similarity >= level:
-        return Reason.BELOW_CONFIDENCE
-    return refusal(stored, asked)
+    sure = [one for one in judged if one.gate is None and one.confidence is not None]
+    best = max(sure, key=lambda one: one.confidence or 0.0, default=None)
+    if best is not None and best.confidence is not None and best.confidence >= level:
+        return Verdict(best.index, None, best.confidence, level, tuple(judged))
+    confidence = best.confidence if best is not None else None
+    return Verdict(None, _why_not(judged[0]), confidence, level, tuple(judged))
 
 
-def why_not_merge(stored: str | Reading, asked: str | Reading, similarity: float) -> Reason | GateReason | None:
-    """Why two conversations opened with these questions may not go on as one; None when they may. Symmetric.
+def why_not_merge(stored: str, asked: str) -> GateReason | None:
+    """Why two conversations opened with these questions may not go on as one, though one's answer serves the other; symmetric.
 
     Stricter than serving, since every later turn is read in the light of this one: what one wording says of its writer, or
     adds beside the question, the other must say too.
     """
-    if not similarity >= MERGE_SIMILARITY:
-        return Reason.BELOW_CONFIDENCE
-    return refusal(stored, asked, strictly=True)
+    return refusal(stored, asked, strictly=True, without=_NOT_FOR_MERGING)
 
 
-def merge_confidence(similarity: float) -> float:
-    """How sure a merge is, in [0, 1], for the product along a chain of turns (`core.context`).
+_NOT_FOR_MERGING = frozenset({
+    GateReason.WORDING, GateReason.FOCUS_SOFT, GateReason.TENSE, GateReason.ANTONYM_SOFT, GateReason.DIRECTION_SOFT,
+})  # fmt: skip
+"""How it is said: weighed in the confidence, for merging, too. What is said must agree: a number, a name, a "my" on one side only."""
 
-    A cosine is no probability: 0.86 means near certainty once the merge gates passed. From 0.97 at the level to 1.0 at
-    equality, so that a conversation may be reworded in several turns before its chain goes raw.
-    """
-    share = (similarity - MERGE_SIMILARITY) / (1.0 - MERGE_SIMILARITY)
-    return 0.97 + 0.03 * min(1.0, max(0.0, share))
+
+def _why_not(judged: Judged) -> Reason | GateReason:
+    if judged.gate is not None:
+        return judged.gate
+    if judged.logit is None:
+        return Reason.BELOW_CONFIDENCE  # no word of the verifier could have lifted it
+    return Reason.TEXT_TOO_LONG if judged.logit == -math.inf else Reason.VERIFIER

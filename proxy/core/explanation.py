@@ -9,6 +9,9 @@ from proxy.core.decision_log import DecisionRecord, Room, Seen
 from proxy.core.models import Reason
 
 _REASONS = {
+    "verifier": "The verifier read both questions, and was not sure enough that one answer serves both.",
+    "verifier-unavailable": "The verifier gave no answer in time, and without it nothing is served by meaning.",
+    "budget": "The error budget of this namespace is spent, or no level keeps it: only exact repeats are served.",
     "mode-off": "The request turned the cache off.",
     "no-store": "The request said no-store, so the cache was not asked.",
     "not-cacheable": "This route is passed through.",

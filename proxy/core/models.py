@@ -76,6 +76,9 @@ class Reason(StrEnum):
     NO_CANDIDATE = "no-candidate"
     BELOW_CONFIDENCE = "below-confidence"
     FEEDBACK = "feedback"
+    VERIFIER = "verifier"
+    VERIFIER_UNAVAILABLE = "verifier-unavailable"
+    BUDGET = "budget"
     NOT_RENDERABLE = "not-renderable"
 
 

@@ -22,8 +22,9 @@ from proxy.services.background import Background
 from proxy.services.calls import Decision
 from proxy.services.live_levels import Budget, EvidenceKeeper, LiveLevels, OnReview
 
-MERGE_SHARE = 0.25
-"""Of the budget that letting two conversations go on as one may take: every later turn inherits what went wrong there."""
+MERGE_TIMES = 2.0
+"""Two conversations go on as one where the pair may be served and, besides, the less sure of the verifier's two orders reaches the level of
+twice the budget, and the merge gates pass: of pairs that may be served, those whose orders disagree are the doubtful ones."""
 
 
 class ErrorBudget:
@@ -73,7 +74,7 @@ class ErrorBudget:
         """Hold levels against this calibration from now on, and audit. Called once, when the models are there."""
         space = keys.evidence_space(calibration.as_json(), self._judge.declared.name)
         budget = self._max_wrong_hit_rate
-        held = Budget(calibration, budget, merge_rate=MERGE_SHARE * budget, judge=self._judge.declared)
+        held = Budget(calibration, budget, merge_rate=MERGE_TIMES * budget, judge=self._judge.declared)
         self._levels = LiveLevels(self._open_store(space), self._guard, held, on_review=self._on_review)
         if self._sampling.share <= 0:
             return

@@ -1,33 +1,144 @@
-"""The judge behind the port: today `core.decision`'s strict level and gates. A verifier takes this module's place, and no other's."""
+"""The judge behind the port: gates first, then the verifier where it can change the outcome, then the calibrated confidence.
+
+Theory of operation. A hit needs all of it: no hard gate refuses, the verifier has read both texts, and the confidence that the
+calibration makes of cosine, logit and soft objections reaches the level of the caller's scope. Steps may be skipped only to refuse: a pair
+that would stay below the level at the verifier's highest praise is not shown to it. The nearest candidate is verified alone, since it
+usually serves; the others follow together, and only if it does not.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+from embeddings.base import Score
+from embeddings.batching import BatchingVerifier
+from embeddings.errors import EmbedderError
 from proxy.core import decision
+from proxy.core.confidence import EXACT_ONLY, Calibration, Evidence
 from proxy.core.decision import Judged, Scope, Verdict
-from proxy.core.models import Candidate
+from proxy.core.models import Candidate, Reason
+from proxy.ports import Levels
+
+logger = logging.getLogger("deja.judging")
+
+INLINE_CHARS = 240
+"""Of both texts: as for the embedder, a short pair is scored on the event loop where nobody else waits for it."""
 
 
-class StrictJudge:
-    """A hit needs a cosine of at least `level`, and no gate may refuse."""
+VERIFIED = 3
+"""Candidates shown to the verifier, at most: the nearest of those that no gate refuses. The index offers more, since near misses crowd
+round a question: among them the right one is within the nearest 3 for 85 %, 5 for 89 %, 10 for 93 % (decision 0010)."""
+
+
+class VerifyingJudge:
+    """Implements `proxy.ports.Judge`.
+
+    Args:
+        deadline_s: for the verifier; longer, and the call goes upstream.
+        is_alone: whether one request is all that this process is busy with.
+    """
+
+    def __init__(self, *, deadline_s: float, is_alone: Callable[[], bool]) -> None:
+        self._deadline_s = deadline_s
+        self._is_alone = is_alone
+        self._verifier: BatchingVerifier | None = None
+        self._calibration: Calibration | None = None
+        self._levels: Levels | None = None
+
+    def use(self, verifier: BatchingVerifier, calibration: Calibration, levels: Levels) -> None:
+        """The models are there, and what the confidence has to reach."""
+        self._verifier, self._calibration, self._levels = verifier, calibration, levels
+
+    async def aclose(self) -> None:
+        """Let the model go."""
+        if self._verifier is not None:
+            await self._verifier.aclose()
 
     def warm_up(self) -> None:
         """Read the gates' word lists now (some 60 ms), and not during the first request."""
-        decision.why_not_serve("Is it warm?", "Is it warm now?", 1.0)
+        decision.screen("Is it warm?", [(0, "Is it warm now?", 1.0)])
 
-    def level(self, scope: Scope) -> float:  # noqa: ARG002
-        """Cosine similarity in [-1, 1]."""
-        return decision.STRICT_SIMILARITY
+    def level(self, scope: Scope) -> float:
+        """The confidence a hit needs in this scope; above 1 for exact hits only."""
+        return EXACT_ONLY if self._levels is None else self._levels.level(scope)
 
     async def judge(
         self, asked: str, candidates: Sequence[Candidate], *, scope: Scope, floor: float | None = None
     ) -> Verdict:
-        """Choose the most similar candidate that may serve."""
-        return decision.decide(asked, candidates, level=max(self.level(scope), floor or 0.0))
+        """Choose the candidate that serves most surely."""
+        level = max(self.level(scope), floor or 0.0)
+        if not candidates:
+            return Verdict(None, Reason.NO_CANDIDATE, level=level)
+        if self._levels is None:
+            return Verdict(None, Reason.VERIFIER_UNAVAILABLE, level=level)
+        # A level may have been tightened: what lies between is still judged, so that audits can learn from it and loosen it again.
+        worth = min(level, self._levels.judging_level(scope))
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                verdict = decision.choose(await self._look(asked, candidates, level, worth), level)
+                return replace(verdict, reason=Reason.BUDGET) if level > 1.0 else verdict
+        except TimeoutError:
+            logger.debug("not verified: no score within %.0f ms", self._deadline_s * 1000)
+        except EmbedderError as error:
+            logger.debug("not verified: %s", error)
+        return Verdict(None, Reason.VERIFIER_UNAVAILABLE, level=level, judged=_screened(asked, candidates))
 
-    async def merge_confidence(self, stored: str, asked: str, judged: Judged) -> float | None:
+    def merge_confidence(self, stored: str, asked: str, judged: Judged, *, scope: Scope) -> float | None:
         """How sure it is that the two wordings may share the rest of their conversations, None if they may not."""
-        if decision.why_not_merge(stored, asked, judged.similarity) is not None:
+        if self._levels is None or judged.lower_logit is None or decision.why_not_merge(stored, asked) is not None:
             return None
-        return decision.merge_confidence(judged.similarity)
+        confidence = self._confidence(replace(judged, logit=judged.lower_logit))
+        return confidence if confidence >= self._levels.merge_level(scope) else None
+
+    async def _look(self, asked: str, candidates: Sequence[Candidate], level: float, worth: float) -> list[Judged]:
+        """Judge the nearest, then if it does not serve the others, as far as they can reach `worth`; most similar first."""
+        order = sorted(range(len(candidates)), key=lambda index: -candidates[index].similarity)
+        judged: list[Judged] = []
+        left = VERIFIED
+        for group in (order[:1], order[1:]):
+            screened = decision.screen(asked, [(i, candidates[i].question, candidates[i].similarity) for i in group])
+            open_ = [one for one in screened if one.gate is None and self._ceiling(one) >= worth][:left]
+            left -= len(open_)
+            verified = await self._verify(asked, candidates, open_)
+            judged += [verified.get(one.index, one) for one in screened]
+            if any((one.confidence or 0.0) >= level for one in verified.values()):
+                break
+        return judged
+
+    async def _verify(self, asked: str, candidates: Sequence[Candidate], open_: Sequence[Judged]) -> dict[int, Judged]:
+        """Fill in logits and confidences."""
+        inline = len(open_) == 1  # several go to the model together
+        scores = await asyncio.gather(
+            *(self._score(candidates[one.index].question, asked, inline=inline) for one in open_)
+        )
+        verified = [
+            replace(one, logit=score.logit, lower_logit=score.lower_logit)
+            for one, score in zip(open_, scores, strict=True)
+        ]
+        return {one.index: replace(one, confidence=self._confidence(one)) for one in verified}
+
+    async def _score(self, stored: str, asked: str, *, inline: bool = True) -> Score:
+        assert self._verifier is not None
+        inline = inline and self._is_alone() and len(stored) + len(asked) <= INLINE_CHARS
+        return await self._verifier.get((stored, asked), inline=inline)
+
+    def _ceiling(self, judged: Judged) -> float:
+        """The confidence at the verifier's highest praise."""
+        assert self._calibration is not None
+        return self._calibration.ceiling(_evidence(judged))
+
+    def _confidence(self, judged: Judged) -> float:
+        assert self._calibration is not None
+        return self._calibration.confidence(_evidence(judged))
+
+
+def _screened(asked: str, candidates: Sequence[Candidate]) -> tuple[Judged, ...]:
+    near = [(index, candidate.question, candidate.similarity) for index, candidate in enumerate(candidates)]
+    return tuple(sorted(decision.screen(asked, near), key=lambda one: -one.similarity))
+
+
+def _evidence(judged: Judged) -> Evidence:
+    return Evidence(judged.similarity, judged.logit, frozenset(reason.value for reason in judged.objections))

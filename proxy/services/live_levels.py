@@ -18,7 +18,7 @@ from typing import Protocol
 
 from proxy.core import budget, evidence, keys
 from proxy.core.budget import Standing
-from proxy.core.confidence import BIN_COUNT, EXACT_ONLY, Calibration, bin_level, bin_of
+from proxy.core.confidence import BIN_COUNT, Calibration, bin_level, bin_of
 from proxy.core.decision import Scope
 from proxy.core.evidence import DeclaredJudge, Evidence, Report
 from proxy.core.tally import Kind, Tally, increments
@@ -70,7 +70,7 @@ class Budget:
     Attributes:
         calibration: turns evidence into confidence, and a budget into a level.
         max_wrong_hit_rate: wrong semantic hits / semantic hits, at most.
-        merge_rate: the same for letting two conversations go on as one, which later turns build upon.
+        merge_rate: the budget whose level the less sure of the verifier's two orders has to reach for a merge.
         judge: of the audits; controls measure its error anew.
     """
 
@@ -138,11 +138,14 @@ class LiveLevels:
         return known.standing.level
 
     def merge_level(self, scope: Scope) -> float:
-        """The confidence two conversations need to go on as one: as much stricter as the calibration has it, or not at all."""
+        """What the less sure of the verifier's orders has to reach for two conversations to go on as one.
+
+        Where the level has been tightened that is the level itself, and where nothing is served nothing is merged.
+        """
         level = self.level(scope)
-        if level > 1:
-            return EXACT_ONLY
-        return max(level, self._held.calibration.level_for(self._held.merge_rate))
+        if level > self.judging_level():
+            return level
+        return min(level, self._held.calibration.level_for(self._held.merge_rate))
 
     def judging_level(self) -> float:
         """The confidence from which a candidate is worth judging in full: the calibrated level, whatever is in force.

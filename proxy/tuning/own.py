@@ -142,7 +142,8 @@ def _model(fitting: Sequence[ScoredPair], base: Calibration) -> tuple[Calibratio
 def _fit(pairs: Sequence[ScoredPair], base: Calibration) -> Calibration:
     names = tuple(base.objections)
     uses_cosine = any(base.weights[i] for i in (0, 1, 4))
-    return fit(sample(pairs, names, {}, uses_cosine=uses_cosine), names, scale=base.scale)
+    weight = [1.0] * len(pairs)
+    return fit(sample(pairs, names, weight, uses_cosine=uses_cosine), names, scale=base.scale)
 
 
 def _has_both(pairs: Sequence[ScoredPair]) -> bool:

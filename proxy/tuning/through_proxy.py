@@ -26,7 +26,10 @@ from proxy.tuning.scoring import LabelledPair
 _TTL_S = 900  # entries go by themselves soon after
 _TIMEOUT_S = 60.0
 _DECIDED = frozenset(
-    {"", "exact", "semantic", Reason.BELOW_CONFIDENCE, Reason.NO_CANDIDATE, Reason.TEXT_TOO_LONG, Reason.UNKNOWN_TOKENS, *RouteReason}
+    {
+        "", "exact", "semantic", Reason.BELOW_CONFIDENCE, Reason.VERIFIER, Reason.NO_CANDIDATE, Reason.TEXT_TOO_LONG,
+        Reason.UNKNOWN_TOKENS, *RouteReason,
+    }
 )  # fmt: skip
 
 

@@ -71,7 +71,6 @@ def test_scores_come_in_order_and_do_not_depend_on_the_pairs_beside(verifier: Ve
 
 def test_nothing_asked_gives_nothing(verifier: Verifier) -> None:
     assert verifier.score([]) == []
-    assert verifier.score_both_ways([]) == []
 
 
 def test_a_pair_that_does_not_fit_is_not_judged_by_its_beginning(verifier: Verifier) -> None:
@@ -92,11 +91,19 @@ def test_a_separator_written_in_a_text_is_text(verifier: Verifier) -> None:
     assert ids.count(102) == 2
 
 
-def test_both_ways_gives_the_lower_of_the_two_orders(verifier: Verifier) -> None:
+def test_it_makes_no_difference_which_text_comes_first(verifier: Verifier) -> None:
     there = verifier.score(PAIRS)
     back = verifier.score([(asked, stored) for stored, asked in PAIRS])
-    lower = [min(one.logit, other.logit) for one, other in zip(there, back, strict=True)]
-    assert [score.logit for score in verifier.score_both_ways(PAIRS)] == pytest.approx(lower, abs=1e-4)
+    assert [one.logit for one in there] == pytest.approx([one.logit for one in back], abs=1e-4)
+    assert [one.gap for one in there] == pytest.approx([one.gap for one in back], abs=1e-4)
+
+
+def test_the_gap_tells_how_far_the_two_orders_lie_apart(verifier: Verifier) -> None:
+    (score,) = verifier.score(PAIRS[:1])
+    stored, asked = PAIRS[0]
+    orders = [float(verifier.score_tokens([verifier._tokenize(*two)])[0]) for two in ((stored, asked), (asked, stored))]
+    assert score.logit == pytest.approx(sum(orders) / 2, abs=1e-3)
+    assert score.lower_logit == pytest.approx(min(orders), abs=1e-3)
 
 
 def test_threads_may_share_a_verifier(verifier: Verifier) -> None:

@@ -12,7 +12,7 @@ import pytest
 from fastapi import FastAPI
 
 from proxy.app import create_app
-from proxy.services.judging import StrictJudge
+from proxy.services.judging import VerifyingJudge
 from proxy.services.keeper import Keeper
 from proxy.settings import load
 from tests.redis_server import artifacts_dir, private_redis
@@ -43,7 +43,7 @@ async def test_a_judge_that_breaks_costs_the_hit_and_not_the_answer(
     app: FastAPI, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     await ask(app, PROMPT)
-    monkeypatch.setattr(StrictJudge, "judge", broken)
+    monkeypatch.setattr(VerifyingJudge, "judge", broken)
     with caplog.at_level(logging.DEBUG):
         told = await ask(app, PROMPT.replace("How do", "How can"))
     assert told.status_code == 200

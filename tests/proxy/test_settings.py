@@ -32,6 +32,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "DEJA_REDIS__MAX_MEMORY_BYTES": ("134217728", 1 << 27),
     "DEJA_CACHE__MODE": ("read-only", Mode.READ_ONLY),
     "DEJA_CACHE__MAX_WRONG_HIT_RATE": ("0.02", 0.02),
+    "DEJA_CACHE__CALIBRATION": ("mine.json", Path("mine.json")),
     "DEJA_CACHE__TTL_S": ("60", 60),
     "DEJA_CACHE__MAX_BYTES": ("1048576", 1 << 20),
     "DEJA_CACHE__KEY_USER": ("false", False),

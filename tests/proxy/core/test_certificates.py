@@ -39,7 +39,7 @@ def test_a_level_breaks_its_budget_seldom_enough(weights: tuple[float, ...]) -> 
     # 5 % are promised; that more than 7 of 60 break it has a chance of 2 % at worst.
     assert binomial_cdf(7, runs, 0.05) > 0.98
     assert all(count <= 7 for count in broken.values())
-    assert certified[0.1] > 0.9 * runs
+    assert certified[0.1] >= 0.9 * runs
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), max_size=300))

@@ -29,7 +29,7 @@ CALIBRATION = Calibration(
 )
 CALIBRATED = 0.995
 PERFECT = DeclaredJudge("perfect", JudgeError(), is_trusted=True)
-HELD = Budget(CALIBRATION, max_wrong_hit_rate=0.01, merge_rate=0.002, judge=PERFECT)
+HELD = Budget(CALIBRATION, max_wrong_hit_rate=0.01, merge_rate=0.02, judge=PERFECT)
 MINE, OTHER = Scope("tenant", "shop"), Scope("tenant", "")
 
 
@@ -304,9 +304,9 @@ async def test_more_is_audited_while_little_is_known() -> None:
     assert levels.audit_share(MINE, 0.02) == 0.02 < at_first
 
 
-async def test_conversations_merge_more_strictly_than_hits_are_served() -> None:
+async def test_merging_asks_the_level_of_its_own_budget_until_the_level_is_tightened() -> None:
     levels = worker(Redis())
-    assert levels.merge_level(MINE) == 0.999
+    assert levels.merge_level(MINE) == CALIBRATION.level_for(0.02) <= levels.level(MINE)
     await hits(levels, MINE, wrong=40, right=20)
     assert levels.merge_level(MINE) == EXACT_ONLY
 

@@ -24,6 +24,7 @@ async def fill(client: Redis, count: int) -> None:
             vector=None,
             exact_key=keys.exact_key("room", entry_id),
             context_key=None,
+            condemned_key=keys.condemned_key("room"),
             record=ContextRecord(entry_id, 1.0),
         )
 

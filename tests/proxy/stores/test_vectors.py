@@ -42,6 +42,7 @@ async def put(
         vector=None if vector is None else vector.tobytes(),
         exact_key=keys.exact_key(room, "f"),
         context_key=None,
+        condemned_key=keys.condemned_key(room),
         record=ContextRecord(entry_id, 1.0),
     )
     return entry_id

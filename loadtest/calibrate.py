@@ -1,0 +1,186 @@
+"""Make the calibrations that ship with Deja, from the labelled pairs that the verifier's training kept aside.
+
+    python -m loadtest.calibrate DATA_DIR EMBEDDER_DIR [--verifier DIR] [--most N] [--scores FILE] [--write]
+
+Half of every set (by connected component, so that no text is on both sides) fits the model, the other half certifies the levels and makes
+the printed table. Sets stand for kinds of traffic and count by `SHARES`. `--write` replaces proxy/tuning/calibration.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pickle
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+from rich.progress import track
+
+from embeddings.onnx import OnnxEmbedder
+from embeddings.training import held_out
+from embeddings.training.pairs import Pair, split_by_component
+from embeddings.verifier import Verifier, shipped_folder
+from proxy.core import routing
+from proxy.core.certificates import Scored, levels_for
+from proxy.core.confidence import Calibration
+from proxy.core.gates import HARD, GateReason
+from proxy.tuning import calibrate
+from proxy.tuning.scoring import LabelledPair, ScoredPair, Scorer
+from proxy.tuning.shipped import ANY_EMBEDDER, FILE
+
+SHARES: Mapping[str, float] = {
+    "qqp_dev": 6.0, "authored, medical": 1.0, "authored, finance": 1.0, "authored, search": 1.0, "authored, general": 1.0,
+    "authored, everyday": 1.0, "authored, paraphrase": 1.0, "checklist_perturbed": 1.0, "checklist_templates": 1.0, "pawsx": 0.25,
+    "rqe_test": 0.5, "banking77_test, intents trained on": 0.25, "banking77_test, new intents": 0.25, "osschat": 1.0,
+    "authored, rewordings_facts": 0.5, "authored, rewordings_howto": 0.5, "authored, rewordings_software": 0.5,
+    "authored, rewordings_money": 0.5, "authored, rewordings_health": 0.5, "authored, rewordings_search": 0.5,
+    "authored, rewordings_general": 0.5, "authored, rewordings_followups": 0.5,
+    "clinc150 test": 0.5, "support, new intents": 0.5, "restaurant, another slot": 0.5, "askubuntu_long": 0.25, "arena": 0.25,
+}  # fmt: skip
+"""The mixture of traffic the levels are certified for; sets not named are printed and count for nothing."""
+
+SAME_SHARE = 0.75
+"""Of the candidates that reach the judge, those whose answer serves. Measured on streams, of nearest stored questions with a cosine of 0.7
+and more: 0.88 for a documentation chatbot, 0.97 for everyday questions, 0.37 where every question comes with two near misses. The labelled
+files hold 0.25 to 0.4, being rich in near misses on purpose."""
+
+RELABELLED = frozenset(json.loads(Path(__file__).with_name("relabelled.json").read_text())["same"])
+"""Digests of pairs of qqp_dev that are labelled different and ask the same: of the 145 that a model was surest of, read one by one,
+66 were so ("How do I ...", "How do you ..."). They count as same in fitting and certifying; the table shows them so, too."""
+
+SOFT = tuple(reason.value for reason in GateReason if reason not in HARD)
+_SEED = 11
+_LARGEST = "qqp_dev"
+
+
+def main() -> None:
+    """Score, fit, certify, print; write if asked."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("data_dir", type=Path)
+    parser.add_argument("embedder_dir", type=Path)
+    parser.add_argument("--verifier", type=Path, default=shipped_folder())
+    parser.add_argument("--most", type=int, default=3000, help="pairs of a set at most, but for the largest")
+    parser.add_argument("--scores", type=Path, help="keep the scores here, and take them from here")
+    parser.add_argument("--write", action="store_true")
+    args = parser.parse_args()
+    embedder, verifier = OnnxEmbedder(args.embedder_dir, threads=2), Verifier(args.verifier, threads=2)
+    scores = _scores(args, embedder, verifier)
+    fitting, rest = _halves(scores)
+    table: dict[str, object] = {"verifier": verifier.fingerprint, "embedders": {}}
+    for name, uses_cosine in ((embedder.fingerprint, True), (ANY_EMBEDDER, False)):
+        made = make(fitting, rest, scale=f"{name} {verifier.fingerprint}", uses_cosine=uses_cosine)
+        table["embedders"][name] = made.as_json()  # type: ignore[index]
+        show(made, rest)
+    if args.write:
+        target = Path(calibrate.__file__).parent / FILE
+        target.write_text(json.dumps(table, indent=1) + "\n", "utf-8")
+
+
+def make(fitting: Sequence[ScoredPair], rest: Sequence[ScoredPair], *, scale: str, uses_cosine: bool) -> Calibration:
+    """Fit to one half, certify with the other."""
+    fitting = [_read_again(one) for one in fitting if one.pair.kind in SHARES]
+    rest = [_read_again(one) for one in rest]
+    data = calibrate.sample(fitting, SOFT, _weights(fitting), uses_cosine=uses_cosine)
+    model = calibrate.fit(data, SOFT, scale=scale)
+    drawn = [Scored(model.confidence(one.evidence), one.pair.is_same, domain=one.pair.kind) for one in _drawn(rest)]
+    print(f"levels rest on {len(drawn):,} pairs, {sum(one.is_same for one in drawn):,} of them same")
+    spread = calibrate.shares([one.confidence for one in drawn], np.ones(len(drawn)))
+    return replace(model, levels=tuple(levels_for(drawn).items()), shares=spread)
+
+
+def _weights(scored: Sequence[ScoredPair]) -> list[float]:
+    """Weights that make the pairs the mixture."""
+    counts = Counter((one.pair.kind, one.pair.is_same) for one in scored)
+    shares = {True: SAME_SHARE, False: 1 - SAME_SHARE}
+    return [
+        SHARES[one.pair.kind] * shares[one.pair.is_same] / counts[one.pair.kind, one.pair.is_same] for one in scored
+    ]
+
+
+def _drawn(scored: Sequence[ScoredPair]) -> list[ScoredPair]:
+    """Draw from the pairs as the mixture has them: all of equal weight, which the exact test of a level needs."""
+    known = [one for one in scored if one.pair.kind in SHARES]
+    weights = _weights(known)
+    # The largest set's true pairs are all taken, and so is what is scarcer; that stands for a little less than its share.
+    full = next(w for w, one in zip(weights, known, strict=True) if one.pair.kind == _LARGEST and one.pair.is_same)
+    keep = np.minimum(1.0, np.array(weights) / full)
+    chance = np.random.default_rng(_SEED).random(len(known))
+    return [one for one, share, draw in zip(known, keep, chance, strict=True) if draw < share]
+
+
+def show(model: Calibration, rest: Sequence[ScoredPair]) -> None:
+    """Print the model, and per set found / accepted at each budget, with what cosine finds at the same acceptance."""
+    print(f"\n## {model.scale}\nbias {model.bias:.2f} weights {[round(w, 3) for w in model.weights]}")
+    print({name: round(weight, 2) for name, weight in model.objections.items()})
+    budgets = (0.005, 0.01, 0.02, 0.05)
+    levels = [model.level_for(budget) for budget in budgets]
+    print("levels", [round(level, 4) for level in levels])
+    kinds = sorted({one.pair.kind for one in rest}, key=lambda kind: (kind not in SHARES, kind))
+    for kind in kinds:
+        some = [one for one in rest if one.pair.kind == kind]
+        same = np.array([one.pair.is_same for one in some])
+        confidence = np.array([model.confidence(one.evidence) for one in some])
+        cosine = np.array([one.similarity for one in some])
+        cells = []
+        for level in levels:
+            hits = confidence >= level
+            accepted, found = _share(hits[~same]), _share(hits[same])
+            allowed = np.sort(cosine[~same])[::-1]
+            at = allowed[int(accepted * len(allowed))] if len(allowed) else 1.0
+            cells.append(f"{100 * found:.1f} / {100 * accepted:.2f} [{100 * _share(cosine[same] > at):.1f}]")
+        gated = _share(np.array([one.gate is not None for one in some])[same])
+        print(
+            f"| {kind} | {same.sum()} + {(~same).sum()} | hard gates refuse {100 * gated:.0f} % | " + " | ".join(cells)
+        )
+
+
+def _share(hits: np.ndarray) -> float:
+    return float(hits.mean()) if len(hits) else 0.0
+
+
+def _scores(args: argparse.Namespace, embedder: OnnxEmbedder, verifier: Verifier) -> list[ScoredPair]:
+    if args.scores and args.scores.is_file():
+        kept: list[ScoredPair] = pickle.loads(args.scores.read_bytes())  # noqa: S301  (our own file)
+        return kept
+    vectors = lambda texts: np.stack([one.vector for one in embedder.embed(texts)])  # noqa: E731
+    sets = held_out.sets(args.data_dir, vectors)
+    rng = random.Random(_SEED)
+    scorer, scored = Scorer(embedder, verifier), []
+    for name, pairs in track(list(sets.items()), description="scoring"):
+        chosen = pairs if name == _LARGEST else rng.sample(pairs, min(args.most, len(pairs)))
+        some = [LabelledPair(pair.stored, pair.asked, pair.is_same, name) for pair in chosen]
+        scored += [_routed(one) for one in scorer.score(some)]
+    if args.scores:
+        args.scores.write_bytes(pickle.dumps(scored))
+    return scored
+
+
+def _read_again(one: ScoredPair) -> ScoredPair:
+    """Quora's label, or what reading the pair said: see `RELABELLED`."""
+    key = blake2b(f"{one.pair.stored}\n{one.pair.asked}".encode(), digest_size=8).hexdigest()
+    return replace(one, pair=replace(one.pair, is_same=True)) if key in RELABELLED else one
+
+
+def _routed(one: ScoredPair) -> ScoredPair:
+    """A question that is never matched by meaning is a miss, as it is in the proxy."""
+    is_exact = any(routing.exact_only(text, has_tools=False) for text in (one.pair.stored, one.pair.asked))
+    return replace(one, similarity=-1.0, logit=float("-inf"), gate=None) if is_exact else one
+
+
+def _halves(scored: Sequence[ScoredPair]) -> tuple[list[ScoredPair], list[ScoredPair]]:
+    halves: tuple[list[ScoredPair], list[ScoredPair]] = ([], [])
+    for kind in sorted({one.pair.kind for one in scored}):
+        by_pair = {(one.pair.stored, one.pair.asked): one for one in scored if one.pair.kind == kind}
+        pairs = [Pair(*texts, one.pair.is_same, kind) for texts, one in by_pair.items()]
+        for side, half in zip(halves, split_by_component(pairs, 0.5), strict=True):
+            side.extend(by_pair[pair.stored, pair.asked] for pair in half)
+    return halves
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""The questions written for the recipe: well formed, and split by group."""
+
+from __future__ import annotations
+
+from embeddings.training.authored_groups import ASIDE_SHARE, groups, pairs
+
+
+def test_every_group_has_wordings_and_near_misses_that_differ_from_them() -> None:
+    for group in groups():
+        assert len(set(group.same)) >= 4, group.same[0]
+        assert group.near, group.same[0]
+        assert not {text.lower() for _, text in group.near} & {text.lower() for text in group.same}, group.same[0]
+
+
+def test_nothing_kept_aside_is_trained_on() -> None:
+    kept, aside = pairs()
+    groups_aside = [group for group in groups() if group.is_aside]
+    assert abs(len(groups_aside) / len(groups()) - ASIDE_SHARE) < 0.03
+    texts = {text for pair in aside for text in (pair.stored, pair.asked)}
+    trained = {text for pair in kept for text in (pair.stored, pair.asked)}
+    assert len(texts & trained) < 0.01 * len(texts), "a few short follow-ups stand in two groups"
+
+
+def test_training_sees_about_as_many_same_as_different_pairs() -> None:
+    kept, _ = pairs()
+    assert 0.4 < sum(pair.is_same for pair in kept) / len(kept) < 0.6
+
+
+def test_the_pairs_are_the_same_each_time() -> None:
+    assert pairs() == pairs()

@@ -1,0 +1,207 @@
+"""Gates, then the verifier where it can change the outcome, then the level; nothing raises, and every no has its name."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from embeddings.base import Score
+from embeddings.batching import BatchingVerifier
+from embeddings.errors import EmbedderError
+from proxy.core.confidence import EXACT_ONLY, Calibration
+from proxy.core.decision import Judged, Scope
+from proxy.core.gates import HARD, GateReason
+from proxy.core.models import Candidate, Reason
+from proxy.services.judging import VerifyingJudge
+
+SCOPE = Scope("tenant", "")
+ASKED = "How do I reset my password?"
+CALIBRATION = Calibration(
+    scale="test",
+    bias=0.0,
+    weights=(0.0, 0.0, 1.0, 0.0, 0.0),
+    objections={reason.value: 0.0 for reason in GateReason if reason not in HARD},
+    knots=((-12.0, 0.0), (12.0, 1.0)),
+    levels=((0.01, 0.75),),
+)
+"""Confidence is 0.5 + logit / 24."""
+
+
+class Scripted:
+    """Scores pairs as told, -6 where nothing was said; remembers what it was asked."""
+
+    fingerprint = "scripted"
+
+    def __init__(self, logits: dict[str, float] | None = None) -> None:
+        self.logits = logits or {}
+        self.asked: list[tuple[str, str]] = []
+        self.error: Exception | None = None
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> list[Score]:
+        self.asked.extend(pairs)
+        if self.error:
+            raise self.error
+        return [Score(self.logits.get(stored, -6.0), 10, is_truncated=False) for stored, _ in pairs]
+
+    def close(self) -> None:
+        pass
+
+
+class Levels:
+    def __init__(self) -> None:
+        self.now, self.merging = 0.75, 0.9
+
+    def level(self, scope: Scope) -> float:
+        assert scope is SCOPE
+        return self.now
+
+    def judging_level(self, scope: Scope) -> float:
+        assert scope is SCOPE
+        return 0.75
+
+    def merge_level(self, scope: Scope) -> float:
+        assert scope is SCOPE
+        return self.merging
+
+
+@pytest.fixture
+def scripted() -> Scripted:
+    return Scripted()
+
+
+@pytest.fixture
+def levels() -> Levels:
+    return Levels()
+
+
+@pytest.fixture
+async def judge(scripted: Scripted, levels: Levels) -> AsyncIterator[VerifyingJudge]:
+    judge = VerifyingJudge(deadline_s=5.0, is_alone=lambda: False)
+    judge.use(BatchingVerifier(scripted), CALIBRATION, levels)
+    yield judge
+    await judge.aclose()
+
+
+def near(question: str, similarity: float) -> Candidate:
+    return Candidate("key", "ent", question, 1.0 - similarity, 0.0, 60)
+
+
+async def test_what_verifier_and_gates_accept_is_served(judge: VerifyingJudge, scripted: Scripted) -> None:
+    scripted.logits["How can I reset my password?"] = 9.0
+    verdict = await judge.judge(ASKED, [near("How can I reset my password?", 0.9)], scope=SCOPE)
+    assert verdict.chosen == 0
+    assert verdict.confidence == pytest.approx(0.875)
+    assert verdict.level == 0.75
+    assert verdict.judged[0].logit == 9.0
+
+
+async def test_only_the_nearest_is_verified_when_it_serves(judge: VerifyingJudge, scripted: Scripted) -> None:
+    scripted.logits["How can I reset my password?"] = 9.0
+    candidates = [near("How to reset my password", 0.8), near("How can I reset my password?", 0.9)]
+    verdict = await judge.judge(ASKED, candidates, scope=SCOPE)
+    assert verdict.chosen == 1
+    assert scripted.asked == [("How can I reset my password?", ASKED)]
+
+
+async def test_the_others_are_verified_when_the_nearest_does_not_serve(
+    judge: VerifyingJudge, scripted: Scripted
+) -> None:
+    scripted.logits["How to reset my password"] = 9.0
+    candidates = [near("How to reset my password", 0.8), near("Can I reset my password on the phone?", 0.9)]
+    assert (await judge.judge(ASKED, candidates, scope=SCOPE)).chosen == 0
+
+
+async def test_what_a_hard_gate_refuses_is_never_shown_to_the_verifier(
+    judge: VerifyingJudge, scripted: Scripted
+) -> None:
+    verdict = await judge.judge("What is 2 + 2?", [near("What is 2 + 3?", 0.99)], scope=SCOPE)
+    assert verdict.reason is GateReason.NUMBER
+    assert not scripted.asked
+
+
+async def test_the_verifier_is_not_asked_what_it_could_not_change(scripted: Scripted, levels: Levels) -> None:
+    by_cosine = Calibration("test", -9.0, (10.0, 0, 0, 0, 0), CALIBRATION.objections, ((-9.0, 0.0), (1.0, 1.0)), ())
+    judge = VerifyingJudge(deadline_s=5.0, is_alone=lambda: False)
+    judge.use(BatchingVerifier(scripted), by_cosine, levels)
+    verdict = await judge.judge(ASKED, [near("How can I reset my password?", 0.5)], scope=SCOPE)
+    assert verdict.reason is Reason.BELOW_CONFIDENCE
+    assert not scripted.asked
+    await judge.aclose()
+
+
+async def test_of_many_candidates_the_nearest_three_that_no_gate_refuses_are_verified(
+    judge: VerifyingJudge, scripted: Scripted
+) -> None:
+    wordings = [
+        "How to reset my password",
+        "What resets my password?",
+        "How can my password be reset?",
+        "Reset my password how",
+    ]
+    candidates = [
+        near("How do I not reset my password?", 0.95),
+        *(near(text, 0.9 - i / 100) for i, text in enumerate(wordings)),
+    ]
+    verdict = await judge.judge(ASKED, candidates, scope=SCOPE)
+    assert [stored for stored, _ in scripted.asked] == wordings[:3]
+    assert len(verdict.judged) == 5
+
+
+async def test_a_caller_may_only_ask_for_more(judge: VerifyingJudge, scripted: Scripted) -> None:
+    scripted.logits["How can I reset my password?"] = 9.0
+    candidates = [near("How can I reset my password?", 0.9)]
+    assert (await judge.judge(ASKED, candidates, scope=SCOPE, floor=0.1)).level == 0.75
+    assert (await judge.judge(ASKED, candidates, scope=SCOPE, floor=0.95)).reason is Reason.VERIFIER
+
+
+async def test_a_spent_budget_leaves_exact_hits_only(judge: VerifyingJudge, levels: Levels, scripted: Scripted) -> None:
+    levels.now = EXACT_ONLY
+    scripted.logits["How can I reset my password?"] = 9.0
+    verdict = await judge.judge(ASKED, [near("How can I reset my password?", 0.99)], scope=SCOPE)
+    assert verdict.chosen is None
+    assert verdict.reason is Reason.BUDGET
+    assert verdict.confidence == pytest.approx(0.875), "audits learn from what would have been served"
+
+
+async def test_no_candidate_is_said(judge: VerifyingJudge) -> None:
+    assert (await judge.judge(ASKED, [], scope=SCOPE)).reason is Reason.NO_CANDIDATE
+
+
+async def test_a_failing_verifier_refuses_and_raises_nothing(judge: VerifyingJudge, scripted: Scripted) -> None:
+    scripted.error = EmbedderError("broken")
+    verdict = await judge.judge(ASKED, [near("How can I reset my password?", 0.9)], scope=SCOPE)
+    assert verdict.reason is Reason.VERIFIER_UNAVAILABLE
+
+
+async def test_without_a_verifier_nothing_is_served_by_meaning() -> None:
+    judge = VerifyingJudge(deadline_s=5.0, is_alone=lambda: False)
+    verdict = await judge.judge(ASKED, [near(ASKED, 1.0)], scope=SCOPE)
+    assert verdict.reason is Reason.VERIFIER_UNAVAILABLE
+
+
+async def test_a_slow_verifier_is_not_waited_for(scripted: Scripted, levels: Levels) -> None:
+    judge = VerifyingJudge(deadline_s=0.0, is_alone=lambda: False)
+    judge.use(BatchingVerifier(scripted), CALIBRATION, levels)
+    verdict = await judge.judge(ASKED, [near("How can I reset my password?", 0.9)], scope=SCOPE)
+    assert verdict.reason is Reason.VERIFIER_UNAVAILABLE
+    await asyncio.sleep(0)
+    await judge.aclose()
+
+
+def test_merging_asks_more_of_the_order_that_is_less_sure(judge: VerifyingJudge) -> None:
+    served = Judged(0, 0.9, logit=10.0, lower_logit=9.0, confidence=0.92)
+    assert judge.merge_confidence("How can I reset my password?", ASKED, served, scope=SCOPE) is None, (
+        "0.875 is less than 0.9"
+    )
+
+
+def test_a_merge_is_as_sure_as_the_weaker_order(judge: VerifyingJudge) -> None:
+    served = Judged(0, 0.9, logit=11.4, lower_logit=10.8, confidence=0.96)
+    found = judge.merge_confidence("How can I reset my password?", ASKED, served, scope=SCOPE)
+    assert found == pytest.approx(0.95)
+
+
+def test_what_the_verifier_never_read_is_not_merged(judge: VerifyingJudge) -> None:
+    assert judge.merge_confidence(ASKED, ASKED, Judged(0, 1.0, confidence=1.0), scope=SCOPE) is None
