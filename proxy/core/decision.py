@@ -13,6 +13,10 @@ from dataclasses import dataclass
 from proxy.core.gates import HARD, GateReason, objections, read, refusal
 from proxy.core.models import Reason
 
+WORTH_VERIFYING = 0.6
+"""Cosine below which the verifier is not asked: 0.7 % of the hits it would make lie there (decision 0010), and most questions that were
+never asked before have no nearer neighbour, so that they cost no verifying."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scope:

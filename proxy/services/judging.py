@@ -28,9 +28,9 @@ INLINE_CHARS = 240
 """Of both texts: as for the embedder, a short pair is scored on the event loop where nobody else waits for it."""
 
 
-VERIFIED = 3
+VERIFIED = 2
 """Candidates shown to the verifier, at most: the nearest of those that no gate refuses. The index offers more, since near misses crowd
-round a question: among them the right one is within the nearest 3 for 85 %, 5 for 89 %, 10 for 93 % (decision 0010)."""
+round a question and the gates thin them out. Each costs a miss as much as an embedding (decision 0010)."""
 
 
 class VerifyingJudge:
@@ -100,7 +100,7 @@ class VerifyingJudge:
         left = VERIFIED
         for group in (order[:1], order[1:]):
             screened = decision.screen(asked, [(i, candidates[i].question, candidates[i].similarity) for i in group])
-            open_ = [one for one in screened if one.gate is None and self._ceiling(one) >= worth][:left]
+            open_ = [one for one in screened if self._is_open(one, worth)][:left]
             left -= len(open_)
             verified = await self._verify(asked, candidates, open_)
             judged += [verified.get(one.index, one) for one in screened]
@@ -124,6 +124,10 @@ class VerifyingJudge:
         assert self._verifier is not None
         inline = inline and self._is_alone() and len(stored) + len(asked) <= INLINE_CHARS
         return await self._verifier.get((stored, asked), inline=inline)
+
+    def _is_open(self, judged: Judged, worth: float) -> bool:
+        """Whether the verifier could make it worth serving."""
+        return judged.gate is None and judged.similarity >= decision.WORTH_VERIFYING and self._ceiling(judged) >= worth
 
     def _ceiling(self, judged: Judged) -> float:
         """The confidence at the verifier's highest praise."""

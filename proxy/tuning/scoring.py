@@ -10,11 +10,10 @@ from typing import TypeVar
 from embeddings.base import Embedder, Embedding
 from embeddings.batching import PairScorer
 from proxy.core.confidence import Evidence
+from proxy.core.decision import WORTH_VERIFYING
 from proxy.core.gates import HARD, GateReason, objections, read
 
 _BATCH = 8  # items to a run of the model: as many as the proxy takes (decision 0001)
-_WORTH_VERIFYING = 0.5
-"""Cosine below which no calibration serves, whatever the verifier says; asking it would only take time."""
 
 Item = TypeVar("Item")
 
@@ -117,9 +116,7 @@ class Scorer:
     def _verified(self, scored: Sequence[ScoredPair], progress: Progress, is_thorough: bool) -> list[ScoredPair]:
         result = list(scored)
         open_ = [
-            i
-            for i, one in enumerate(scored)
-            if (is_thorough or one.gate is None) and one.similarity >= _WORTH_VERIFYING
+            i for i, one in enumerate(scored) if (is_thorough or one.gate is None) and one.similarity >= WORTH_VERIFYING
         ]
         open_.sort(key=lambda i: len(scored[i].pair.stored) + len(scored[i].pair.asked))
         for done, group in enumerate(_batches(open_)):

@@ -131,7 +131,7 @@ async def test_the_verifier_is_not_asked_what_it_could_not_change(scripted: Scri
     await judge.aclose()
 
 
-async def test_of_many_candidates_the_nearest_three_that_no_gate_refuses_are_verified(
+async def test_of_many_candidates_the_nearest_two_that_no_gate_refuses_are_verified(
     judge: VerifyingJudge, scripted: Scripted
 ) -> None:
     wordings = [
@@ -145,8 +145,14 @@ async def test_of_many_candidates_the_nearest_three_that_no_gate_refuses_are_ver
         *(near(text, 0.9 - i / 100) for i, text in enumerate(wordings)),
     ]
     verdict = await judge.judge(ASKED, candidates, scope=SCOPE)
-    assert [stored for stored, _ in scripted.asked] == wordings[:3]
+    assert [stored for stored, _ in scripted.asked] == wordings[:2]
     assert len(verdict.judged) == 5
+
+
+async def test_what_is_far_off_is_not_shown_to_the_verifier(judge: VerifyingJudge, scripted: Scripted) -> None:
+    verdict = await judge.judge(ASKED, [near("How can I reset my password?", 0.59)], scope=SCOPE)
+    assert verdict.reason is Reason.BELOW_CONFIDENCE
+    assert not scripted.asked
 
 
 async def test_a_caller_may_only_ask_for_more(judge: VerifyingJudge, scripted: Scripted) -> None:
