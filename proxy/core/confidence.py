@@ -145,6 +145,11 @@ class Calibration:
         score = self.score(evidence)
         return 0.0 if score == -math.inf else _interpolated(self.knots, score)
 
+    @property
+    def uses_cosine(self) -> bool:
+        """Whether cosine counts; it does not for embedders that were not calibrated."""
+        return any(w > 0 for name, w in zip(FEATURES, self.weights, strict=True) if name not in ("logit", "sureness"))
+
     def ceiling(self, evidence: Evidence) -> float:
         """Give the most that a verifier could make of this evidence: below the level, there is no need to run it."""
         return self.confidence(replace(evidence, logit=_LOGIT_CAP) if evidence.logit is None else evidence)

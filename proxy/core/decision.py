@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from proxy.core.gates import HARD, GateReason, objections, read, refusal
+from proxy.core.gates import HARD, GateReason, Reading, objections, read, refusal
 from proxy.core.models import Reason
 
 WORTH_VERIFYING = 0.6
@@ -73,11 +73,11 @@ class Verdict:
     judged: tuple[Judged, ...] = ()
 
 
-def screen(asked: str, candidates: Sequence[tuple[int, str, float]]) -> list[Judged]:
+def screen(asked: str | Reading, candidates: Sequence[tuple[int, str, float]]) -> list[Judged]:
     """Ask the gates about candidates.
 
     Args:
-        asked: the question to answer.
+        asked: the question to answer, or its reading where it is screened more than once.
         candidates: (index, stored question, cosine in [-1, 1]), all of the same partition.
 
     Returns:
@@ -85,7 +85,7 @@ def screen(asked: str, candidates: Sequence[tuple[int, str, float]]) -> list[Jud
     """
     if not candidates:
         return []
-    reading = read(asked)
+    reading = read(asked) if isinstance(asked, str) else asked
     judged = []
     for index, stored, similarity in candidates:
         found = objections(read(stored), reading)

@@ -19,6 +19,7 @@ from embeddings.errors import EmbedderError
 from proxy.core import decision
 from proxy.core.confidence import EXACT_ONLY, Calibration, Evidence
 from proxy.core.decision import Judged, Scope, Verdict
+from proxy.core.gates import read
 from proxy.core.models import Candidate, Reason
 from proxy.ports import Levels
 
@@ -47,10 +48,13 @@ class VerifyingJudge:
         self._verifier: BatchingVerifier | None = None
         self._calibration: Calibration | None = None
         self._levels: Levels | None = None
+        self._worth_verifying = decision.WORTH_VERIFYING
 
     def use(self, verifier: BatchingVerifier, calibration: Calibration, levels: Levels) -> None:
         """The models are there, and what the confidence has to reach."""
         self._verifier, self._calibration, self._levels = verifier, calibration, levels
+        # Another embedder's cosines mean something else: a calibration that leaves them out knows no cosine that is too low.
+        self._worth_verifying = decision.WORTH_VERIFYING if calibration.uses_cosine else -1.0
 
     async def aclose(self) -> None:
         """Let the model go."""
@@ -96,10 +100,11 @@ class VerifyingJudge:
     async def _look(self, asked: str, candidates: Sequence[Candidate], level: float, worth: float) -> list[Judged]:
         """Judge the nearest, then if it does not serve the others, as far as they can reach `worth`; most similar first."""
         order = sorted(range(len(candidates)), key=lambda index: -candidates[index].similarity)
+        reading = read(asked)
         judged: list[Judged] = []
         left = VERIFIED
         for group in (order[:1], order[1:]):
-            screened = decision.screen(asked, [(i, candidates[i].question, candidates[i].similarity) for i in group])
+            screened = decision.screen(reading, [(i, candidates[i].question, candidates[i].similarity) for i in group])
             open_ = [one for one in screened if self._is_open(one, worth)][:left]
             left -= len(open_)
             verified = await self._verify(asked, candidates, open_)
@@ -127,7 +132,7 @@ class VerifyingJudge:
 
     def _is_open(self, judged: Judged, worth: float) -> bool:
         """Whether the verifier could make it worth serving."""
-        return judged.gate is None and judged.similarity >= decision.WORTH_VERIFYING and self._ceiling(judged) >= worth
+        return judged.gate is None and judged.similarity >= self._worth_verifying and self._ceiling(judged) >= worth
 
     def _ceiling(self, judged: Judged) -> float:
         """The confidence at the verifier's highest praise."""

@@ -141,9 +141,8 @@ def _model(fitting: Sequence[ScoredPair], base: Calibration) -> tuple[Calibratio
 
 def _fit(pairs: Sequence[ScoredPair], base: Calibration) -> Calibration:
     names = tuple(base.objections)
-    uses_cosine = any(base.weights[i] for i in (0, 1, 4))
     weight = [1.0] * len(pairs)
-    return fit(sample(pairs, names, weight, uses_cosine=uses_cosine), names, scale=base.scale)
+    return fit(sample(pairs, names, weight, uses_cosine=base.uses_cosine), names, scale=base.scale)
 
 
 def _has_both(pairs: Sequence[ScoredPair]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -149,10 +150,16 @@ async def test_of_many_candidates_the_nearest_two_that_no_gate_refuses_are_verif
     assert len(verdict.judged) == 5
 
 
-async def test_what_is_far_off_is_not_shown_to_the_verifier(judge: VerifyingJudge, scripted: Scripted) -> None:
+@pytest.mark.parametrize(("cosine_weight", "is_asked"), [(0.001, False), (0.0, True)])
+async def test_what_is_far_off_is_not_verified_unless_cosine_means_nothing(
+    scripted: Scripted, levels: Levels, cosine_weight: float, is_asked: bool
+) -> None:
+    judge = VerifyingJudge(deadline_s=5.0, is_alone=lambda: False)
+    judge.use(BatchingVerifier(scripted), replace(CALIBRATION, weights=(cosine_weight, 0, 1, 0, 0)), levels)
     verdict = await judge.judge(ASKED, [near("How can I reset my password?", 0.59)], scope=SCOPE)
-    assert verdict.reason is Reason.BELOW_CONFIDENCE
-    assert not scripted.asked
+    assert verdict.reason is (Reason.VERIFIER if is_asked else Reason.BELOW_CONFIDENCE)
+    assert bool(scripted.asked) is is_asked
+    await judge.aclose()
 
 
 async def test_a_caller_may_only_ask_for_more(judge: VerifyingJudge, scripted: Scripted) -> None:
