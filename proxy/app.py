@@ -33,6 +33,7 @@ from proxy.core.budget import Cause, Standing
 from proxy.core.confidence import Calibration
 from proxy.core.evidence import Report
 from proxy.errors import StoreError
+from proxy.fleet import Fleet
 from proxy.ports import Upstream
 from proxy.secret import tenant_secret
 from proxy.services import ids
@@ -157,6 +158,7 @@ class Application:
             on_evict=lambda count: self.metrics.entries_evicted.inc(count),
             now=time.time,
         )
+        self.fleet = Fleet(settings, self._redis_url, client=self.client, guard=self.guard, background=self.background)
         self.error_budget = self._error_budget()
         self.chat = self._chat()
         self.caches = self._caches()
@@ -165,6 +167,7 @@ class Application:
         if not await self._load_embedder():
             self.background.spawn(self._retry_embedder(), name="embedder")
         self.background.spawn(self.upkeep.run(), name="upkeep")
+        self.fleet.open()
         # A first request should find its index; a Redis that is away is not waited for.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FIRST_LOOK_S):
@@ -177,12 +180,14 @@ class Application:
     async def aclose(self) -> None:
         """Write what is still to be recorded, then close everything."""
         self._is_open = False
+        self.fleet.end_streams()
         await self.background.aclose()
         await self.recorder.drain(deadline_s=DRAIN_S)
         await self.decision_recorder.drain(deadline_s=DRAIN_S)
         await self.error_budget.drain(deadline_s=DRAIN_S)
         await self.embedder.aclose()
         await self.judge.aclose()
+        await self.fleet.aclose()
         await self.guard.aclose()
         await self.upstreams.aclose()
         await self.client.aclose()
@@ -387,6 +392,7 @@ def create_app(settings: Settings, *, redis_url: str, environ: Mapping[str, str]
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await deja.open()
         app.state.services = deja.services()
+        app.state.end_streams = deja.fleet.end_streams
         try:
             yield
         finally:

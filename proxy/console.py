@@ -81,6 +81,13 @@ class AnnouncingServer(uvicorn.Server):
         if self.started:
             print(banner(self._deja, port=self._port()), file=sys.stderr, flush=True)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the doors; what streams without an end is ended first, or it would hold the door open."""
+        end_streams = getattr(getattr(self.config.loaded_app, "state", None), "end_streams", None)
+        if end_streams is not None:
+            end_streams()
+        await super().shutdown(sockets)
+
     def _port(self) -> int:
         listening: Any = self.servers[0].sockets[0].getsockname()
         return int(listening[1])

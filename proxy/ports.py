@@ -6,7 +6,7 @@ network may raise the errors named in its docstring and no others.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -215,6 +215,38 @@ class Levels(Protocol):
 
     def merge_level(self, scope: Scope) -> float:
         """What the less sure of the verifier's two orders has to reach besides, for letting two conversations go on as one."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEntry:
+    """One entry of a Redis Stream.
+
+    Attributes:
+        entry_id: `<milliseconds>-<sequence>`.
+        fields: name -> value.
+    """
+
+    entry_id: str
+    fields: dict[str, str]
+
+
+class StreamTails(Protocol):
+    """Reads of streams that are followed. Methods raise `StoreError` and its branches only."""
+
+    async def page(self, key: str, *, after: str, count: int) -> list[StreamEntry]:
+        """The first `count` entries that follow an id."""
+
+    async def last_id(self, key: str) -> str:
+        """Id of the newest entry, "0-0" for a stream without any."""
+
+    async def is_trimmed_after(self, key: str, after: str) -> bool:
+        """Whether entries after this id may have been trimmed away."""
+
+    async def wait(self, after: Mapping[str, str], *, block_ms: int) -> dict[str, list[StreamEntry]]:
+        """Wait until a stream has entries after its id; empty when none came in time, or `interrupt` was called."""
+
+    async def interrupt(self) -> None:
+        """End the wait now."""
 
 
 class SessionReader(Protocol):

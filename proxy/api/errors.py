@@ -7,6 +7,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from proxy.api.asgi import ClientLeft
 from proxy.errors import (
     DejaError,
     RequestError,
@@ -69,9 +70,14 @@ INTERNAL = error_body(
 
 def install(app: FastAPI) -> None:
     """Let the plain routes answer with these errors."""
+    app.add_exception_handler(ClientLeft, _client_left)
     app.add_exception_handler(DejaError, _deja_error)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, _validation_error)  # type: ignore[arg-type]
+
+
+async def _client_left(_: Request, __: Exception) -> Response:
+    return Response(status_code=CLIENT_LEFT)  # nobody reads it
 
 
 async def _deja_error(_: Request, error: DejaError) -> Response:

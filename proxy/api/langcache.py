@@ -15,6 +15,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 
 from proxy.api import asgi
+from proxy.api.bodies import json_body
 from proxy.api.cache_headers import response_headers
 from proxy.api.deps import Deps, Services, Tenant
 from proxy.api.errors import CLIENT_LEFT, status_of
@@ -155,11 +156,7 @@ def _shown(match: Match) -> dict[str, Any]:
 
 async def _body(request: Request, deps: Services) -> Any:
     """The parsed body, whatever type it claims to be: LangCache's own examples for curl name none."""
-    raw = await asgi.read_body(request.scope, request.receive, limit_bytes=deps.caches.policy.body_bytes)
-    try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        raise RequestError("The body is no JSON in UTF-8; send a JSON object.", param="body") from None
+    return await json_body(request, limit_bytes=deps.caches.policy.body_bytes)
 
 
 def _json(value: dict[str, Any], *, status: int = 200, headers: dict[str, str] | None = None) -> Response:

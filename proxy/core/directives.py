@@ -11,13 +11,13 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from proxy.core import names
 from proxy.core.models import Directives, Mode
 from proxy.errors import RequestError
 
 MAX_TTL_S = 365 * 86_400
 """A year: longer is a unit mistake (milliseconds), and RFC 9111 1.2.2 lets a cache cap what it believes."""
 MAX_TAGS = 32
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:@/-]{0,127}\Z")
 _MAX_TEXT_CHARS = 32_768
 
 HEADERS: dict[str, str] = {
@@ -160,9 +160,9 @@ def _ttl(label: str, value: Any) -> int:
 
 
 def _name(label: str, value: Any) -> str:
-    if not isinstance(value, str) or not _NAME.match(value):
-        raise _bad(label, "use 1 to 128 letters, digits or _ . : @ / - and begin with a letter or digit")
-    return value
+    if not names.is_name(value):
+        raise _bad(label, names.MEND)
+    return str(value)
 
 
 def _namespace(label: str, value: Any) -> str:

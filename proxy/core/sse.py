@@ -10,6 +10,8 @@ import re
 import orjson
 
 DONE = b"[DONE]"
+COMMENT = b":\n\n"
+"""Nothing, aloud: keeps a connection open through whatever would close an idle one."""
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _TERMINATOR = re.compile(rb"(?:\A|[\r\n])data: ?\[DONE\][ \t]*(?:\r\n|\n|\r)")
 
@@ -43,6 +45,12 @@ def ends_stream(tail: bytes) -> bool:
 def event(data: bytes) -> bytes:
     """One event that carries `data`, which must hold no line break."""
     return b"data: " + data + b"\n\n"
+
+
+def named_event(name: str, data: bytes, *, event_id: str | None = None) -> bytes:
+    """One event with a name and the id to resume from; none of the three may hold a line break."""
+    head = b"" if event_id is None else b"id: " + event_id.encode() + b"\n"
+    return head + b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"
 
 
 def error_data(message: str, *, code: str) -> bytes:
