@@ -45,6 +45,7 @@ _STATE_EVERY_S = 120.0
 _DEV_TIMES = 4
 _CLIP = 1.0
 _PARITY_PAIRS = 1000
+_REREAD_BATCH = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class Plan:
         whole: train on the kinds otherwise kept aside, too.
         most: pairs used at most, for a trial; 0 for all.
         dev: pairs of qqp_dev measured along the way.
+        reread: folder of an earlier verifier; see `recipe.build`. Empty for none.
     """
 
     checkpoint: str
@@ -76,6 +78,7 @@ class Plan:
     whole: bool
     most: int
     dev: int
+    reread: str = ""
 
 
 def main() -> None:
@@ -96,6 +99,9 @@ def main() -> None:
     parser.add_argument("--whole", action="store_true", help="train on the kinds otherwise kept aside, too")
     parser.add_argument("--most", type=int, default=0)
     parser.add_argument("--dev", type=int, default=2000)
+    parser.add_argument(
+        "--reread", default="", help="folder of a verifier that leaves out what it takes for wrong labels"
+    )
     parser.add_argument(
         "--threads", type=int, default=0, help="0 leaves it to torch; changes the sums' order, so the last digits"
     )
@@ -127,7 +133,7 @@ def run(data_dir: Path, out_dir: Path, plan: Plan) -> None:
     manifest = shipping.ship(out_dir / "checkpoint", out_dir / "model", name="deja-verifier")
     report = trainer.report | {
         "int8_against_fp32": trainer.parity(out_dir / "model"),
-        "plan": {**_as_json(plan), "checkpoint": source.name},
+        "plan": {**_as_json(plan), "checkpoint": source.name, "reread": Path(plan.reread).name},
         "pairs": dict(
             sorted(Counter(f"{p.kind.split('/')[0]} {'same' if p.is_same else 'different'}" for p in kept).items())
         ),
@@ -268,8 +274,26 @@ def _training_pairs(data_dir: Path, source: Path, plan: Plan) -> list[Pair]:
         def embed(texts: Sequence[str]) -> NDArray[np.float32]:
             return np.stack([embedding.vector for embedding in embedder.embed(texts)])
 
-        pairs = recipe.build(data_dir, recipe.sources_without(plan.without), embed, plan.seed, is_whole=plan.whole)
+        reread = _reread(Path(plan.reread)) if plan.reread else None
+        sources = recipe.sources_without(plan.without)
+        pairs = recipe.build(data_dir, sources, embed, plan.seed, is_whole=plan.whole, reread=reread)
     return pairs[: plan.most] if plan.most else pairs
+
+
+def _reread(folder: Path) -> recipe.Reread:
+    verifier = Verifier(folder, threads=torch.get_num_threads())
+
+    def logits(pairs: Sequence[Pair]) -> list[float]:
+        order = sorted(range(len(pairs)), key=lambda at: len(pairs[at].stored) + len(pairs[at].asked))
+        found = [0.0] * len(pairs)
+        for start in range(0, len(order), _REREAD_BATCH):
+            some = order[start : start + _REREAD_BATCH]
+            scores = verifier.score([(pairs[at].stored, pairs[at].asked) for at in some])
+            for at, score in zip(some, scores, strict=True):
+                found[at] = score.logit
+        return found
+
+    return logits
 
 
 def _dev(data_dir: Path, tokenizer: Tokenizer, plan: Plan) -> tuple[list[list[int]], NDArray[np.bool_]]:

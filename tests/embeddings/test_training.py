@@ -165,6 +165,17 @@ def test_a_whole_recipe_takes_every_kind(small_data: Path) -> None:
     assert {f"checklist_templates/kind {i}" for i in range(30)} <= {pair.kind for pair in pairs}
 
 
+def test_labels_that_an_earlier_verifier_contradicts_are_left_out(small_data: Path) -> None:
+    def contradicting(pairs: Sequence[Pair]) -> list[float]:
+        return [-5.0 if "make a?" in pair.asked else 5.0 if "make b?" in pair.asked else -1.0 for pair in pairs]
+
+    built = recipe.build(small_data, ("qqp",), _no_embedder, seed=1, reread=contradicting)
+    texts = {text for pair in built if pair.kind.startswith("qqp") for text in (pair.stored, pair.asked)}
+    assert any("make b?" in text for text in texts)
+    assert any("make c?" in text for text in texts), "a slight doubt is none"
+    assert not any("make a?" in text for text in texts)
+
+
 def test_leaving_out_quora_leaves_out_what_was_made_from_it() -> None:
     assert not {"qqp", "checklist_perturbed"} & set(recipe.sources_without(["qqp"]))
     with pytest.raises(ValueError, match="choose among"):
