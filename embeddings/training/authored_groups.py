@@ -69,7 +69,9 @@ def pairs() -> tuple[list[Pair], list[Pair]]:
         else:
             crossed = _different(group, rng, len(group.same), len(group.near))
             kept += same + rng.sample(crossed, min(round(_DIFFERENT_PER_SAME * len(same)), len(crossed)))
-    return kept, aside
+    measured = {text.casefold() for pair in aside for text in (pair.stored, pair.asked)}
+    # A short question may stand in two groups, one on either side.
+    return [pair for pair in kept if measured.isdisjoint((pair.stored.casefold(), pair.asked.casefold()))], aside
 
 
 def _different(group: Group, rng: random.Random, partners: int, crossings: int) -> list[Pair]:
