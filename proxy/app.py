@@ -129,15 +129,17 @@ class Application:
             self.client,
             ttl_s=settings.sessions.ttl_s,
             max_turns=settings.sessions.max_turns,
-            max_journal=settings.journal.max_events,
         )
-        self.recorder = Recorder(
-            self.sessions,
-            self.guard,
-            queue_records=settings.journal.queue_records,
-            on_drop=lambda count: self.metrics.records_dropped.inc(count),
+        self.fleet = Fleet(
+            settings,
+            self._redis_url,
+            client=self.client,
+            guard=self.guard,
+            background=self.background,
+            sessions=self.sessions,
+            metrics=self.metrics,
         )
-        self.metrics.records_waiting.set_function(lambda: self.recorder.waiting)
+        self.recorder = self.fleet.recorder
         self.decisions = DecisionStore(
             self.client,
             ttl_s=settings.decisions.ttl_s,
@@ -158,11 +160,9 @@ class Application:
             on_evict=lambda count: self.metrics.entries_evicted.inc(count),
             now=time.time,
         )
-        self.fleet = Fleet(settings, self._redis_url, client=self.client, guard=self.guard, background=self.background)
         self.error_budget = self._error_budget()
         self.chat = self._chat()
         self.caches = self._caches()
-        self.background.spawn(self.recorder.run(), name="recorder")
         self.background.spawn(self.decision_recorder.run(), name="decisions")
         if not await self._load_embedder():
             self.background.spawn(self._retry_embedder(), name="embedder")

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import time
+
 from redis.asyncio import Redis
 
 from proxy.services.background import Background
+from proxy.services.journal import JournalUpkeep
+from proxy.services.recorder import Recorder, Together
 from proxy.services.tails import Tails
+from proxy.services.timeline import Timeline
 from proxy.settings import Settings
 from proxy.stores.breaker import Guard
 from proxy.stores.client import open_client
+from proxy.stores.journal import JournalStore
+from proxy.stores.sessions import SessionStore
 from proxy.stores.tails import StreamTails
+from proxy.telemetry import Metrics
 
 
 class Fleet:
@@ -21,17 +29,46 @@ class Fleet:
         client: for commands that answer at once.
         guard: bounds what Redis may cost.
         background: runs what outlives a request.
+        sessions: where turns go.
+        metrics: counts.
     """
 
     def __init__(
-        self, settings: Settings, redis_url: str, *, client: Redis, guard: Guard, background: Background
+        self,
+        settings: Settings,
+        redis_url: str,
+        *,
+        client: Redis,
+        guard: Guard,
+        background: Background,
+        sessions: SessionStore,
+        metrics: Metrics,
     ) -> None:
+        self._background = background
         deadline_s = settings.redis.store_deadline_ms / 1000
         self._stream_tails = StreamTails(client, open_client(redis_url, deadline_ms=None, max_connections=1))
         self.tails = Tails(self._stream_tails, guard, background, deadline_s=deadline_s)
+        self.journal = JournalStore(
+            client,
+            ttl_s=settings.sessions.ttl_s,
+            max_session_events=settings.sessions.max_turns,
+            max_events=settings.journal.max_events,
+            hard_max_events=settings.journal.hard_max_events,
+        )
+        self.recorder = Recorder(
+            Together(sessions, self.journal),
+            guard,
+            queue_records=settings.journal.queue_records,
+            on_drop=lambda count: metrics.records_dropped.inc(count),
+        )
+        metrics.records_waiting.set_function(lambda: self.recorder.waiting)
+        self._journal_upkeep = JournalUpkeep(self.journal, guard, on_loss=metrics.journal_lost.inc)
+        self.timeline = Timeline(self.recorder, self.journal, self.tails, guard, deadline_s=deadline_s, now=time.time)
 
     def open(self) -> None:
         """Start the background work."""
+        self._background.spawn(self.recorder.run(), name="recorder")
+        self._background.spawn(self._journal_upkeep.run(), name="journal")
 
     def end_streams(self) -> None:
         """Let everything that streams to callers end: no more requests are taken."""

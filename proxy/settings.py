@@ -152,6 +152,11 @@ class JournalSettings(_Section):
         10_000, ge=1, description="Records that wait for Redis, at most; more are counted and dropped."
     )
     max_events: int = Field(100_000, ge=100, description="Events kept in the journal; older ones go first.")
+    hard_max_events: int = Field(
+        500_000,
+        ge=100,
+        description="Events kept at most, where consumer groups have not acknowledged those above `max_events`.",
+    )
 
 
 class DecisionSettings(_Section):

@@ -54,6 +54,11 @@ class Metrics:
         self.records_waiting = Gauge(
             "deja_records_waiting", "Records of sessions and journal not yet written.", registry=self.registry
         )
+        self.journal_lost = Counter(
+            "deja_journal_events_lost",
+            "Events of the journal removed at its hard cap though a consumer group had not acknowledged them.",
+            registry=self.registry,
+        )
         self.entries_evicted = Counter(
             "deja_entries_evicted", "Entries removed to keep the cache below its byte cap.", registry=self.registry
         )

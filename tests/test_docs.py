@@ -254,6 +254,7 @@ def test_every_redis_key_is_documented() -> None:
         keys.unequal_key("0a", "text"),
         keys.EXPIRY,
         *keys.session_keys("0d"),
+        *keys.recording_keys("0d"),
         keys.flushes_key("tenant", "faq"),
         keys.JOURNAL,
         *(getattr(decisions, name) for name in type(decisions).__slots__),
@@ -287,13 +288,13 @@ def test_every_field_of_an_event_is_documented() -> None:
         outcome=Outcome(fwd=Forwarded.BYPASS, reason=Reason.SHADOW, would_hit=HitKind.EXACT),
         status=200,
         duration_ms=1.0,
-        asked={},
+        messages=[{}],
         answered=None,
     )
     documented = [
         name for row in rows(section(REFERENCE / "redis.md", "Events")) for name in re.findall(r"`(\w+)`", row[0])
     ]
-    assert documented == list(record.event)
+    assert documented == list(record.events[0])
 
 
 def test_every_command_and_option_is_documented() -> None:

@@ -13,6 +13,9 @@ never equal a context id.
     deja:v1:session:{<session>}:turns              stream  the session's messages
     deja:v1:session:{<session>}:events             stream  the session's events
     deja:v1:session:{<session>}:meta               hash    who, when, how much
+    deja:v1:session:{<session>}:steps              stream  its recorded requests, each once
+    deja:v1:session:{<session>}:parts              hash    what those are made of: messages, fields, answers by digest
+    deja:v1:session:{<session>}:recording          hash    how large the recording is, and what it was forked from
     deja:v1:flushes:{<room>}                       string  how often a named cache was flushed; the room is its first
     deja:v1:journal                                stream  every event of every session, for whoever follows
     deja:v1:decisions:{<tenant>}:judged            stream  decisions of the semantic tier
@@ -262,6 +265,12 @@ def session_keys(tag: str) -> tuple[str, str, str]:
     """Redis keys of a session: turns, events, meta."""
     base = f"{PREFIX}session:{{{tag}}}:"
     return f"{base}turns", f"{base}events", f"{base}meta"
+
+
+def recording_keys(tag: str) -> tuple[str, str, str]:
+    """Redis keys of a session's recording, in its slot: steps, parts, recording."""
+    base = f"{PREFIX}session:{{{tag}}}:"
+    return f"{base}steps", f"{base}parts", f"{base}recording"
 
 
 @dataclass(frozen=True, slots=True)

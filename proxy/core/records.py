@@ -1,29 +1,28 @@
-"""What is recorded of a completion (turns for its session, one event for session and journal), and what a session reads as."""
+"""What is recorded of a completion (turns for its session, events for session and journal), and what a session reads as."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from proxy.core import timeline
 from proxy.core.outcome import Outcome
-
-COMPLETION = "deja.completion"
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One completion, ready to be written.
+    """One completion, or one note of what else happened, ready to be written.
 
     Attributes:
         at: unix time in seconds.
         tenant: who asked.
-        request_id: ours.
+        request_id: ours, "" for a note.
         session: session id, None if the request named none.
         agent: agent id, None if the request named none.
-        event: field -> value, flat, as it goes into a Redis stream; never holds a prompt.
+        events: as `core.timeline` makes them, in order; never empty.
         turns: (role, message as JSON) in order; empty when the request named no session.
     """
 
@@ -32,7 +31,7 @@ class Record:
     request_id: str
     session: str | None
     agent: str | None
-    event: Mapping[str, str]
+    events: tuple[timeline.Event, ...]
     turns: tuple[tuple[str, bytes], ...]
 
 
@@ -66,7 +65,7 @@ def record_of(
     outcome: Outcome,
     status: int,
     duration_ms: float,
-    asked: Mapping[str, Any],
+    messages: Sequence[Mapping[str, Any]],
     answered: Mapping[str, Any] | None,
 ) -> Record:
     """Put together what is recorded.
@@ -81,16 +80,19 @@ def record_of(
         outcome: what became of the request.
         status: HTTP status of the answer, 499 when the caller left first.
         duration_ms: from the request's arrival to the answer's last byte.
-        asked: the last message of the request.
+        messages: of the request, at least one.
         answered: the answer's message, None when there was no complete one.
     """
-    event = {
-        "type": COMPLETION,
-        "at": f"{at:.3f}",
+    event = timeline.head(
+        timeline.COMPLETION,
+        event_id=f"evt_{request_id.removeprefix('req_')}",
+        at=at,
+        tenant=tenant,
+        session=session,
+        agent=agent,
+    )
+    event |= {
         "request_id": request_id,
-        "tenant": tenant,
-        "session": session or "",
-        "agent": agent or "",
         "model": model,
         "outcome": outcome.label,
         "reason": outcome.reason or "",
@@ -102,10 +104,24 @@ def record_of(
     }
     if outcome.would_hit is not None:
         event["would_hit"] = outcome.would_hit.value
-    turns: list[tuple[str, bytes]] = []
-    if session is not None and answered is not None:
-        turns = [
-            (str(asked.get("role", "user")), orjson.dumps(asked)),
-            ("assistant", orjson.dumps({"role": "assistant", **answered})),
-        ]
-    return Record(at, tenant, request_id, session, agent, event, tuple(turns))
+    if session is None:
+        return Record(at, tenant, request_id, session, agent, (event,), ())
+    results = timeline.tool_results(messages, base=event, at=at - duration_ms / 1000)
+    calls = timeline.tool_calls(answered, base=event)
+    turns = _turns(messages[-1], answered) if answered is not None else ()
+    return Record(at, tenant, request_id, session, agent, (*results, event, *calls), turns)
+
+
+def note_of(
+    kind: str, fields: Mapping[str, str], *, event_id: str, at: float, tenant: str, session: str, agent: str | None
+) -> Record:
+    """What else happened in a session; see `timeline.note`."""
+    event = timeline.note(kind, fields, event_id=event_id, at=at, tenant=tenant, session=session, agent=agent)
+    return Record(at, tenant, "", session, agent, (event,), ())
+
+
+def _turns(asked: Mapping[str, Any], answered: Mapping[str, Any]) -> tuple[tuple[str, bytes], ...]:
+    return (
+        (str(asked.get("role", "user")), orjson.dumps(asked)),
+        ("assistant", orjson.dumps({"role": "assistant", **answered})),
+    )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from embeddings.base import Embedding
 from proxy.core import routing
@@ -24,7 +25,7 @@ class Call:
         tenant: who is asking, as `keys.tenant_of` names it.
         request: canonical form.
         directives: what the caller asks of the cache.
-        message: the last message as sent, for the session's record.
+        sent: the parsed body as sent, Deja's own fields among it; not to be changed.
         path: below the base URL, such as `/chat/completions`.
         query: raw query string.
         headers: those that may travel upstream.
@@ -38,7 +39,7 @@ class Call:
     tenant: str
     request: ChatRequest
     directives: Directives
-    message: dict[str, object]
+    sent: Mapping[str, Any]
     path: str
     query: bytes
     headers: Headers

@@ -25,6 +25,11 @@ def call_id() -> str:
     return f"call_{secrets.token_hex(12)}"
 
 
+def event_id() -> str:
+    """`evt_…`, one per event that is no request's."""
+    return f"evt_{secrets.token_hex(12)}"
+
+
 def batch_id() -> str:
     """One per batch of counts, so that one that is sent again counts once."""
     return secrets.token_hex(16)

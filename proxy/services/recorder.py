@@ -35,6 +35,18 @@ class RecordStore(Protocol[Written]):
         """Write a batch; raises StoreError."""
 
 
+class Together(Generic[Written]):
+    """Several stores that take the same records, each its own part of them; written in this order."""
+
+    def __init__(self, *stores: RecordStore[Written]) -> None:
+        self._stores = stores
+
+    async def append(self, records: Sequence[Written]) -> None:
+        """Write a batch to all; where one fails the whole batch is tried again."""
+        for store in self._stores:
+            await store.append(records)
+
+
 class Recorder(Generic[R]):
     """The queue and its writer.
 

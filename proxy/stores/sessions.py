@@ -1,12 +1,9 @@
-"""Sessions and the journal: streams that hold what was said and what happened.
+"""Sessions: what was said in them. What happened in them is written by `stores.journal`, and read here, too.
 
     turns    XADD {role, message (JSON), request_id, agent, at}        capped, TTL refreshed by each turn
-    events   XADD the event's fields                                    capped, the same TTL
     meta     HSET created_at, last_active_at, tenant, session           the same TTL
-    journal  XADD the event's fields                                    capped, no TTL
 
-Any client can follow them: `XRANGE deja:v1:journal - +`. Delivery is at least once: after an outage a batch may be written twice, and
-`request_id` tells.
+Delivery is at least once: after an outage a batch may be written twice, and `request_id` tells.
 """
 
 from __future__ import annotations
@@ -23,33 +20,30 @@ from proxy.stores.client import translated
 
 
 class SessionStore:
-    """Sessions and journal in Redis. Every method may raise the `StoreError`s of `stores.client.translated`.
+    """Sessions in Redis. Every method may raise the `StoreError`s of `stores.client.translated`.
 
     Args:
         client: binary replies.
         ttl_s: seconds a session is kept after its last turn.
-        max_turns: turns and events kept per session.
-        max_journal: events kept in the journal.
+        max_turns: turns kept per session.
     """
 
-    def __init__(self, client: Redis, *, ttl_s: int, max_turns: int, max_journal: int) -> None:
+    def __init__(self, client: Redis, *, ttl_s: int, max_turns: int) -> None:
         self._client = client
         self._ttl_s = ttl_s
         self._max_turns = max_turns
-        self._max_journal = max_journal
 
     async def append(self, records: Sequence[Record]) -> None:
         """Write a batch in one round trip. Not atomic: a failure may leave part of it written."""
         with translated():
             async with self._client.pipeline(transaction=False) as pipe:
                 for record in records:
-                    pipe.xadd(keys.JOURNAL, _fields(record), maxlen=self._max_journal, approximate=True)
                     if record.session is not None:
                         self._append_to_session(pipe, record, record.session)
                 await pipe.execute()
 
     def _append_to_session(self, pipe: Any, record: Record, session: str) -> None:
-        turns, events, meta = keys.session_keys(keys.session_tag(record.tenant, session))
+        turns, _, meta = keys.session_keys(keys.session_tag(record.tenant, session))
         for role, message in record.turns:
             turn: Any = {
                 "role": role,
@@ -59,10 +53,9 @@ class SessionStore:
                 "at": f"{record.at:.3f}",
             }
             pipe.xadd(turns, turn, maxlen=self._max_turns, approximate=True)
-        pipe.xadd(events, _fields(record), maxlen=self._max_turns, approximate=True)
         pipe.hsetnx(meta, "created_at", f"{record.at:.3f}")
         pipe.hset(meta, mapping={"last_active_at": f"{record.at:.3f}", "tenant": record.tenant, "session": session})
-        for key in (turns, events, meta):
+        for key in (turns, meta):
             pipe.expire(key, self._ttl_s)
 
     async def read(self, tenant: str, session: str, *, limit: int) -> Session | None:
@@ -84,10 +77,6 @@ class SessionStore:
             turns=tuple(_once(_turn(turn_id, fields) for turn_id, fields in reversed(said))),
             events=tuple(_event(event_id, fields) for event_id, fields in reversed(happened)),
         )
-
-
-def _fields(record: Record) -> Any:
-    return dict(record.event)
 
 
 def _turn(turn_id: bytes, fields: dict[bytes, bytes]) -> dict[str, Any]:

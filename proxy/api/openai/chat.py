@@ -121,7 +121,7 @@ class ChatCompletions:
             tenant=tenant,
             request=request,
             directives=directives,
-            message=body["messages"][-1],
+            sent=body,
             path=PATH,
             query=scope["query_string"],
             headers=self._identity.for_upstream(end_to_end(scope["headers"])),
@@ -160,7 +160,7 @@ class ChatCompletions:
                 outcome=outcome,
                 status=status,
                 duration_ms=duration_s * 1000,
-                asked=call.message,
+                messages=call.sent["messages"],
                 answered=answered,
             )
         )

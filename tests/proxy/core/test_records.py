@@ -21,7 +21,7 @@ def recorded(outcome: Outcome | None = None, **fields: Any) -> Record:
         "model": MODEL,
         "status": 200,
         "duration_ms": 12.345,
-        "asked": user(),
+        "messages": [user()],
         "answered": assistant(),
     }
     return record_of(outcome=outcome or missed(), **(defaults | fields))
@@ -43,14 +43,16 @@ def hit(kind: HitKind = HitKind.SEMANTIC) -> Outcome:
 
 
 def test_a_miss_is_recorded_with_its_reason_and_where_it_was_stored() -> None:
-    event = recorded(missed(stored_as="ent_new")).event
+    (event,) = recorded(missed(stored_as="ent_new")).events
     assert event == {
+        "schema": "1",
+        "event_id": "evt_1",
         "type": "deja.completion",
         "at": "1700000000.000",
-        "request_id": "req_1",
         "tenant": "t",
         "session": "s",
         "agent": "planner",
+        "request_id": "req_1",
         "model": MODEL,
         "outcome": "miss",
         "reason": "no-candidate",
@@ -63,7 +65,7 @@ def test_a_miss_is_recorded_with_its_reason_and_where_it_was_stored() -> None:
 
 
 def test_a_hit_is_recorded_with_the_entry_and_its_similarity() -> None:
-    event = recorded(hit()).event
+    event = recorded(hit()).events[0]
     assert (event["outcome"], event["reason"], event["similarity"]) == ("semantic", "", "0.9877")
     assert event["entry_id"] == entry().entry_id
 
@@ -71,17 +73,17 @@ def test_a_hit_is_recorded_with_the_entry_and_its_similarity() -> None:
 def test_what_shadow_mode_would_have_served_is_recorded() -> None:
     outcome = Outcome(would_hit=HitKind.EXACT)
     outcome.forward(Forwarded.BYPASS, Reason.SHADOW)
-    event = recorded(outcome).event
+    event = recorded(outcome).events[0]
     assert (event["would_hit"], event["outcome"], event["reason"]) == ("exact", "bypass", "shadow")
-    assert "would_hit" not in recorded().event
+    assert "would_hit" not in recorded().events[0]
 
 
 def test_why_an_answer_was_not_stored_is_recorded() -> None:
-    assert recorded(missed(not_stored=NotStored.FINISH_REASON)).event["not_stored"] == "finish-reason"
+    assert recorded(missed(not_stored=NotStored.FINISH_REASON)).events[0]["not_stored"] == "finish-reason"
 
 
 def test_an_event_is_flat_text_and_never_holds_a_prompt() -> None:
-    event = recorded(session=None, agent=None).event
+    event = recorded(session=None, agent=None).events[0]
     assert all(isinstance(value, str) for value in event.values())
     assert (event["session"], event["agent"]) == ("", "")
     assert QUESTION not in str(event)
@@ -89,7 +91,7 @@ def test_an_event_is_flat_text_and_never_holds_a_prompt() -> None:
 
 
 def test_a_sessions_turns_are_what_was_asked_and_answered() -> None:
-    record = recorded(asked=user("hi", name="Al"), answered={"content": "hello"})
+    record = recorded(messages=[user("hi", name="Al")], answered={"content": "hello"})
     assert [(role, orjson.loads(message)) for role, message in record.turns] == [
         ("user", user("hi", name="Al")),
         ("assistant", {"role": "assistant", "content": "hello"}),
@@ -97,7 +99,7 @@ def test_a_sessions_turns_are_what_was_asked_and_answered() -> None:
 
 
 def test_a_turn_without_a_role_counts_as_the_users() -> None:
-    assert recorded(asked={"content": "hi"}).turns[0][0] == "user"
+    assert recorded(messages=[{"content": "hi"}]).turns[0][0] == "user"
 
 
 @pytest.mark.parametrize("missing", [{"session": None}, {"answered": None}], ids=["no session", "no answer"])

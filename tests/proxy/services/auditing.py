@@ -119,7 +119,7 @@ def decision_of(provider: Provider, outcome: Outcome, directives: Directives | N
         tenant="tenant",
         request=canonical_chat(sent),
         directives=directives or Directives(namespace="shop"),
-        message=sent["messages"][-1],
+        sent=sent,
         path="/chat/completions",
         query=b"api-version=1",
         headers=KEY,

@@ -14,7 +14,7 @@ from proxy.errors import RequestError
 from proxy.services import decisions as services
 from proxy.services.calls import Call, Decision
 from proxy.services.decisions import DecisionLog, Decisions
-from tests.builders import MODEL, NOW_S, QUESTION, candidate, chat_request, entry, place, user
+from tests.builders import MODEL, NOW_S, QUESTION, candidate, chat_body, chat_request, entry, place
 
 TENANT = "a" * 32
 
@@ -56,7 +56,7 @@ def decision(**directives: Any) -> Decision:
         tenant=TENANT,
         request=chat_request(),
         directives=Directives(**directives),
-        message=user(),
+        sent=chat_body(),
         path="/chat/completions",
         query=b"",
         headers=(),

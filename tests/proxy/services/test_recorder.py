@@ -51,7 +51,7 @@ class Unguarded:
 
 
 def record(request_id: int) -> Record:
-    return Record(0.0, "t", str(request_id), "s", None, {}, ())
+    return Record(0.0, "t", str(request_id), "s", None, (), ())
 
 
 def numbered(count: int) -> list[str]:
