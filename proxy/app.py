@@ -22,7 +22,7 @@ from embeddings.batching import BatchingEmbedder, BatchingVerifier
 from embeddings.errors import EmbedderError
 from embeddings.verifier import Verifier, shipped_folder
 from proxy import telemetry
-from proxy.api import budget, cache, errors, health, langcache, sessions
+from proxy.api import agents, budget, cache, errors, health, langcache, sessions
 from proxy.api.asgi import App, HotPath, Receive, RequestId, Scope, Send
 from proxy.api.cache_headers import REQUEST_ID
 from proxy.api.deps import Services
@@ -216,6 +216,7 @@ class Application:
             models=self.upstreams.models(),
             error_budget=self.error_budget.report,
             caches=self.caches,
+            agents=self.fleet.agents,
             metrics=self.metrics,
             readiness=self.readiness,
         )
@@ -401,7 +402,15 @@ def create_app(settings: Settings, *, redis_url: str, environ: Mapping[str, str]
     app = FastAPI(title="Deja", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(RequestId, header=REQUEST_ID, mint=ids.request_id)
     app.add_middleware(HotPath, routes={CHAT_PATH: deja.answer_chat})  # added last, so it is met first
-    for router in (health.router, sessions.router, cache.router, budget.router, models.router, langcache.router):
+    for router in (
+        health.router,
+        sessions.router,
+        cache.router,
+        budget.router,
+        models.router,
+        langcache.router,
+        agents.router,
+    ):
         app.include_router(router)
     app.router.routes.append(Route(CHAT_PATH, endpoint=_Endpoint(deja.answer_chat), methods=["POST"]))
     app.router.routes.append(Route("/v1/{path:path}", endpoint=deja.passthrough))

@@ -6,12 +6,16 @@ import time
 
 from redis.asyncio import Redis
 
+from proxy.core.coordination.agents import Bounds as AgentBounds
+from proxy.services.agent_upkeep import AgentUpkeep
+from proxy.services.agents import Agents
 from proxy.services.background import Background
 from proxy.services.journal import JournalUpkeep
 from proxy.services.recorder import Recorder, Together
 from proxy.services.tails import Tails
 from proxy.services.timeline import Timeline
-from proxy.settings import Settings
+from proxy.settings import AgentSettings, Settings
+from proxy.stores.agents import AgentStore
 from proxy.stores.breaker import Guard
 from proxy.stores.client import open_client
 from proxy.stores.journal import JournalStore
@@ -65,8 +69,14 @@ class Fleet:
         self._journal_upkeep = JournalUpkeep(self.journal, guard, on_loss=metrics.journal_lost.inc)
         self.timeline = Timeline(self.recorder, self.journal, self.tails, guard, deadline_s=deadline_s, now=time.time)
 
+        agent_bounds = _agent_bounds(settings.agents)
+        agent_store = AgentStore(client, bounds=agent_bounds, now=time.time)
+        self.agents = Agents(agent_store, self.tails, guard, bounds=agent_bounds, deadline_s=deadline_s)
+        self._agent_upkeep = AgentUpkeep(agent_store, guard, on_deaths=metrics.agents_dead.inc)
+
     def open(self) -> None:
         """Start the background work."""
+        self._background.spawn(self._agent_upkeep.run(), name="agents")
         self._background.spawn(self.recorder.run(), name="recorder")
         self._background.spawn(self._journal_upkeep.run(), name="journal")
 
@@ -77,3 +87,16 @@ class Fleet:
     async def aclose(self) -> None:
         """Close the connections of its own; the background has ended before."""
         await self._stream_tails.aclose()
+
+
+def _agent_bounds(wanted: AgentSettings) -> AgentBounds:
+    return AgentBounds(
+        agents=wanted.max_agents,
+        fields=wanted.max_fields,
+        value_bytes=wanted.value_bytes,
+        state_bytes=wanted.state_bytes,
+        history=wanted.history,
+        feed=wanted.feed,
+        history_bytes=wanted.history_bytes,
+        deleted_ttl_s=wanted.deleted_ttl_s,
+    )

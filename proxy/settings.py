@@ -171,6 +171,19 @@ class DecisionSettings(_Section):
     )
 
 
+class AgentSettings(_Section):
+    """How much state agents may share."""
+
+    max_agents: int = Field(10_000, ge=1, description="Agents per tenant, at most; one more gets 409.")
+    max_fields: int = Field(64, ge=1, le=1000, description="Fields per agent, at most; more get 413.")
+    value_bytes: int = Field(65_536, ge=256, description="Largest field of an agent; a larger one gets 413.")
+    state_bytes: int = Field(262_144, ge=1024, description="Largest state of an agent, all fields together.")
+    history: int = Field(1000, ge=100, description="Transitions kept per agent, about; older ones go first.")
+    feed: int = Field(10_000, ge=100, description="Transitions kept of all agents of a tenant, about.")
+    history_bytes: int = Field(4 << 20, ge=65_536, description="Memory that each of these two may take, about.")
+    deleted_ttl_s: int = Field(604_800, ge=60, description="Seconds the history of a deleted agent is kept.")
+
+
 class LimitSettings(_Section):
     """What a request may cost before it is looked at."""
 
@@ -207,6 +220,7 @@ class Settings(_Section):
     sessions: SessionSettings = Field(default_factory=SessionSettings)
     journal: JournalSettings = Field(default_factory=JournalSettings)
     decisions: DecisionSettings = Field(default_factory=DecisionSettings)
+    agents: AgentSettings = Field(default_factory=AgentSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
     model_list: tuple[dict[str, Any], ...] = Field(
         (),

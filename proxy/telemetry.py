@@ -51,6 +51,9 @@ class Metrics:
             "Records of sessions and journal that were lost for want of room.",
             registry=self.registry,
         )
+        self.agents_dead = Counter(
+            "deja_agents_dead", "Agents whose heartbeat ran out, as this process wrote it down.", registry=self.registry
+        )
         self.records_waiting = Gauge(
             "deja_records_waiting", "Records of sessions and journal not yet written.", registry=self.registry
         )

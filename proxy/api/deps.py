@@ -12,6 +12,7 @@ from proxy.api.identity import Identity
 from proxy.core.decision import Scope
 from proxy.core.evidence import Report
 from proxy.ports import SessionReader, Upstreams
+from proxy.services.agents import Agents
 from proxy.services.decisions import Decisions
 from proxy.services.feedback import Feedback
 from proxy.services.named_caches import NamedCaches
@@ -31,6 +32,7 @@ class Services:
         feedback: takes what callers say of hits.
         error_budget: how a namespace keeps it; RequestError 409 where nothing is calibrated, StoreError without Redis.
         caches: named caches, for LangCache's routes.
+        agents: agents' states.
         metrics: what is counted.
         readiness: the state of each part, and whether calls can be served.
     """
@@ -43,6 +45,7 @@ class Services:
     feedback: Feedback
     error_budget: Callable[[Scope], Awaitable[Report]]
     caches: NamedCaches
+    agents: Agents
     metrics: Metrics
     readiness: Callable[[], Awaitable[tuple[bool, dict[str, Any]]]]
 
