@@ -20,6 +20,7 @@ from proxy.__main__ import app as command_line
 from proxy.api.cache_headers import cache_status, response_headers
 from proxy.app import create_app
 from proxy.core import directives, keys, records
+from proxy.core.coordination import keys as shared
 from proxy.core.gates import GateReason
 from proxy.core.models import Entry, Forwarded, HitKind, Mode, NotStored, Reason, WireMode
 from proxy.core.outcome import Outcome
@@ -260,6 +261,14 @@ def test_every_redis_key_is_documented() -> None:
         *(getattr(decisions, name) for name in type(decisions).__slots__),
         keys.evidence_key("0f", keys.EVIDENCE_POOL),
         keys.evidence_batch_key("0a"),
+        shared.agent("0e", "planner"),
+        shared.agent_history("0e", "planner"),
+        shared.agents_feed("0e"),
+        shared.agents("0e"),
+        shared.agents_of_status("0e", "working"),
+        shared.agents_alive("0e"),
+        shared.agents_floor("0e"),
+        shared.AGENT_TENANTS,
     ]
     documented = [row[0].strip("`") for row in rows((REFERENCE / "redis.md").read_text()) if "deja:v1:" in row[0]]
     patterns = [
