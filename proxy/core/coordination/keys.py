@@ -11,6 +11,7 @@
     deja:v1:queue:{<tenant>/<queue>}:…            -       a queue; `QueueKeys` lists them
     deja:v1:queues:{<tenant>}                     set     a tenant's queues
     deja:v1:queue-tenants                         set     tenants that have queues
+    deja:v1:task-sync                             string  written before each wait for the disk
     deja:v1:events:{<tenant>}:<stream>            stream  appended events
     deja:v1:events-policy:{<tenant>}:<stream>     hash    how much of it is kept; what its groups missed
     deja:v1:event-streams:{<tenant>}              set     a tenant's streams of events
@@ -30,6 +31,7 @@ from proxy.core.keys import PREFIX
 
 AGENT_TENANTS = f"{PREFIX}agent-tenants"
 QUEUE_TENANTS = f"{PREFIX}queue-tenants"
+TASK_SYNC = f"{PREFIX}task-sync"
 EVENT_TENANTS = f"{PREFIX}event-tenants"
 
 
