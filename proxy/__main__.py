@@ -130,6 +130,34 @@ def budget(
 
 
 @app.command()
+def replay(
+    session: Annotated[str, typer.Argument(help="As X-Deja-Session named it.")],
+    fork_at: Annotated[
+        int | None, typer.Option(min=1, help="Begin a new session with this many of its steps, and replay nothing.")
+    ] = None,
+    as_: Annotated[str | None, typer.Option("--as", help="With --fork-at: name of the new session.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="For programs: the steps with their answers.")] = False,
+    url: UrlOption = None,
+    api_key: KeyOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Replay a session of a running Deja from its cache, never from a provider; or fork it. Exits 1 if an answer is gone or another."""
+    from proxy.commands import replay as replaying
+    from proxy.commands.asking import AskingError
+
+    root = _root(url, config)
+    if fork_at is not None:
+        _told(lambda: replaying.fork(root, session, at=fork_at, name=as_, api_key=api_key))
+        return
+    try:
+        is_same = replaying.run(root, session, api_key=api_key, as_json=json)
+    except AskingError as error:
+        console.say(str(error))
+        raise typer.Exit(1) from None
+    raise typer.Exit(0 if is_same else 1)
+
+
+@app.command()
 def tune(
     file: Annotated[
         Path | None, typer.Argument(help="Labelled pairs: .jsonl with a, b, same and kind, or .csv with such columns.")

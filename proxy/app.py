@@ -22,7 +22,7 @@ from embeddings.batching import BatchingEmbedder, BatchingVerifier
 from embeddings.errors import EmbedderError
 from embeddings.verifier import Verifier, shipped_folder
 from proxy import telemetry
-from proxy.api import agents, budget, cache, errors, health, langcache, sessions
+from proxy.api import agents, budget, cache, errors, health, journal, langcache, sessions
 from proxy.api.asgi import App, HotPath, Receive, RequestId, Scope, Send
 from proxy.api.cache_headers import REQUEST_ID
 from proxy.api.deps import Services
@@ -182,7 +182,7 @@ class Application:
         self._is_open = False
         self.fleet.end_streams()
         await self.background.aclose()
-        await self.recorder.drain(deadline_s=DRAIN_S)
+        await self.fleet.drain(deadline_s=DRAIN_S)
         await self.decision_recorder.drain(deadline_s=DRAIN_S)
         await self.error_budget.drain(deadline_s=DRAIN_S)
         await self.embedder.aclose()
@@ -217,6 +217,8 @@ class Application:
             error_budget=self.error_budget.report,
             caches=self.caches,
             agents=self.fleet.agents,
+            timeline=self.fleet.timeline,
+            replay=self.fleet.replay,
             metrics=self.metrics,
             readiness=self.readiness,
         )
@@ -277,6 +279,7 @@ class Application:
             completions=completions,
             identity=self.identity,
             recorder=self.recorder,
+            tape=self.fleet.tape,
             decisions=DecisionLog(self.decision_recorder, is_on=settings.decisions.max_per_tenant > 0, now=time.time),
             error_budget=self.error_budget,
             metrics=self.metrics,
@@ -404,6 +407,7 @@ def create_app(settings: Settings, *, redis_url: str, environ: Mapping[str, str]
     app.add_middleware(HotPath, routes={CHAT_PATH: deja.answer_chat})  # added last, so it is met first
     for router in (
         health.router,
+        journal.router,
         sessions.router,
         cache.router,
         budget.router,

@@ -159,6 +159,19 @@ class JournalSettings(_Section):
     )
 
 
+class RecordingSettings(_Section):
+    """The recordings of sessions, that replay and fork read. They hold requests and answers whole, in Redis alone."""
+
+    max_bytes: int = Field(
+        8 << 20, ge=0, description="Bytes that one session's recording may take; later requests are not in it. 0: none."
+    )
+    queue_bytes: int = Field(
+        64 << 20,
+        ge=1 << 20,
+        description="Bytes of requests that wait for Redis, at most; more are counted and dropped.",
+    )
+
+
 class DecisionSettings(_Section):
     """The log of decisions that explain, feedback, what-if and `deja tune` read. It holds questions' texts, in Redis alone."""
 
@@ -219,6 +232,7 @@ class Settings(_Section):
     auth: AuthSettings = Field(default_factory=AuthSettings)
     sessions: SessionSettings = Field(default_factory=SessionSettings)
     journal: JournalSettings = Field(default_factory=JournalSettings)
+    recordings: RecordingSettings = Field(default_factory=RecordingSettings)
     decisions: DecisionSettings = Field(default_factory=DecisionSettings)
     agents: AgentSettings = Field(default_factory=AgentSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)

@@ -57,6 +57,11 @@ class Metrics:
         self.records_waiting = Gauge(
             "deja_records_waiting", "Records of sessions and journal not yet written.", registry=self.registry
         )
+        self.steps_dropped = Counter(
+            "deja_steps_dropped",
+            "Requests that are missing in a recording, for want of room while they waited for Redis.",
+            registry=self.registry,
+        )
         self.journal_lost = Counter(
             "deja_journal_events_lost",
             "Events of the journal removed at its hard cap though a consumer group had not acknowledged them.",

@@ -16,6 +16,8 @@ from proxy.services.agents import Agents
 from proxy.services.decisions import Decisions
 from proxy.services.feedback import Feedback
 from proxy.services.named_caches import NamedCaches
+from proxy.services.replay import Replay
+from proxy.services.timeline import Timeline
 from proxy.telemetry import Metrics
 
 
@@ -33,6 +35,8 @@ class Services:
         error_budget: how a namespace keeps it; RequestError 409 where nothing is calibrated, StoreError without Redis.
         caches: named caches, for LangCache's routes.
         agents: agents' states.
+        timeline: what happened in a session.
+        replay: recorded requests, once more.
         metrics: what is counted.
         readiness: the state of each part, and whether calls can be served.
     """
@@ -46,6 +50,8 @@ class Services:
     error_budget: Callable[[Scope], Awaitable[Report]]
     caches: NamedCaches
     agents: Agents
+    timeline: Timeline
+    replay: Replay
     metrics: Metrics
     readiness: Callable[[], Awaitable[tuple[bool, dict[str, Any]]]]
 

@@ -6,6 +6,7 @@ While Redis is away the batch is kept and tried again; the queue fills, and from
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar
@@ -20,6 +21,7 @@ BATCH_RECORDS = 200
 GATHER_S = 0.02
 """How long a first record waits for company: one write for many costs the requests in between least."""
 RETRY_S = 0.5
+FLUSH_POLL_S = 0.005
 WRITE_S = 2.0
 """For one batch; nobody waits for it, so a slow Redis is given time."""
 
@@ -56,6 +58,8 @@ class Recorder(Generic[R]):
         queue_records: how many may wait.
         on_drop: told of each record that did not fit or could not be written.
         what: is recorded, for the log.
+        size_of: bytes of a record, where they differ much.
+        queue_bytes: how many bytes may wait, by `size_of`.
     """
 
     def __init__(
@@ -66,6 +70,8 @@ class Recorder(Generic[R]):
         queue_records: int,
         on_drop: Callable[[int], None],
         what: str = "records of sessions and journal",
+        size_of: Callable[[R], int] = lambda record: 0,
+        queue_bytes: int = 0,
     ) -> None:
         self._store = store
         self._what = what
@@ -74,6 +80,11 @@ class Recorder(Generic[R]):
         self._batch: list[R] = []  # taken from the queue, not yet written; outlives a cancelled `run`, for `drain`
         self._on_drop = on_drop
         self._is_dropping = False
+        self._size_of = size_of
+        self._queue_bytes = queue_bytes
+        self._waiting_bytes = 0
+        self._taken = 0  # records that `put` let in
+        self._settled = 0  # of these, in order: written, or given up
         self.dropped = 0
 
     @property
@@ -83,10 +94,25 @@ class Recorder(Generic[R]):
 
     def put(self, record: R) -> None:
         """Take a record; returns at once."""
+        size = self._size_of(record)
+        if self._waiting_bytes + size > self._queue_bytes and size:
+            self._drop(1, "too many bytes are waiting")
+            return
         try:
             self._queue.put_nowait(record)
         except asyncio.QueueFull:
             self._drop(1, "the queue is full")
+            return
+        self._taken += 1
+        self._waiting_bytes += size
+
+    async def flush(self, *, deadline_s: float) -> None:
+        """Return once all that was put before is written or given up, or the deadline is over: who reads may see what he did."""
+        until = self._taken
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(deadline_s):
+                while self._settled < until:  # noqa: ASYNC110 - rare, and short
+                    await asyncio.sleep(FLUSH_POLL_S)
 
     async def run(self) -> None:
         """Write until cancelled."""
@@ -97,7 +123,7 @@ class Recorder(Generic[R]):
             self._fill_batch()
             while not await self._is_written(self._batch):  # noqa: ASYNC110 - Redis sends no event when it is back
                 await asyncio.sleep(RETRY_S)
-            self._batch = []
+            self._settle()
 
     async def drain(self, *, deadline_s: float) -> None:
         """On the way out, after `run` was cancelled: write what waits, within the deadline; the rest is counted as dropped.
@@ -111,9 +137,15 @@ class Recorder(Generic[R]):
                         await self._append(self._batch)
                     except StoreError:
                         self._drop(len(self._batch), "Redis is away at shutdown")
-                    self._batch = []
+                    self._settle()
         except TimeoutError:
             self._drop(self.waiting, "Redis is too slow at shutdown")
+
+    def _settle(self) -> None:
+        """The batch is written, or given up."""
+        self._settled += len(self._batch)
+        self._waiting_bytes -= sum(map(self._size_of, self._batch))
+        self._batch = []
 
     def _fill_batch(self) -> bool:
         """Take what waits, as far as it fits; whether there is anything to write."""

@@ -14,6 +14,10 @@ from proxy.services.recorder import Recorder
 from proxy.services.tails import Gap, Tails
 
 
+FLUSH_S = 0.5
+"""How long a reader waits for what this process has still to write."""
+
+
 class TimelineReader(Protocol):
     """Where timelines are."""
 
@@ -80,6 +84,10 @@ class Timeline:
             record = note_of(kind, fields, event_id=event_id, at=at, tenant=tenant, session=session, agent=agent)
             self._recorder.put(record)
 
+    async def flush(self) -> None:
+        """Return once what was noted before is written, or soon."""
+        await self._recorder.flush(deadline_s=FLUSH_S)
+
     async def read(self, tenant: str, session: str, *, after: str, limit: int) -> list[StreamEntry]:
         """The first events after an id, each once.
 
@@ -87,6 +95,7 @@ class Timeline:
             RequestError: 404, this tenant has no such session.
             StoreError: Redis gave no answer in time.
         """
+        await self.flush()
         async with self._guard.within(self._deadline_s):
             found = await self._store.timeline(tenant, session, after=after, limit=limit)
         if found is None:

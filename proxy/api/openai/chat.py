@@ -31,6 +31,7 @@ from proxy.services.completions import Completions
 from proxy.services.decisions import DecisionLog
 from proxy.services.error_budget import ErrorBudget
 from proxy.services.recorder import Recorder
+from proxy.services.recordings import Tape
 from proxy.telemetry import Metrics
 from proxy.upstream.headers import end_to_end
 
@@ -50,6 +51,7 @@ class ChatCompletions:
         completions: the driver.
         identity: who is asking.
         recorder: takes what is to be recorded.
+        tape: takes the requests of sessions whole.
         decisions: takes what was decided.
         error_budget: audits a share of the hits.
         metrics: counts.
@@ -70,6 +72,7 @@ class ChatCompletions:
         completions: Completions,
         identity: Identity,
         recorder: Recorder[Record],
+        tape: Tape,
         decisions: DecisionLog,
         error_budget: ErrorBudget,
         metrics: Metrics,
@@ -83,6 +86,7 @@ class ChatCompletions:
         self.completions = completions
         self._identity = identity
         self._recorder = recorder
+        self._tape = tape
         self._decisions = decisions
         self._error_budget = error_budget
         self.metrics = metrics
@@ -131,8 +135,15 @@ class ChatCompletions:
             began_at=began_at,
         )
 
-    def finish(self, decision: Decision, *, status: int, answered: Mapping[str, Any] | None) -> None:
-        """Count and record a request whose answer has left, or will not."""
+    def finish(
+        self,
+        decision: Decision,
+        *,
+        status: int,
+        answered: Mapping[str, Any] | None,
+        answer: bytes | Mapping[str, Any] | None,
+    ) -> None:
+        """Count and record a request whose answer has left, or will not; `answered` is the message of the `answer`."""
         call, outcome = decision.call, decision.outcome
         duration_s = time.monotonic() - call.began_at
         self.metrics.requests.labels(ROUTE, outcome.label, outcome.reason or "").inc()
@@ -164,6 +175,7 @@ class ChatCompletions:
                 answered=answered,
             )
         )
+        self._tape.put(decision, status=status, answer=answer)
         self._decisions.put(decision)
         self._error_budget.consider(decision, answered)
 
@@ -202,8 +214,10 @@ class _Exchange:
         reply = self._route.completions.reply_from_cache(decision)
         await self._send_reply(decision, reply)
         entry = decision.outcome.entry
-        is_recorded = decision.call.directives.session is not None  # only a session keeps the words
-        self._finish(reply.status, _stored_message(entry.body) if is_recorded and entry is not None else None)
+        if decision.call.directives.session is not None and entry is not None:  # only a session keeps the words
+            self._finish(reply.status, _stored_message(entry.body), entry.body)
+        else:
+            self._finish(reply.status)
 
     async def _answer_from_upstream(self, decision: Decision) -> None:
         if decision.call.directives.only_if_cached:
@@ -223,7 +237,7 @@ class _Exchange:
             answer = decision.answer
         else:
             await self._send_reply(decision, reply)
-        self._finish(reply.status, answer.message if answer is not None else None)
+        self._finish(reply.status, *((answer.message, answer.body) if answer is not None else ()))
 
     async def _send_reply(self, decision: Decision, reply: Reply) -> None:
         headers = response_headers(reply.headers, decision.outcome, self._request_id)
@@ -245,9 +259,14 @@ class _Exchange:
             headers.append((b"cache-status", cache_status(self._decision.outcome).encode()))
         await asgi.send_whole(self._send, status, tuple(headers), body)
 
-    def _finish(self, status: int, answered: Mapping[str, Any] | None = None) -> None:
+    def _finish(
+        self,
+        status: int,
+        answered: Mapping[str, Any] | None = None,
+        answer: bytes | Mapping[str, Any] | None = None,
+    ) -> None:
         if self._decision is not None:
-            self._route.finish(self._decision, status=status, answered=answered)
+            self._route.finish(self._decision, status=status, answered=answered, answer=answer)
         else:
             self._route.metrics.requests.labels(ROUTE, Outcome().label, str(status)).inc()
 

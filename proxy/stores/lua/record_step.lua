@@ -1,0 +1,51 @@
+-- Add a request to a session's recording with those of its parts that are not there yet; atomic, and done once however often it is asked for.
+-- KEYS[1]  steps: stream, an entry's id is its number, `3-0`
+-- KEYS[2]  parts: hash, name -> JSON, and request id -> number of its step
+-- KEYS[3]  recording: hash of bytes, steps, skipped
+-- ARGV[1]  bytes a recording may take
+-- ARGV[2]  seconds it is kept
+-- ARGV[3]  request id
+-- ARGV[4]  name of a part that must be there, since the others build on it | ""
+-- ARGV[5]  how many of the following are the step's fields
+-- ARGV[6…] field, value, …; then part, bytes, …
+-- Reply    number of the step | 0, it was there | -1, that part is not there | -2, the recording is full
+if redis.call('HEXISTS', KEYS[2], ARGV[3]) == 1 then
+  return 0
+end
+if ARGV[4] ~= '' and redis.call('HEXISTS', KEYS[2], ARGV[4]) == 0 then
+  return -1
+end
+local last = 5 + tonumber(ARGV[5])
+local fields, bytes = {}, 0
+for at = 6, last do
+  fields[#fields + 1] = ARGV[at]
+  bytes = bytes + #ARGV[at]
+end
+local missing = {}
+for at = last + 1, #ARGV, 2 do
+  if redis.call('HEXISTS', KEYS[2], ARGV[at]) == 0 then
+    missing[#missing + 1] = at
+    bytes = bytes + #ARGV[at] + #ARGV[at + 1]
+  end
+end
+local function keep()
+  for _, key in ipairs(KEYS) do
+    redis.call('EXPIRE', key, ARGV[2])
+  end
+end
+local used = tonumber(redis.call('HGET', KEYS[3], 'bytes') or 0)
+-- A recording has no holes: once one step did not fit, no later one is taken.
+if used + bytes > tonumber(ARGV[1]) or redis.call('HEXISTS', KEYS[3], 'skipped') == 1 then
+  redis.call('HINCRBY', KEYS[3], 'skipped', 1)
+  keep()
+  return -2
+end
+for _, at in ipairs(missing) do
+  redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 1])
+end
+local number = redis.call('HINCRBY', KEYS[3], 'steps', 1)
+redis.call('HINCRBY', KEYS[3], 'bytes', bytes)
+redis.call('HSET', KEYS[2], ARGV[3], number)
+redis.call('XADD', KEYS[1], number .. '-0', unpack(fields))
+keep()
+return number

@@ -1,0 +1,250 @@
+"""Recordings of sessions: what was asked and answered, each part of it once (`core.recording` says what parts are).
+
+    steps       XADD <number>-0 {request_id, at, agent, model, …, head, fields, answer}
+    parts       HSET name -> JSON; and request id -> number of its step
+    recording   HSET bytes, steps, skipped; of a fork parent, forked_at
+
+Three round trips a batch at most, whatever the number of steps: which parts are there, the steps with the others, and the few whose
+parts went away in between. A step is written once, however often it is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import orjson
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError, WatchError
+
+from proxy.core import keys
+from proxy.core.recording import Parts, Recorded, Recording, Step, put_together, taken_apart
+from proxy.stores.client import translated
+from proxy.stores.responses import script
+
+_BASE_GONE = -1
+
+
+class RecordingStore:
+    """Recordings in Redis. Every method may raise the `StoreError`s of `stores.client.translated`.
+
+    Args:
+        client: binary replies.
+        ttl_s: seconds a recording is kept after its last step.
+        max_bytes: that one recording may take; later requests are counted, and not recorded.
+    """
+
+    def __init__(self, client: Redis, *, ttl_s: int, max_bytes: int) -> None:
+        self._client = client
+        self._ttl_s = ttl_s
+        self._max_bytes = max_bytes
+        self._known = client.register_script(script("known_part"))
+        self._record = client.register_script(script("record_step"))
+
+    # --- writing ---------------------------------------------------------------------------------------------------------------
+
+    async def append(self, steps: Sequence[Step]) -> None:
+        """Write a batch, each step atomically."""
+        apart: list[tuple[Step, Parts]] = []
+        for step in steps:
+            apart.append((step, taken_apart(step)))
+            await asyncio.sleep(0)  # a long prompt takes a fraction of a millisecond: requests come first
+        with translated():
+            try:
+                await self._write(apart)
+            except NoScriptError:  # a fresh Redis, or one whose scripts were flushed
+                for one in (self._known, self._record):
+                    await self._client.script_load(one.script)
+                await self._write(apart)
+
+    async def _write(self, apart: Sequence[tuple[Step, Parts]]) -> None:
+        known = await self._send(self._known.sha, (self._asked(step, parts) for step, parts in apart))
+        written = await self._send(
+            self._record.sha, (self._told(*one, known=at) for one, at in zip(apart, known, strict=True))
+        )
+        again = [one for one, number in zip(apart, written, strict=True) if number == _BASE_GONE]
+        if again:
+            await self._send(self._record.sha, (self._told(*one, known=0) for one in again))
+
+    async def _send(self, sha: str, calls: Iterable[Sequence[Any]]) -> list[int]:
+        async with self._client.pipeline(transaction=False) as pipe:
+            for call in calls:
+                pipe.evalsha(sha, *call)
+            replies: list[int] = await pipe.execute()
+        return replies
+
+    @staticmethod
+    def _asked(step: Step, parts: Parts) -> list[Any]:
+        _, at, _ = _keys(step.tenant, step.session)
+        return [1, at, *(name for name, _ in reversed(parts.messages))]
+
+    def _told(self, step: Step, parts: Parts, *, known: int) -> list[Any]:
+        """The call that records a step; `known` is the place of the last message that is there, counted from the end."""
+        first = len(parts.messages) - known + 1 if known else 0
+        base = parts.messages[first - 1][0] if known else ""
+        fields = {"request_id": step.request_id, **step.told, **parts.named}
+        call: list[Any] = [3, *_keys(step.tenant, step.session), self._max_bytes, self._ttl_s, step.request_id, base]
+        call.append(2 * len(fields))
+        for pair in (*fields.items(), *parts.messages[first:], *parts.others):
+            call += pair
+        return call
+
+    # --- reading ---------------------------------------------------------------------------------------------------------------
+
+    async def read(self, tenant: str, session: str, *, after: int, limit: int, with_requests: bool) -> Recording | None:
+        """A page of a session's recording; None if nothing is recorded of it. Two round trips.
+
+        Args:
+            tenant: whose.
+            session: which.
+            after: number of the last step the caller has.
+            limit: steps, at most.
+            with_requests: whether the requests are put together; that takes reading all messages of the session.
+        """
+        steps, parts, recording = _keys(tenant, session)
+        with translated():
+            async with self._client.pipeline(transaction=True) as pipe:
+                pipe.hgetall(recording)
+                pipe.xrange(steps, min=f"({after}-0", count=limit)
+                about, page = await pipe.execute()
+            if not about:
+                return None
+            found = [(_number(entry_id), _texts(fields)) for entry_id, fields in page]
+            held = await self._parts(parts, [told for _, told in found], with_requests)
+        return Recording(
+            steps=tuple(_recorded(number, told, held, with_requests) for number, told in found),
+            total=int(about.get(b"steps", 0)),
+            bytes=int(about.get(b"bytes", 0)),
+            skipped=int(about.get(b"skipped", 0)),
+            parent=about[b"parent"].decode() if b"parent" in about else None,
+            forked_at=int(about.get(b"forked_at", 0)),
+        )
+
+    async def _parts(self, key: str, steps: Sequence[Mapping[str, str]], everything: bool) -> dict[str, bytes]:
+        if everything:
+            whole: Any = await self._client.hgetall(key)
+            return {name.decode(): value for name, value in whole.items()}
+        names = [told["answer"] for told in steps if told["answer"]]
+        if not names:
+            return {}
+        values: Any = await self._client.hmget(key, names)
+        return {name: value for name, value in zip(names, values, strict=True) if value is not None}
+
+    # --- forking ---------------------------------------------------------------------------------------------------------------
+
+    async def fork(self, tenant: str, session: str, *, at: int, name: str, now_s: float) -> bool:
+        """Begin a session with the first steps of another: their recording, turns and timeline. All or nothing.
+
+        Args:
+            tenant: whose.
+            session: to be forked.
+            at: how many steps the fork begins with; there must be as many.
+            name: of the new session.
+            now_s: unix time in seconds.
+
+        Returns:
+            Whether it was made; False if there is a session of that name.
+        """
+        source, target = keys.session_tag(tenant, session), keys.session_tag(tenant, name)
+        with translated():
+            copied = await self._first_steps(source, at)
+            async with self._client.pipeline(transaction=True) as pipe:
+                guarded = (keys.session_keys(target)[2], keys.recording_keys(target)[2])
+                await pipe.watch(*guarded)
+                if await pipe.exists(*guarded):
+                    return False
+                pipe.multi()  # type: ignore[no-untyped-call]
+                self._copy(pipe, target, copied, at=at)
+                _, _, meta = keys.session_keys(target)
+                _, _, recording = keys.recording_keys(target)
+                moment = f"{now_s:.3f}"
+                about: dict[Any, Any] = {"created_at": moment, "last_active_at": moment, "tenant": tenant, "session": name}
+                pipe.hset(meta, mapping={**about, "parent": session, "forked_at": at})
+                pipe.hset(recording, mapping={"parent": session, "forked_at": at})
+                for key in (*keys.session_keys(target), *keys.recording_keys(target)):
+                    pipe.expire(key, self._ttl_s)
+                try:
+                    await pipe.execute()
+                except WatchError:
+                    return False
+        return True
+
+    async def _first_steps(self, source: str, at: int) -> tuple[list[Any], dict[bytes, bytes], list[Any], list[Any]]:
+        """(steps, parts, turns, events) of a session up to a step."""
+        turns, events, _ = keys.session_keys(source)
+        steps, parts, _ = keys.recording_keys(source)
+        async with self._client.pipeline(transaction=True) as pipe:
+            pipe.xrange(steps, max=f"{at}-0")
+            pipe.hgetall(parts)
+            pipe.xrange(turns)
+            pipe.xrange(events)
+            first, held, said, happened = await pipe.execute()
+        kept = [fields[b"request_id"] for _, fields in first]
+        return first, held, _up_to(said, kept), _up_to(happened, kept)
+
+    @staticmethod
+    def _copy(
+        pipe: Any, target: str, copied: tuple[list[Any], dict[bytes, bytes], list[Any], list[Any]], *, at: int
+    ) -> None:
+        first, held, said, happened = copied
+        turns, events, _ = keys.session_keys(target)
+        steps, parts, recording = keys.recording_keys(target)
+        used = _used(first, held)
+        size = sum(len(name) + len(value) for name, value in used.items())
+        for entry_id, fields in first:
+            pipe.xadd(steps, fields, id=entry_id)
+            size += sum(len(name) + len(value) for name, value in fields.items())
+            used[fields[b"request_id"]] = entry_id.partition(b"-")[0]
+        pipe.hset(parts, mapping=used)
+        pipe.hset(recording, mapping={"steps": at, "bytes": size})
+        for key, entries in ((turns, said), (events, happened)):
+            for entry_id, fields in entries:
+                pipe.xadd(key, fields, id=entry_id)  # the same ids: what is added later comes after
+
+    async def erase(self, tenant: str, session: str) -> int:
+        """Remove a session's recording; returns how many of its keys there were."""
+        with translated():
+            return int(await self._client.unlink(*_keys(tenant, session)))
+
+
+def _keys(tenant: str, session: str) -> tuple[str, str, str]:
+    return keys.recording_keys(keys.session_tag(tenant, session))
+
+
+def _number(entry_id: bytes) -> int:
+    return int(entry_id.partition(b"-")[0])
+
+
+def _texts(fields: Mapping[bytes, bytes]) -> dict[str, str]:
+    return {name.decode(): value.decode("utf-8", "replace") for name, value in fields.items()}
+
+
+def _recorded(number: int, told: dict[str, str], held: Mapping[str, bytes], with_requests: bool) -> Recorded:
+    answer = held.get(told["answer"]) if told["answer"] else None
+    step = Recorded(number, told, None, None if answer is None else orjson.loads(answer))
+    return replace(step, request=put_together(told, held)) if with_requests else step
+
+
+def _up_to(entries: list[Any], request_ids: Sequence[bytes]) -> list[Any]:
+    """Entries up to the last that belongs to one of these requests."""
+    wanted = set(request_ids)
+    last = max((at for at, (_, fields) in enumerate(entries) if fields.get(b"request_id") in wanted), default=-1)
+    return entries[: last + 1]
+
+
+def _used(steps: Sequence[Any], held: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """The parts that these steps are made of."""
+    used: dict[bytes, bytes] = {}
+    for _, fields in steps:
+        names = [fields[b"fields"], fields[b"answer"], fields[b"head"]]
+        for name in names[:2]:
+            if name in held:
+                used[name] = held[name]
+        name = names[2]
+        while name in held and name not in used:
+            used[name] = held[name]
+            before = orjson.loads(held[name])["after"]
+            name = before.encode() if before is not None else b""
+    return used
