@@ -52,6 +52,7 @@ LAYERS: dict[str, frozenset[str]] = {
             "embeddings.verifier",
         }
     ),
+    "proxy.worker": frozenset(),  # users copy it
     "embeddings": frozenset(),
 }
 """Layer -> what it may import of ours besides itself."""
@@ -87,7 +88,7 @@ FOREIGN: dict[str, tuple[str, ...]] = {
     "redisvl": ("proxy.stores",),
     "fastapi": ("proxy.api", "proxy.app"),
     "starlette": ("proxy.api", "proxy.app"),
-    "httpx": ("proxy.upstream", "proxy.tuning.through_proxy", "embeddings.remote"),
+    "httpx": ("proxy.upstream", "proxy.tuning.through_proxy", "proxy.worker", "embeddings.remote"),
     "litellm": ("proxy.upstream.litellm",),
     "onnx": ("embeddings",),
     "onnxruntime": ("embeddings.runtime",),
