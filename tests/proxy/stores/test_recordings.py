@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+import pytest
+from redis.asyncio import Redis
+
+from proxy.core import keys
+from proxy.core.recording import Step, put_together
+from proxy.stores.recordings import RecordingStore
+from tests.builders import MODEL, answer_body, assistant, chat_body, system, user
+
+
+@pytest.fixture
+def tenant() -> str:
+    return uuid.uuid4().hex
+
+
+def store_of(client: Redis, *, max_bytes: int = 1 << 20) -> RecordingStore:
+    return RecordingStore(client, ttl_s=60, max_bytes=max_bytes)
+
+
+def step_of(tenant: str, number: int, messages: Sequence[dict[str, Any]], *, session: str = "s", **fields: Any) -> Step:
+    answer = answer_body(assistant(f"Answer {number}."))
+    told = {
+        "at": f"{number}.000",
+        "agent": "",
+        "model": MODEL,
+        "stream": "",
+        "status": "200",
+        "outcome": "miss",
+        "reason": "",
+        "room": "0a",
+        "fingerprint": f"{number}",
+        "entry": "",
+    }
+    sent = chat_body(*messages, **fields)
+    raw = orjson.dumps({name: answer[name] for name in answer if name not in ("id", "created")})
+    return Step(tenant, session, f"req_{number}", told, sent, {}, raw, 100)
+
+
+def conversation(turns: int, *, who: str = "") -> list[list[dict[str, Any]]]:
+    """The requests of an agent's run, each with all that was said before."""
+    messages: list[dict[str, Any]] = [system(f"You help {who} with long instructions. " * 20)]
+    requests = []
+    for turn in range(turns):
+        messages.append(user(f"Question {turn} of {who}: {'and so on ' * 20}"))
+        requests.append(list(messages))
+        messages.append(assistant(f"Answer {turn} to {who}: {'and so on ' * 20}"))
+    return requests
+
+
+async def whole(store: RecordingStore, tenant: str, session: str = "s") -> list[dict[str, Any]]:
+    found = await store.read(tenant, session, after=0, limit=1000, with_requests=True)
+    assert found is not None
+    assert [step.number for step in found.steps] == list(range(1, found.total + 1))
+    return [dict(step.request or {}) for step in found.steps]
+
+
+async def size(client: Redis, tenant: str, session: str = "s") -> int:
+    tag = keys.session_tag(tenant, session)
+    return sum([await client.memory_usage(key, samples=0) or 0 for key in keys.recording_keys(tag)])
+
+
+async def test_requests_come_back_as_they_were_sent(client: Redis, tenant: str) -> None:
+    store = store_of(client)
+    steps = [step_of(tenant, at, messages, temperature=0.5, seed=at) for at, messages in enumerate(conversation(5))]
+    await store.append(steps[:2])
+    await store.append(steps[2:])
+    assert await whole(store, tenant) == [step.sent for step in steps]
+    found = await store.read(tenant, "s", after=0, limit=1, with_requests=False)
+    assert found is not None
+    assert found.steps[0].request is None
+    assert found.steps[0].answer == orjson.loads(steps[0].answer or b"")
+    assert (found.total, found.skipped, found.parent) == (5, 0, None)
+
+
+async def test_a_run_takes_room_in_proportion_to_its_turns(client: Redis, tenant: str) -> None:
+    store = store_of(client, max_bytes=64 << 20)
+    requests = conversation(200)
+    sizes = {}
+    for at, messages in enumerate(requests, start=1):
+        await store.append([step_of(tenant, at, messages)])
+        if at in (50, 100, 200):
+            sizes[at] = await size(client, tenant)
+    assert sizes[200] < 2.3 * sizes[100] < 5 * sizes[50]
+    sent = sum(len(orjson.dumps(messages)) for messages in requests)
+    assert sizes[200] < sent / 20
+
+
+async def test_agents_that_talk_in_turn_share_what_each_said_before(client: Redis, tenant: str) -> None:
+    store = store_of(client, max_bytes=64 << 20)
+    one, other = conversation(50, who="one"), conversation(50, who="other")
+    both = [messages for pair in zip(one, other, strict=True) for messages in pair]
+    await store.append([step_of(tenant, at, messages) for at, messages in enumerate(both)])
+    alone = uuid.uuid4().hex
+    await store.append([step_of(alone, at, messages) for at, messages in enumerate(one)])
+    assert await size(client, tenant) < 2.3 * await size(client, alone)
+
+
+async def test_a_changing_last_message_does_not_copy_the_conversation(client: Redis, tenant: str) -> None:
+    store = store_of(client, max_bytes=64 << 20)
+    requests = [[*messages, user(f"State: {at}")] for at, messages in enumerate(conversation(50))]
+    await store.append([step_of(tenant, at, messages) for at, messages in enumerate(requests)])
+    assert await size(client, tenant) < sum(len(orjson.dumps(messages)) for messages in requests) / 5
+    assert [request["messages"] for request in await whole(store, tenant)] == requests
+
+
+async def test_a_step_sent_again_is_written_once(client: Redis, tenant: str) -> None:
+    store = store_of(client)
+    steps = [step_of(tenant, at, messages) for at, messages in enumerate(conversation(3))]
+    await store.append(steps)
+    before = await size(client, tenant)
+    await store.append(steps)
+    assert len(await whole(store, tenant)) == 3
+    assert await size(client, tenant) == before
+
+
+async def test_parts_that_went_away_between_asking_and_writing_are_sent_again(
+    client: Redis, tenant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = store_of(client)
+    first, second = (step_of(tenant, at, messages) for at, messages in enumerate(conversation(2)))
+    await store.append([first])
+    send, calls = store._send, []
+
+    async def erase_after_asking(sha: str, made: Any) -> list[int]:
+        replies = await send(sha, made)
+        calls.append(sha)
+        if len(calls) == 1:
+            await store.erase(tenant, "s")
+        return replies
+
+    monkeypatch.setattr(store, "_send", erase_after_asking)
+    await store.append([second])
+    assert await whole(store, tenant) == [second.sent]
+    assert len(calls) == 3
+
+
+async def test_a_full_recording_takes_no_more_and_counts(client: Redis, tenant: str) -> None:
+    store = store_of(client, max_bytes=6000)
+    small = step_of(tenant, 99, [user("short")])
+    steps = [step_of(tenant, at, messages) for at, messages in enumerate(conversation(10))]
+    await store.append([*steps, small])
+    found = await store.read(tenant, "s", after=0, limit=100, with_requests=True)
+    assert found is not None
+    assert 1 <= found.total < 10
+    assert [step.request for step in found.steps] == [step.sent for step in steps[: found.total]]
+    assert found.skipped == 11 - found.total, "no holes: what follows is not taken, though it would fit"
+    assert found.bytes <= 6000
+
+
+async def test_all_of_it_has_the_sessions_end(client: Redis, tenant: str) -> None:
+    await store_of(client).append([step_of(tenant, 1, [user()])])
+    for key in keys.recording_keys(keys.session_tag(tenant, "s")):
+        assert 0 < await client.ttl(key) <= 60
+
+
+async def test_a_fork_holds_the_first_steps_and_no_part_of_the_others(client: Redis, tenant: str) -> None:
+    store = store_of(client)
+    steps = [step_of(tenant, at, messages) for at, messages in enumerate(conversation(5), start=1)]
+    await store.append(steps)
+    assert await store.fork(tenant, "s", at=2, name="f", now_s=5.0)
+    found = await store.read(tenant, "f", after=0, limit=100, with_requests=True)
+    assert found is not None
+    assert [step.request for step in found.steps] == [step.sent for step in steps[:2]]
+    assert (found.total, found.parent, found.forked_at) == (2, "s", 2)
+    alone = uuid.uuid4().hex
+    await store.append([step_of(alone, at, messages) for at, messages in enumerate(conversation(2), start=1)])
+    _, held, about = keys.recording_keys(keys.session_tag(tenant, "f"))
+    _, expected, expected_about = keys.recording_keys(keys.session_tag(alone, "s"))
+    assert await client.hgetall(held) == await client.hgetall(expected)
+    assert await client.hget(about, "bytes") == await client.hget(expected_about, "bytes")
+
+
+async def test_a_fork_goes_on_by_itself(client: Redis, tenant: str) -> None:
+    store = store_of(client)
+    requests = conversation(4)
+    await store.append([step_of(tenant, at, messages) for at, messages in enumerate(requests[:3], start=1)])
+    assert await store.fork(tenant, "s", at=2, name="f", now_s=5.0)
+    again = step_of(tenant, 2, requests[1], session="f")
+    other = step_of(tenant, 7, [*requests[1], user("Rather this.")], session="f")
+    await store.append([again, other])
+    assert await whole(store, tenant, "f") == [*(chat_body(*one) for one in requests[:2]), other.sent]
+    assert len(await whole(store, tenant)) == 3
+    await store.erase(tenant, "s")
+    assert len(await whole(store, tenant, "f")) == 3
+
+
+async def test_a_fork_never_falls_on_a_session_that_is_there(client: Redis, tenant: str) -> None:
+    store = store_of(client)
+    await store.append([step_of(tenant, 1, [user()]), step_of(tenant, 2, [user("x")], session="taken")])
+    before = await whole(store, tenant, "taken")
+    assert not await store.fork(tenant, "s", at=1, name="taken", now_s=5.0)
+    assert not await store.fork(tenant, "s", at=1, name="s", now_s=5.0)
+    assert await whole(store, tenant, "taken") == before
+
+
+async def test_nothing_is_read_of_another_tenants_session(client: Redis, tenant: str) -> None:
+    store = store_of(client)
+    await store.append([step_of(tenant, 1, [user()])])
+    assert await store.read(uuid.uuid4().hex, "s", after=0, limit=1, with_requests=True) is None
+    assert await store.erase(uuid.uuid4().hex, "s") == 0
+    assert await store.erase(tenant, "s") == 3
+    assert await store.read(tenant, "s", after=0, limit=1, with_requests=True) is None
+
+
+async def test_any_client_puts_a_request_together_as_documented(client: Redis, tenant: str) -> None:
+    step = step_of(tenant, 1, conversation(2)[1], temperature=0.5)
+    await store_of(client).append([step])
+    base = f"deja:v1:session:{{{keys.session_tag(tenant, 's')}}}:"
+    ((_, fields),) = await client.xrange(f"{base}steps", "1", "1")
+    parts: Any = await client.hgetall(f"{base}parts")
+    messages, name = [], fields[b"head"].decode()
+    while name:
+        link = json.loads(parts[name.encode()])
+        messages.insert(0, link["message"])
+        name = link["after"]
+    assert {**json.loads(parts[fields[b"fields"]]), "messages": messages} == step.sent
+    assert put_together({"head": "missing", "fields": ""}, {}) is None
