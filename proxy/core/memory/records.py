@@ -29,6 +29,7 @@ class Memory:
         event_at: when what it tells happened, None where unknown; episodic memories have one.
         invalid_at: when another fact took its place, None while it holds.
         replaced_by: id of that other one.
+        replaces: id of the fact whose place this one takes; of one that holds in the same tenant.
         extracted_from: ids of the messages it was drawn from.
         is_pinned: never forgotten by a policy.
         times_found: how often a search returned it.
@@ -48,9 +49,19 @@ class Memory:
     event_at: float | None = None
     invalid_at: float | None = None
     replaced_by: str | None = None
+    replaces: str | None = None
     extracted_from: tuple[str, ...] = ()
     is_pinned: bool = False
     times_found: int = 0
+
+    @property
+    def valid_from(self) -> float:
+        """Since when it is taken to hold: since what it tells happened, or since it was stored if that was earlier."""
+        return self.created_at if self.event_at is None else min(self.created_at, self.event_at)
+
+    def holds_at(self, at: float) -> bool:
+        """Whether it held at a time, unix seconds."""
+        return self.valid_from <= at and (self.invalid_at is None or self.invalid_at > at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +81,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """A condition on a field that holds several words.
+    """A condition on a field that holds several words; upper and lower case are the same.
 
     Attributes:
         any_of: at least one of these; None for no such condition.

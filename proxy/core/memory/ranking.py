@@ -1,0 +1,75 @@
+"""The order of what was found: meaning, words, both, and how new it is; every score in [0, 1], higher is better.
+
+By meaning the score is the cosine, by words RediSearch's BM25 brought to [0, 1] by `word_score`. A hybrid search adds the two, weighted;
+what only one of the two searches found has 0 in the other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from proxy.core.memory.records import FoundMemory, Memory, Recency, Search, SearchMode
+
+DAY_S = 86_400.0
+
+
+def cosine_score(distance: float) -> float:
+    """A cosine distance in [0, 2] as a score."""
+    return min(1.0, max(0.0, 1.0 - distance))
+
+
+def word_score(bm25: float, best: float) -> float:
+    """RediSearch's BM25 as a score, against the best of the same question: BM25 has no upper end, and its size is the question's."""
+    return bm25 / best if best > 0 else 0.0
+
+
+def recency(memory: Memory, wanted: Recency, *, now: float) -> float:
+    """How new a memory is and how lately it was used, in [0, 1]; each counts half after its half-life."""
+    freshness = _decayed(now - memory.accessed_at, wanted.half_life_accessed_days)
+    novelty = _decayed(now - memory.created_at, wanted.half_life_created_days)
+    return min(1.0, max(0.0, wanted.freshness_weight * freshness + wanted.novelty_weight * novelty))
+
+
+def _decayed(age_s: float, half_life_days: float) -> float:
+    return math.exp2(-max(0.0, age_s) / DAY_S / max(half_life_days, 0.001))
+
+
+def joined(
+    near: Sequence[tuple[Memory, float]], said: Sequence[tuple[Memory, float]], wanted: Search
+) -> list[tuple[Memory, float, float]]:
+    """(memory, score, distance) of what was found, each memory once.
+
+    Args:
+        near: by meaning, with cosine distances.
+        said: by words, with BM25 scores.
+        wanted: what was searched for; a hybrid search adds the two scores, by its weights.
+    """
+    if wanted.mode is SearchMode.SEMANTIC:
+        return [(memory, cosine_score(distance), distance) for memory, distance in near]
+    best = max((bm25 for _, bm25 in said), default=0.0)
+    share = wanted.semantic_share if wanted.mode is SearchMode.HYBRID else 0.0
+    memories = {memory.memory_id: memory for memory, _ in (*near, *said)}
+    scores = dict.fromkeys(memories, 0.0)
+    for memory, distance in near:
+        scores[memory.memory_id] += share * cosine_score(distance)
+    for memory, bm25 in said:
+        scores[memory.memory_id] += (1.0 - share) * word_score(bm25, best)
+    return [(memories[memory_id], score, 1.0 - score) for memory_id, score in scores.items()]
+
+
+def ranked(found: Sequence[tuple[Memory, float, float]], wanted: Search, *, now: float) -> list[FoundMemory]:
+    """Put (memory, score, distance) in order, boosted by recency where that is wanted; of equals the newer one first."""
+    boost, placed = wanted.recency, []
+    for memory, score, distance in found:
+        by = score
+        if boost is not None:
+            by = boost.semantic_weight * score + boost.recency_weight * recency(memory, boost, now=now)
+        placed.append(FoundMemory(memory, distance, by))
+    return sorted(placed, key=lambda one: (-one.score, -one.memory.created_at, one.memory.memory_id))
+
+
+def depth(wanted: Search) -> int:
+    """How many the index is asked for: one more than shown, so that the end is known, and more where they are ranked anew."""
+    end = wanted.offset + wanted.limit + 1
+    return end if wanted.recency is None and wanted.mode is not SearchMode.HYBRID else max(4 * end, 40)
