@@ -1,8 +1,8 @@
 """When a fact ends an older one without being told so: the same single-valued attribute of the same subject, with another value.
 
-Only a few plain shapes are read, whole sentences of a subject, an attribute and a short value without conditions: "User's favourite colour is
-green", "User lives in Berlin", "Anna is 34 years old". Everything else may hold beside what was there ("User likes tea"), and ends an older fact
-only where the caller says so.
+Only a few plain shapes are read, whole sentences of a subject, an attribute and a short value without conditions: "User's favourite
+colour is green", "User lives in Berlin", "Anna is 34 years old". Everything else may hold beside what was there ("User likes tea"), and
+ends an older fact only where the caller says so.
 """
 
 from __future__ import annotations
