@@ -4,13 +4,14 @@
     parts       HSET name -> JSON; and request id -> number of its step
     recording   HSET bytes, steps, skipped; of a fork parent, forked_at
 
-Three round trips a batch at most, whatever the number of steps: which parts are there, the steps with the others, and the few whose
-parts went away in between. A step is written once, however often it is sent.
+One round trip a batch, whatever the number of steps, where this process wrote what they build on; else one before it, to ask which parts
+are there, and one after it for the few whose parts went away. A step is written once, however often it is sent.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -25,6 +26,8 @@ from proxy.stores.client import translated
 from proxy.stores.responses import script
 
 _BASE_GONE = -1
+_LATEST = 10_000
+"""Conversations whose last recorded message is remembered, some 200 bytes each: as many agents may be under way at once in a process."""
 
 
 class RecordingStore:
@@ -42,6 +45,9 @@ class RecordingStore:
         self._max_bytes = max_bytes
         self._known = client.register_script(script("known_part"))
         self._record = client.register_script(script("record_step"))
+        self._latest: OrderedDict[tuple[str, str, str], None] = (
+            OrderedDict()
+        )  # (tenant, session, part) that were written
 
     # --- writing ---------------------------------------------------------------------------------------------------------------
 
@@ -60,15 +66,35 @@ class RecordingStore:
                 await self._write(apart)
 
     async def _write(self, apart: Sequence[tuple[Step, Parts]]) -> None:
-        known = await self._send(self._known.sha, (self._asked(step, parts) for step, parts in apart))
+        known = [self._remembered(step, parts) for step, parts in apart]
+        strangers = [at for at, place in enumerate(known) if not place]
+        asked = await self._send(self._known.sha, (self._asked(*apart[at]) for at in strangers))
+        for at, place in zip(strangers, asked, strict=True):
+            known[at] = place
         written = await self._send(
             self._record.sha, (self._told(*one, known=at) for one, at in zip(apart, known, strict=True))
         )
         again = [one for one, number in zip(apart, written, strict=True) if number == _BASE_GONE]
-        if again:
-            await self._send(self._record.sha, (self._told(*one, known=0) for one in again))
+        await self._send(self._record.sha, (self._told(*one, known=0) for one in again))
+
+    def _remembered(self, step: Step, parts: Parts) -> int:
+        """The place, from the end, of the last message that this process wrote or is about to; 0 for none."""
+        found = 0
+        for place, (name, _) in enumerate(reversed(parts.messages), start=1):
+            written = (step.tenant, step.session, name)
+            if written in self._latest:
+                del self._latest[written]
+                found = place
+                break
+        self._latest[step.tenant, step.session, parts.messages[-1][0]] = None
+        if len(self._latest) > _LATEST:
+            self._latest.popitem(last=False)
+        return found
 
     async def _send(self, sha: str, calls: Iterable[Sequence[Any]]) -> list[int]:
+        calls = list(calls)
+        if not calls:
+            return []
         async with self._client.pipeline(transaction=False) as pipe:
             for call in calls:
                 pipe.evalsha(sha, *call)
@@ -160,7 +186,12 @@ class RecordingStore:
                 _, _, meta = keys.session_keys(target)
                 _, _, recording = keys.recording_keys(target)
                 moment = f"{now_s:.3f}"
-                about: dict[Any, Any] = {"created_at": moment, "last_active_at": moment, "tenant": tenant, "session": name}
+                about: dict[Any, Any] = {
+                    "created_at": moment,
+                    "last_active_at": moment,
+                    "tenant": tenant,
+                    "session": name,
+                }
                 pipe.hset(meta, mapping={**about, "parent": session, "forked_at": at})
                 pipe.hset(recording, mapping={"parent": session, "forked_at": at})
                 for key in (*keys.session_keys(target), *keys.recording_keys(target)):

@@ -124,8 +124,9 @@ async def test_parts_that_went_away_between_asking_and_writing_are_sent_again(
     client: Redis, tenant: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = store_of(client)
+    other = store_of(client)  # another process, which has to ask
     first, second = (step_of(tenant, at, messages) for at, messages in enumerate(conversation(2)))
-    await store.append([first])
+    await other.append([first])
     send, calls = store._send, []
 
     async def erase_after_asking(sha: str, made: Any) -> list[int]:
@@ -139,6 +140,15 @@ async def test_parts_that_went_away_between_asking_and_writing_are_sent_again(
     await store.append([second])
     assert await whole(store, tenant) == [second.sent]
     assert len(calls) == 3
+
+
+async def test_parts_that_this_process_wrote_and_that_went_away_are_sent_again(client: Redis, tenant: str) -> None:
+    store = store_of(client)
+    first, second = (step_of(tenant, at, messages) for at, messages in enumerate(conversation(2)))
+    await store.append([first])
+    await store.erase(tenant, "s")
+    await store.append([second])
+    assert await whole(store, tenant) == [second.sent]
 
 
 async def test_a_full_recording_takes_no_more_and_counts(client: Redis, tenant: str) -> None:
