@@ -22,7 +22,20 @@ from embeddings.batching import BatchingEmbedder, BatchingVerifier
 from embeddings.errors import EmbedderError
 from embeddings.verifier import Verifier, shipped_folder
 from proxy import telemetry
-from proxy.api import agents, budget, cache, errors, health, journal, langcache, sessions
+from proxy.api import (
+    agents,
+    budget,
+    cache,
+    errors,
+    event_groups,
+    events,
+    health,
+    journal,
+    langcache,
+    sessions,
+    signals,
+    tasks,
+)
 from proxy.api.asgi import App, HotPath, Receive, RequestId, Scope, Send
 from proxy.api.cache_headers import REQUEST_ID
 from proxy.api.deps import Services
@@ -138,6 +151,7 @@ class Application:
             background=self.background,
             sessions=self.sessions,
             metrics=self.metrics,
+            embedder=self.embedder,
         )
         self.recorder = self.fleet.recorder
         self.decisions = DecisionStore(
@@ -217,6 +231,13 @@ class Application:
             error_budget=self.error_budget.report,
             caches=self.caches,
             agents=self.fleet.agents,
+            memories=self.fleet.memories,
+            background=self.background,
+            tasks=self.fleet.tasks,
+            task_views=self.fleet.task_views,
+            events=self.fleet.events,
+            event_groups=self.fleet.event_groups,
+            signals=self.fleet.signals,
             timeline=self.fleet.timeline,
             replay=self.fleet.replay,
             metrics=self.metrics,
@@ -349,7 +370,8 @@ class Application:
             return False
         self.embedder.use(BatchingEmbedder(embedder))
         self.error_budget.begin(calibration)
-        self.judge.use(BatchingVerifier(verifier), calibration, self.error_budget)
+        self.judge.use(batching := BatchingVerifier(verifier), calibration, self.error_budget)
+        self.fleet.use_models(fingerprint=embedder.fingerprint, dim=embedder.dim, verifier=batching)
         self.calibration = calibration
         index = VectorIndex(self.client, fingerprint=embedder.fingerprint, dim=embedder.dim)
         self.vectors.use(index)
@@ -414,6 +436,10 @@ def create_app(settings: Settings, *, redis_url: str, environ: Mapping[str, str]
         models.router,
         langcache.router,
         agents.router,
+        tasks.router,
+        event_groups.router,
+        events.router,
+        signals.router,
     ):
         app.include_router(router)
     app.router.routes.append(Route(CHAT_PATH, endpoint=_Endpoint(deja.answer_chat), methods=["POST"]))

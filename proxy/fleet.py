@@ -6,26 +6,51 @@ import time
 
 from redis.asyncio import Redis
 
+from embeddings.batching import BatchingVerifier
 from proxy.core.coordination.agents import Bounds as AgentBounds
+from proxy.core.coordination.events import Retention
+from proxy.core.coordination.tasks import Durability, QueueConfig
 from proxy.core.recording import Step
 from proxy.services.agent_upkeep import AgentUpkeep
 from proxy.services.agents import Agents
 from proxy.services.background import Background
+from proxy.services.embedding import NO_FINGERPRINT, BoundedEmbedder
+from proxy.services.event_groups import EventGroups
+from proxy.services.events import Events
 from proxy.services.journal import JournalUpkeep
+from proxy.services.memories import Memories
+from proxy.services.memory_judging import SameJudge
+from proxy.services.memory_upkeep import MemoryUpkeep
 from proxy.services.recorder import Recorder, Together
 from proxy.services.recordings import Tape
 from proxy.services.replay import Replay
+from proxy.services.signals import Signals
 from proxy.services.tails import Tails
+from proxy.services.task_claims import Claims
+from proxy.services.task_sync import GroupCommit
+from proxy.services.task_upkeep import TaskUpkeep
+from proxy.services.task_views import TaskViews
+from proxy.services.task_wakeups import Lines
+from proxy.services.tasks import TaskPolicy, Tasks
 from proxy.services.timeline import Timeline
-from proxy.settings import AgentSettings, Settings
+from proxy.settings import AgentSettings, EventSettings, Settings
 from proxy.stores.agents import AgentStore
 from proxy.stores.breaker import Guard
 from proxy.stores.client import open_client
+from proxy.stores.event_groups import EventGroupStore
+from proxy.stores.events import EventStore
 from proxy.stores.journal import JournalStore
+from proxy.stores.memories import MemoryStore
+from proxy.stores.memory_index import MemoryIndex
 from proxy.stores.recordings import RecordingStore
 from proxy.stores.responses import ResponseStore
 from proxy.stores.sessions import SessionStore
+from proxy.stores.signals import SignalBus
 from proxy.stores.tails import StreamTails
+from proxy.stores.task_lists import TaskLists
+from proxy.stores.task_sync import DiskSync
+from proxy.stores.task_wakeups import WakeUps
+from proxy.stores.tasks import TaskStore
 from proxy.telemetry import Metrics
 
 
@@ -40,6 +65,7 @@ class Fleet:
         background: runs what outlives a request.
         sessions: where turns go.
         metrics: counts.
+        embedder: makes vectors, once there is a model.
     """
 
     def __init__(
@@ -52,6 +78,7 @@ class Fleet:
         background: Background,
         sessions: SessionStore,
         metrics: Metrics,
+        embedder: BoundedEmbedder,
     ) -> None:
         self._background = background
         deadline_s = settings.redis.store_deadline_ms / 1000
@@ -92,16 +119,99 @@ class Fleet:
         self.agents = Agents(agent_store, self.tails, guard, bounds=agent_bounds, deadline_s=deadline_s)
         self._agent_upkeep = AgentUpkeep(agent_store, guard, on_deaths=metrics.agents_dead.inc)
 
+        task_policy = _task_policy(settings)
+        task_store, task_lists = TaskStore(client, max_updates=settings.tasks.max_updates), TaskLists(client)
+        self._disk = DiskSync(open_client(redis_url, deadline_ms=None, max_connections=1))
+        self._wakeups = WakeUps(open_client(redis_url, deadline_ms=None, max_connections=1))
+        self._lines = Lines(self._wakeups, background)
+        metrics.task_claims_waiting.set_function(lambda: self._lines.waiting)
+        self.tasks = Tasks(
+            task_store,
+            task_lists,
+            Claims(task_store, self._lines, guard, background, deadline_s=deadline_s),
+            GroupCommit(self._disk, background, timeout_s=settings.tasks.fsync_timeout_s),
+            guard,
+            policy=task_policy,
+            on_step=lambda step, count: metrics.task_steps.labels(step).inc(count),
+        )
+        self.task_views = TaskViews(task_lists, self.tails, guard, deadline_s=deadline_s)
+        self._task_upkeep = TaskUpkeep(
+            task_store,
+            task_lists,
+            guard,
+            max_ended=settings.tasks.max_ended,
+            on_due=metrics.task_steps.labels("due").inc,
+        )
+
+        self.events = Events(
+            EventStore(client, retention=_retention(settings.events), max_streams=settings.events.max_streams),
+            self.tails,
+            guard,
+            background,
+            deadline_s=deadline_s,
+            event_bytes=settings.events.event_bytes,
+            body_bytes=settings.limits.body_bytes,
+            on_append=metrics.events_appended.inc,
+            on_missed=metrics.events_missed.inc,
+        )
+        self.event_groups = EventGroups(
+            EventGroupStore(client, max_streams=settings.events.max_streams),
+            self.tails,
+            guard,
+            background,
+            deadline_s=deadline_s,
+        )
+
+        self._signal_bus = SignalBus(client, open_client(redis_url, deadline_ms=None, max_connections=1))
+        self.signals = Signals(
+            self._signal_bus,
+            guard,
+            background,
+            deadline_s=deadline_s,
+            message_bytes=settings.signals.message_bytes,
+            queue_signals=settings.signals.queue_signals,
+            max_subscribers=settings.signals.max_subscribers,
+            now=time.time,
+            on_missed=metrics.signals_missed.inc,
+        )
+        metrics.signal_subscribers.set_function(lambda: self.signals.subscribers)
+
+        self._open_memories(client, guard, embedder, deadline_s, settings.embedder.deadline_ms / 1000)
+
+    def _open_memories(
+        self, client: Redis, guard: Guard, embedder: BoundedEmbedder, deadline_s: float, judging_deadline_s: float
+    ) -> None:
+        store = MemoryStore(client)
+        index = MemoryIndex(client, store, fingerprint=NO_FINGERPRINT, dim=0)
+        self._memory_upkeep = MemoryUpkeep(store, guard, embedder, index, now=time.time)
+        self._same_judge = SameJudge(deadline_s=judging_deadline_s)
+        self._client, self._memory_store = client, store
+        self.memories = Memories(
+            store, self._memory_upkeep, guard, embedder, self._same_judge, deadline_s=deadline_s, now=time.time
+        )
+
+    def use_models(self, *, fingerprint: str, dim: int, verifier: BatchingVerifier) -> None:
+        """The models are there: memories are found by meaning from now on, in the space that the embedder's fingerprint names."""
+        self._same_judge.use(verifier)
+        index = MemoryIndex(self._client, self._memory_store, fingerprint=fingerprint, dim=dim)
+        self._memory_upkeep.use(index)
+
     def open(self) -> None:
         """Start the background work."""
         self._background.spawn(self._agent_upkeep.run(), name="agents")
+        self._background.spawn(self._task_upkeep.run(), name="tasks")
         self._background.spawn(self.recorder.run(), name="recorder")
         self._background.spawn(self.steps.run(), name="recordings")
         self._background.spawn(self._journal_upkeep.run(), name="journal")
+        self._background.spawn(self.events.run(), name="events")
+        self._background.spawn(self.signals.run(), name="signals")
+        self._background.spawn(self._memory_upkeep.run(), name="memories")
 
     def end_streams(self) -> None:
         """Let everything that streams to callers end: no more requests are taken."""
         self.tails.close()
+        self._lines.close()
+        self.signals.close()
 
     async def drain(self, *, deadline_s: float) -> None:
         """Write what is still to be recorded; the background has ended before."""
@@ -111,6 +221,13 @@ class Fleet:
     async def aclose(self) -> None:
         """Close the connections of its own; the background has ended before."""
         await self._stream_tails.aclose()
+        await self._disk.aclose()
+        await self._wakeups.aclose()
+        await self._signal_bus.aclose()
+
+
+def _retention(wanted: EventSettings) -> Retention:
+    return Retention(wanted.max_events, wanted.max_age_s, max(wanted.max_events, wanted.max_unread_events))
 
 
 def _agent_bounds(wanted: AgentSettings) -> AgentBounds:
@@ -123,4 +240,22 @@ def _agent_bounds(wanted: AgentSettings) -> AgentBounds:
         feed=wanted.feed,
         history_bytes=wanted.history_bytes,
         deleted_ttl_s=wanted.deleted_ttl_s,
+    )
+
+
+def _task_policy(settings: Settings) -> TaskPolicy:
+    wanted = settings.tasks
+    return TaskPolicy(
+        defaults=QueueConfig(
+            durability=Durability.EVERYSEC,
+            max_attempts=wanted.max_attempts,
+            lease_s=wanted.lease_s,
+            backoff_s=wanted.backoff_s,
+            max_backoff_s=wanted.max_backoff_s,
+            retention_s=float(wanted.retention_s),
+        ),
+        payload_bytes=wanted.payload_bytes,
+        body_bytes=settings.limits.body_bytes,
+        max_queues=wanted.max_queues,
+        deadline_s=settings.redis.store_deadline_ms / 1000,
     )

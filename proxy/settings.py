@@ -197,6 +197,57 @@ class AgentSettings(_Section):
     deleted_ttl_s: int = Field(604_800, ge=60, description="Seconds the history of a deleted agent is kept.")
 
 
+class EventSettings(_Section):
+    """Streams of events that agents append."""
+
+    event_bytes: int = Field(262_144, ge=1024, description="Largest event, all its attributes together.")
+    max_events: int = Field(
+        100_000, ge=1, description="Events kept per stream, about; older ones go first. A stream may say otherwise."
+    )
+    max_age_s: int = Field(604_800, ge=1, description="Seconds an event is kept. A stream may say otherwise.")
+    max_unread_events: int = Field(
+        400_000,
+        ge=1,
+        description="Events kept where a consumer group lags; past it the oldest go unread. A stream may say otherwise.",
+    )
+    max_streams: int = Field(10_000, ge=1, description="Streams a tenant may have.")
+
+
+class SignalSettings(_Section):
+    """Signals, sent to whoever listens."""
+
+    message_bytes: int = Field(65_536, ge=1024, description="Largest signal.")
+    queue_signals: int = Field(
+        256, ge=1, description="Signals that wait for a slow subscriber; older ones are left out."
+    )
+    max_subscribers: int = Field(10_000, ge=1, description="Subscribers of one process.")
+
+
+class TaskSettings(_Section):
+    """Queues of tasks: bounds, and how a queue works that does not say otherwise."""
+
+    payload_bytes: int = Field(1 << 20, ge=1024, description="Largest payload, result, input or error, as JSON.")
+    max_queues: int = Field(1000, ge=1, description="Queues a tenant may have.")
+    max_updates: int = Field(10_000, ge=100, description="Changes of state kept per queue for who watches, about.")
+    max_ended: int = Field(100_000, ge=1, description="Ended tasks kept per queue; older ones go first.")
+    retention_s: int = Field(604_800, ge=1, description="Seconds an ended task is kept. A queue may say otherwise.")
+    max_attempts: int = Field(
+        3, ge=1, le=100, description="Claims after which a failing task is dead. A queue may say otherwise."
+    )
+    lease_s: float = Field(
+        60.0, ge=1, le=86_400, description="Seconds a worker may be silent. A queue may say otherwise."
+    )
+    backoff_s: float = Field(
+        1.0,
+        ge=0,
+        description="Seconds before a second attempt, doubled for each further one. A queue may say otherwise.",
+    )
+    max_backoff_s: float = Field(300.0, ge=0, description="Most of them. A queue may say otherwise.")
+    fsync_timeout_s: float = Field(
+        5.0, gt=0, description="Seconds to wait for the disk, where a queue's durability is fsync."
+    )
+
+
 class LimitSettings(_Section):
     """What a request may cost before it is looked at."""
 
@@ -235,6 +286,9 @@ class Settings(_Section):
     recordings: RecordingSettings = Field(default_factory=RecordingSettings)
     decisions: DecisionSettings = Field(default_factory=DecisionSettings)
     agents: AgentSettings = Field(default_factory=AgentSettings)
+    events: EventSettings = Field(default_factory=EventSettings)
+    signals: SignalSettings = Field(default_factory=SignalSettings)
+    tasks: TaskSettings = Field(default_factory=TaskSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
     model_list: tuple[dict[str, Any], ...] = Field(
         (),

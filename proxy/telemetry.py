@@ -119,6 +119,31 @@ class Metrics:
             registry=self.registry,
         )
 
+        self.events_appended = Counter(
+            "deja_events_appended", "Events appended to streams by callers.", registry=self.registry
+        )
+        self.events_missed = Counter(
+            "deja_events_missed",
+            "Events removed at a stream's hard cap before a consumer group was given them, counted for each group.",
+            registry=self.registry,
+        )
+        self.signals_missed = Counter(
+            "deja_signals_missed", "Signals left out for subscribers that were too slow.", registry=self.registry
+        )
+        self.signal_subscribers = Gauge(
+            "deja_signal_subscribers", "Callers that listen to signals now.", registry=self.registry
+        )
+
+        self.task_steps = Counter(
+            "deja_task_steps",
+            "Steps of tasks, by verb (submit, claim, complete, fail, …); `due` is what came by time: leases, delays, deadlines.",
+            ["step"],
+            registry=self.registry,
+        )
+        self.task_claims_waiting = Gauge(
+            "deja_task_claims_waiting", "Workers that wait for tasks now.", registry=self.registry
+        )
+
     def show_audit_call(self, purpose: str, tokens: object) -> None:
         """Count a call of an audit; `tokens` as a provider wrote them, or None."""
         self.audit_calls.labels(purpose).inc()

@@ -269,6 +269,11 @@ def test_every_redis_key_is_documented() -> None:
         shared.agents_alive("0e"),
         shared.agents_floor("0e"),
         shared.AGENT_TENANTS,
+        shared.events("0e", "orders"),
+        shared.events_policy("0e", "orders"),
+        shared.event_streams("0e"),
+        shared.EVENT_TENANTS,
+        shared.signal("0e", "news"),
     ]
     documented = [row[0].strip("`") for row in rows((REFERENCE / "redis.md").read_text()) if "deja:v1:" in row[0]]
     patterns = [

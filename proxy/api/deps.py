@@ -13,10 +13,17 @@ from proxy.core.decision import Scope
 from proxy.core.evidence import Report
 from proxy.ports import SessionReader, Upstreams
 from proxy.services.agents import Agents
+from proxy.services.background import Background
 from proxy.services.decisions import Decisions
+from proxy.services.event_groups import EventGroups
+from proxy.services.events import Events
 from proxy.services.feedback import Feedback
+from proxy.services.memories import Memories
 from proxy.services.named_caches import NamedCaches
 from proxy.services.replay import Replay
+from proxy.services.signals import Signals
+from proxy.services.task_views import TaskViews
+from proxy.services.tasks import Tasks
 from proxy.services.timeline import Timeline
 from proxy.telemetry import Metrics
 
@@ -35,8 +42,15 @@ class Services:
         error_budget: how a namespace keeps it; RequestError 409 where nothing is calibrated, StoreError without Redis.
         caches: named caches, for LangCache's routes.
         agents: agents' states.
+        memories: long-term memory.
+        events: streams of events.
+        event_groups: who shares reading them.
+        signals: what is sent to whoever listens.
+        tasks: queues of tasks.
+        task_views: looking at them.
         timeline: what happened in a session.
         replay: recorded requests, once more.
+        background: runs what outlives a request.
         metrics: what is counted.
         readiness: the state of each part, and whether calls can be served.
     """
@@ -50,8 +64,15 @@ class Services:
     error_budget: Callable[[Scope], Awaitable[Report]]
     caches: NamedCaches
     agents: Agents
+    memories: Memories
+    events: Events
+    event_groups: EventGroups
+    signals: Signals
+    tasks: Tasks
+    task_views: TaskViews
     timeline: Timeline
     replay: Replay
+    background: Background
     metrics: Metrics
     readiness: Callable[[], Awaitable[tuple[bool, dict[str, Any]]]]
 

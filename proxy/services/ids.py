@@ -30,6 +30,11 @@ def event_id() -> str:
     return f"evt_{secrets.token_hex(12)}"
 
 
+def signal_id() -> str:
+    """`sig_…`, one per signal."""
+    return f"sig_{secrets.token_hex(12)}"
+
+
 def batch_id() -> str:
     """One per batch of counts, so that one that is sent again counts once."""
     return secrets.token_hex(16)

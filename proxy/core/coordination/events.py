@@ -211,6 +211,104 @@ class GroupRead:
     missed_total: int
 
 
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """A stream as its owner sees it.
+
+    Attributes:
+        name: of the stream.
+        events: how many are in it.
+        first_id: the oldest, None if there is none.
+        last_id: the newest that was ever appended, None if there was none.
+        groups: how many consumer groups it has.
+        retention: what is kept.
+    """
+
+    name: str
+    events: int
+    first_id: str | None
+    last_id: str | None
+    groups: int
+    retention: Retention
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """A member of a group.
+
+    Attributes:
+        name: as it calls itself.
+        pending: events given to it and not acknowledged.
+        idle_s: seconds since it last asked.
+    """
+
+    name: str
+    pending: int
+    idle_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class GroupInfo:
+    """A consumer group.
+
+    Attributes:
+        name: of the group.
+        position: the last event it has been given.
+        pending: events given and not acknowledged.
+        lag: events it has not been given yet; None where Redis cannot tell, as before a group that began in the middle has caught up.
+        missed_total: events that were trimmed before it dealt with them, since it was made.
+        consumers: its members.
+    """
+
+    name: str
+    position: str
+    pending: int
+    lag: int | None
+    missed_total: int
+    consumers: tuple[Consumer, ...]
+
+
+def no_stream(stream: str) -> RequestError:
+    """There is no such stream."""
+    return RequestError(
+        f"There is no stream {stream} for this credential: the first event appended to it makes it.",
+        status=404,
+        code="stream_not_found",
+        param="stream",
+    )
+
+
+def no_group(group: str, stream: str) -> RequestError:
+    """There is no such group."""
+    make = f"PUT /v1/events/groups/{group}?stream={stream}"
+    return RequestError(
+        f"The stream {stream} has no consumer group {group} for this credential: make it with {make}.",
+        status=404,
+        code="group_not_found",
+        param="group",
+    )
+
+
+def too_many_streams() -> RequestError:
+    """A tenant has all the streams it may have."""
+    return RequestError(
+        "There are as many streams as there may be: delete some, or raise DEJA_EVENTS__MAX_STREAMS. Nothing was changed.",
+        status=409,
+        code="too_many_streams",
+        param="stream",
+    )
+
+
+def too_many_groups(limit: int) -> RequestError:
+    """A stream has all the groups it may have."""
+    return RequestError(
+        f"The stream has {limit} consumer groups, which is all it may have: delete some. Nothing was changed.",
+        status=409,
+        code="too_many_groups",
+        param="group",
+    )
+
+
 def _default(name: str, where: str, event: Mapping[str, Any], defaults: Defaults) -> str | None:
     match name:
         case "id":
