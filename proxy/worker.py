@@ -205,6 +205,10 @@ class Worker:
         self._stopped_at = min(self._stopped_at, time.monotonic())
         self._stopping.set()
 
+    def close(self) -> None:
+        """Close the connections, after `run`."""
+        self._http.close()
+
     def submit(self, queue: str, payload: Any, **fields: Any) -> dict[str, Any]:
         """Submit a task, and go on trying until Deja has it.
 
