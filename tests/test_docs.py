@@ -245,6 +245,12 @@ def test_every_metric_is_documented_with_kind_and_labels() -> None:
     assert documented == counted
 
 
+QUEUE_KEYS = (
+    *("config", "task:task_1", "ready:5", "delayed", "leases", "deadlines", "tasks", "state:working"),
+    *("children:research/task_1", "idempotency", "dead", "updates", "wake"),
+)
+
+
 def test_every_redis_key_is_documented() -> None:
     decisions = keys.decision_keys("0e")
     made = [
@@ -274,6 +280,10 @@ def test_every_redis_key_is_documented() -> None:
         shared.event_streams("0e"),
         shared.EVENT_TENANTS,
         shared.signal("0e", "news"),
+        *(shared.QueueKeys("0e", "research").key(name) for name in QUEUE_KEYS),
+        shared.queues("0e"),
+        shared.QUEUE_TENANTS,
+        shared.TASK_SYNC,
     ]
     documented = [row[0].strip("`") for row in rows((REFERENCE / "redis.md").read_text()) if "deja:v1:" in row[0]]
     patterns = [
@@ -395,6 +405,7 @@ def test_the_python_examples_print_what_the_pages_say() -> None:
     with running_deja() as deja:
         for number, (page, source, printed) in enumerate(examples):
             program = source.replace("http://127.0.0.1:8080", deja.root)
+            program = program.replace(".deja/redis/redis.sock", str(deja.data_dir / "redis" / "redis.sock"))
             for form in ('"any"', "Bearer any"):  # each example is a tenant of its own
                 program = program.replace(form, form.replace("any", f"any-{number}"))
             run = subprocess.run(

@@ -51,8 +51,9 @@ local function change(id, from, to, reason, fields)
   redis.call('HSET', record(id), 'state', to, 'changed_at', seconds(now), 'reason', reason, unpack(fields))
   redis.call('ZADD', base .. 'state:' .. to, stamp(), id)
   local attempt, worker = get(id, 'attempt', 'worker')
-  redis.call('XADD', base .. 'updates', 'MAXLEN', '~', ARGV[1], '*', 'task', id, 'from', from or '', 'state', to,
-    'attempt', attempt, 'worker', worker, 'reason', reason, 'at', seconds(now))
+  local update = redis.call('XADD', base .. 'updates', 'MAXLEN', '~', ARGV[1], '*', 'task', id, 'from', from or '',
+    'state', to, 'attempt', attempt, 'worker', worker, 'reason', reason, 'at', seconds(now))
+  redis.call('HSET', record(id), 'update', update)
 end
 
 local function enter_lane(id, priority)
