@@ -427,21 +427,9 @@ def create_app(settings: Settings, *, redis_url: str, environ: Mapping[str, str]
     app = FastAPI(title="Deja", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(RequestId, header=REQUEST_ID, mint=ids.request_id)
     app.add_middleware(HotPath, routes={CHAT_PATH: deja.answer_chat})  # added last, so it is met first
-    for router in (
-        health.router,
-        journal.router,
-        sessions.router,
-        cache.router,
-        budget.router,
-        models.router,
-        langcache.router,
-        agents.router,
-        tasks.router,
-        event_groups.router,
-        events.router,
-        signals.router,
-    ):
-        app.include_router(router)
+    routes = (health, journal, sessions, cache, budget, models, langcache, agents, tasks, event_groups, events, signals)
+    for module in routes:
+        app.include_router(module.router)
     app.router.routes.append(Route(CHAT_PATH, endpoint=_Endpoint(deja.answer_chat), methods=["POST"]))
     app.router.routes.append(Route("/v1/{path:path}", endpoint=deja.passthrough))
     errors.install(app)
