@@ -304,6 +304,9 @@ def _serve(settings: Settings) -> None:
                 "proxy_headers": False,  # nothing here trusts a caller's word about where it is
                 "timeout_keep_alive": 75,  # above the 55 to 60 s after which clients and balancers drop theirs
                 "timeout_graceful_shutdown": 10,
+                "ws_per_message_deflate": False,  # a signal is small, and would be compressed once for each who listens
+                "ws_max_size": 4
+                * settings.signals.message_bytes,  # past the limit one is told; past this the connection is closed
             }
             if settings.workers > 1:
                 _hand_down(settings, redis_url)

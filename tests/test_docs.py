@@ -404,7 +404,7 @@ def test_the_python_examples_print_what_the_pages_say() -> None:
     assert len(examples) >= 6
     with running_deja() as deja:
         for number, (page, source, printed) in enumerate(examples):
-            program = source.replace("http://127.0.0.1:8080", deja.root)
+            program = source.replace("127.0.0.1:8080", f"127.0.0.1:{deja.port}")  # as http and as ws
             program = program.replace(".deja/redis/redis.sock", str(deja.data_dir / "redis" / "redis.sock"))
             for form in ('"any"', "Bearer any"):  # each example is a tenant of its own
                 program = program.replace(form, form.replace("any", f"any-{number}"))
