@@ -17,8 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from proxy import worker as worker_module
-from proxy.worker import Fatal, Retry, Task, Worker, WorkerError
+from proxy.worker import Fatal, Retry, Task, Worker, WorkerError, wire
 
 Answer = httpx.Response | Exception
 
@@ -97,12 +96,13 @@ def working(deja: MadeUpDeja, handler: Callable[[Task], Any], **options: Any) ->
         worker.stop()
         thread.join(10)
         assert not thread.is_alive(), "the worker did not stop"
+        worker.close()
 
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_module, "FIRST_PAUSE_S", 0.001)
-    monkeypatch.setattr(worker_module, "MAX_PAUSE_S", 0.01)
+    monkeypatch.setattr(wire, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(wire, "MAX_PAUSE_S", 0.01)
 
 
 # ── the usual ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -122,7 +122,7 @@ def test_only_the_first_claim_recovers_what_the_name_held_before() -> None:
     with working(deja, lambda task: None, lease_s=12.0, count=3):
         deja.wait_for(deja.has("claim", 3))
     first, *others = deja.bodies("claim")
-    assert first == {"worker": "mails-1", "count": 3, "wait_s": 5.0, "lease_s": 12.0, "recover": True}
+    assert first == {"worker": "mails-1", "count": 3, "wait_s": 20.0, "lease_s": 12.0, "recover": True}
     assert all(claim["recover"] is False for claim in others)
 
 
@@ -234,6 +234,20 @@ def test_a_result_that_deja_refuses_fails_the_task_for_good() -> None:
         deja.wait_for(deja.has("fail"))
     assert deja.bodies("fail")[0]["retry"] is False
     assert "payload_too_large" in deja.bodies("fail")[0]["error"]["message"]
+
+
+def test_a_report_that_deja_refuses_is_logged_and_the_worker_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    def handle(task: Task) -> str:
+        if task.payload == "a":
+            raise Retry(in_s=-1)
+        return "fine"
+
+    deja = MadeUpDeja("a", "b")
+    deja.answers["fail"] = [no(400, "invalid_value")]
+    with working(deja, handle):
+        deja.wait_for(deja.has("complete"))
+    assert "task task_1 could not be reported (invalid_value)" in caplog.text
+    assert deja.bodies("complete") == [{"lease": "lease_2", "result": "fine"}]
 
 
 def test_nothing_of_a_payload_or_a_message_is_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -386,7 +400,6 @@ def test_a_stop_finishes_what_is_held_and_claims_no_more() -> None:
 
 def test_what_the_last_poll_brings_after_a_stop_is_given_back() -> None:
     deja = MadeUpDeja()
-    worker = Worker("http://deja.test", None, "mails", "w", transport=httpx.MockTransport(deja))
 
     def claim_while_stopping(request: httpx.Request) -> httpx.Response:
         answer = deja(request)
@@ -395,9 +408,10 @@ def test_what_the_last_poll_brings_after_a_stop_is_given_back() -> None:
             return httpx.Response(200, json={"data": [deja._task(1, "a")]})
         return answer
 
-    worker._http = httpx.Client(base_url="http://deja.test/v1/", transport=httpx.MockTransport(claim_while_stopping))
+    worker = Worker("http://deja.test", None, "mails", "w", transport=httpx.MockTransport(claim_while_stopping))
     handled: list[Task] = []
     worker.run(handled.append)
+    deja.wait_for(deja.has("release"))
     assert not handled
     assert deja.bodies("release") == [{"lease": "lease_1"}]
 
@@ -420,11 +434,12 @@ def test_a_signal_stops_it_and_the_handlers_of_before_are_put_back(number: signa
     assert signal.getsignal(number) is before
 
 
-def test_after_a_stop_it_waits_for_a_silent_deja_only_so_long() -> None:
+def test_after_a_stop_it_waits_for_a_silent_deja_only_so_long(caplog: pytest.LogCaptureFixture) -> None:
     deja = MadeUpDeja("a")
     deja.answers["complete"] = [httpx.ConnectError("refused") for _ in range(100_000)]
     with working(deja, lambda task: None, grace_s=0.05):
         deja.wait_for(deja.has("complete", 3))
+    assert "task task_1 could not be reported (503)" in caplog.text
 
 
 # ── handing over ──────────────────────────────────────────────────────────────────────────────────────────────────
