@@ -19,7 +19,7 @@ from proxy.core.memory.storage import Kept, Vector
 from proxy.errors import EmbeddingError, IndexMissingError, RequestError, StoreError
 from proxy.ports import Embedder, Guard
 from proxy.services.memory_judging import SameJudge
-from proxy.services.memory_ports import MemoryStore
+from proxy.services.memory_ports import Hit, MemoryStore
 from proxy.services.memory_search import MemorySearch
 from proxy.services.memory_sweeps import Compacted, MemorySweeps
 from proxy.services.memory_upkeep import MemoryUpkeep
@@ -125,11 +125,12 @@ class Memories:
         older: Memory | None = None
         if is_deduplicated and memory.replaces is None:
             alike = await self._alike(tenant, memory, embedding)
-            index = await self._judge.same(memory.text, [other.text for other in alike])
+            near = [other for other, distance in alike if distance <= sameness.MAX_DISTANCE]
+            index = await self._judge.same(memory.text, [other.text for other in near])
             if index is not None:
-                twin = await self._holding(tenant, alike[index].memory_id)
+                twin = await self._holding(tenant, near[index].memory_id)
                 return None if twin is None else await self._merge(tenant, twin, memory)
-            older = next((other for other in alike if replacing.takes_place_of(memory, other)), None)
+            older = next((other for other, _ in alike if replacing.takes_place_of(memory, other)), None)
         if older is not None:
             memory = replace(memory, replaces=older.memory_id)
         return await self._write(
@@ -195,8 +196,8 @@ class Memories:
             (kept,) = await self._store.read(tenant, [memory_id])
         return kept if kept is not None and kept.memory.invalid_at is None else None
 
-    async def _alike(self, tenant: str, memory: Memory, embedding: Embedding | None) -> list[Memory]:
-        """The memories that may say the same or the contrary, nearest first; none where that cannot be told."""
+    async def _alike(self, tenant: str, memory: Memory, embedding: Embedding | None) -> list[Hit]:
+        """The memories that may say the same or the contrary, with distances, nearest first; none where that cannot be told."""
         # Of a text that was not read whole the rest may differ: it is never merged by meaning.
         if embedding is None or embedding.is_truncated or not self._upkeep.index.has_vectors:
             return []
@@ -207,11 +208,9 @@ class Memories:
             self._upkeep.index_missing()
             return []
         return [
-            other
+            (other, distance)
             for other, distance in found
-            if distance <= sameness.MAX_DISTANCE
-            and other.memory_id != memory.memory_id
-            and sameness.may_compare(memory, other)
+            if other.memory_id != memory.memory_id and sameness.may_compare(memory, other)
         ]
 
     async def _embed(self, texts: Sequence[str]) -> list[Embedding | None]:

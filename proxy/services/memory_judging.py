@@ -36,7 +36,8 @@ class SameJudge:
         return None
 
     async def _agrees(self, text: str, other: str) -> bool:
-        if self._verifier is None or not sameness.is_open(text, other):
+        needed = sameness.needed_logit(text, other)
+        if self._verifier is None or needed is None:
             return False
         try:
             async with asyncio.timeout(self._deadline_s):
@@ -44,4 +45,4 @@ class SameJudge:
         except (TimeoutError, EmbedderError) as error:
             logger.debug("two memories were not compared: %s", type(error).__name__)
             return False
-        return score.lower_logit >= sameness.SURE_LOGIT
+        return score.lower_logit >= needed
