@@ -32,6 +32,7 @@ from proxy.api import (
     health,
     journal,
     langcache,
+    memory,
     sessions,
     signals,
     tasks,
@@ -152,6 +153,7 @@ class Application:
             sessions=self.sessions,
             metrics=self.metrics,
             embedder=self.embedder,
+            upstreams=self.upstreams,
         )
         self.recorder = self.fleet.recorder
         self.decisions = DecisionStore(
@@ -232,6 +234,8 @@ class Application:
             caches=self.caches,
             agents=self.fleet.agents,
             memories=self.fleet.memories,
+            working_memories=self.fleet.working_memories,
+            summary_views=self.fleet.summary_views,
             background=self.background,
             tasks=self.fleet.tasks,
             task_views=self.fleet.task_views,
@@ -428,7 +432,7 @@ def create_app(settings: Settings, *, redis_url: str, environ: Mapping[str, str]
     app.add_middleware(RequestId, header=REQUEST_ID, mint=ids.request_id)
     app.add_middleware(HotPath, routes={CHAT_PATH: deja.answer_chat})  # added last, so it is met first
     routes = (health, journal, sessions, cache, budget, models, langcache, agents, tasks, event_groups, events, signals)
-    for module in routes:
+    for module in (*routes, memory):
         app.include_router(module.router)
     app.router.routes.append(Route(CHAT_PATH, endpoint=_Endpoint(deja.answer_chat), methods=["POST"]))
     app.router.routes.append(Route("/v1/{path:path}", endpoint=deja.passthrough))

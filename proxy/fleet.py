@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 from redis.asyncio import Redis
 
 from embeddings.batching import BatchingVerifier
 from proxy.core.coordination.agents import Bounds as AgentBounds
 from proxy.core.coordination.events import Retention
+from proxy.core.coordination.keys import QueueKeys
 from proxy.core.coordination.tasks import Durability, QueueConfig
 from proxy.core.recording import Step
+from proxy.ports import Upstreams
 from proxy.services.agent_upkeep import AgentUpkeep
 from proxy.services.agents import Agents
+from proxy.services.asking_again import Asker
 from proxy.services.background import Background
 from proxy.services.embedding import NO_FINGERPRINT, BoundedEmbedder
 from proxy.services.event_groups import EventGroups
@@ -25,6 +29,8 @@ from proxy.services.recorder import Recorder, Together
 from proxy.services.recordings import Tape
 from proxy.services.replay import Replay
 from proxy.services.signals import Signals
+from proxy.services.summaries import Summaries
+from proxy.services.summary_views import SummaryViews
 from proxy.services.tails import Tails
 from proxy.services.task_claims import Claims
 from proxy.services.task_sync import GroupCommit
@@ -33,6 +39,7 @@ from proxy.services.task_views import TaskViews
 from proxy.services.task_wakeups import Lines
 from proxy.services.tasks import TaskPolicy, Tasks
 from proxy.services.timeline import Timeline
+from proxy.services.working_memory import WorkingMemories
 from proxy.settings import AgentSettings, EventSettings, Settings
 from proxy.stores.agents import AgentStore
 from proxy.stores.breaker import Guard
@@ -46,11 +53,13 @@ from proxy.stores.recordings import RecordingStore
 from proxy.stores.responses import ResponseStore
 from proxy.stores.sessions import SessionStore
 from proxy.stores.signals import SignalBus
+from proxy.stores.summary_views import SummaryViewStore
 from proxy.stores.tails import StreamTails
 from proxy.stores.task_lists import TaskLists
 from proxy.stores.task_sync import DiskSync
 from proxy.stores.task_wakeups import WakeUps
 from proxy.stores.tasks import TaskStore
+from proxy.stores.working_memory import WorkingMemoryStore
 from proxy.telemetry import Metrics
 
 
@@ -66,6 +75,7 @@ class Fleet:
         sessions: where turns go.
         metrics: counts.
         embedder: makes vectors, once there is a model.
+        upstreams: has the model that writes summaries.
     """
 
     def __init__(
@@ -79,6 +89,7 @@ class Fleet:
         sessions: SessionStore,
         metrics: Metrics,
         embedder: BoundedEmbedder,
+        upstreams: Upstreams,
     ) -> None:
         self._background = background
         deadline_s = settings.redis.store_deadline_ms / 1000
@@ -133,6 +144,7 @@ class Fleet:
             guard,
             policy=task_policy,
             on_step=lambda step, count: metrics.task_steps.labels(step).inc(count),
+            on_change=self._note_task,
         )
         self.task_views = TaskViews(task_lists, self.tails, guard, deadline_s=deadline_s)
         self._task_upkeep = TaskUpkeep(
@@ -177,6 +189,7 @@ class Fleet:
         metrics.signal_subscribers.set_function(lambda: self.signals.subscribers)
 
         self._open_memories(client, guard, embedder, deadline_s, settings.embedder.deadline_ms / 1000)
+        self._open_memory_server(settings, client, guard, upstreams, metrics)
 
     def _open_memories(
         self, client: Redis, guard: Guard, embedder: BoundedEmbedder, deadline_s: float, judging_deadline_s: float
@@ -189,6 +202,45 @@ class Fleet:
         self.memories = Memories(
             store, self._memory_upkeep, guard, embedder, self._same_judge, deadline_s=deadline_s, now=time.time
         )
+
+    def _open_memory_server(
+        self, settings: Settings, client: Redis, guard: Guard, upstreams: Upstreams, metrics: Metrics
+    ) -> None:
+        deadline_s = settings.redis.store_deadline_ms / 1000
+        asker = Asker(
+            answer_bytes=settings.limits.answer_bytes,
+            on_call=lambda purpose, usage: metrics.show_memory_call(purpose, usage.get("total_tokens")),
+        )
+        summaries = Summaries(asker, upstreams, model=settings.memory.model)
+        self.working_memories = WorkingMemories(
+            WorkingMemoryStore(client),
+            self.memories,
+            summaries,
+            guard,
+            self._background,
+            deadline_s=deadline_s,
+            now=time.time,
+            body_bytes=settings.limits.body_bytes,
+        )
+        self.summary_views = SummaryViews(
+            SummaryViewStore(client),
+            self.memories,
+            summaries,
+            guard,
+            self._background,
+            deadline_s=deadline_s,
+            now=time.time,
+        )
+
+    def _note_task(self, verb: str, at: QueueKeys, record: Mapping[str, str]) -> None:
+        """Tell the timeline of the session that a task names."""
+        if session := record.get("session"):
+            told = {
+                name: record.get(field, "")
+                for name, field in (("task", "id"), ("state", "state"), ("attempt", "attempt"))
+            }
+            agent = record.get("worker") or record.get("agent")
+            self.timeline.note(at.tenant, session, f"deja.task.{verb}", {"queue": at.queue, **told}, agent=agent)
 
     def use_models(self, *, fingerprint: str, dim: int, verifier: BatchingVerifier) -> None:
         """The models are there: memories are found by meaning from now on, in the space that the embedder's fingerprint names."""
@@ -206,6 +258,8 @@ class Fleet:
         self._background.spawn(self.events.run(), name="events")
         self._background.spawn(self.signals.run(), name="signals")
         self._background.spawn(self._memory_upkeep.run(), name="memories")
+        self._background.spawn(self.working_memories.run(), name="working memory")
+        self._background.spawn(self.summary_views.keep_fresh(), name="summary views")
 
     def end_streams(self) -> None:
         """Let everything that streams to callers end: no more requests are taken."""

@@ -248,6 +248,14 @@ class TaskSettings(_Section):
     )
 
 
+class MemorySettings(_Section):
+    """Memory that a model has a part in."""
+
+    model: str | None = Field(
+        None, description="Model that writes summaries; unset: nothing is summarised, and all messages are kept."
+    )
+
+
 class LimitSettings(_Section):
     """What a request may cost before it is looked at."""
 
@@ -289,6 +297,7 @@ class Settings(_Section):
     events: EventSettings = Field(default_factory=EventSettings)
     signals: SignalSettings = Field(default_factory=SignalSettings)
     tasks: TaskSettings = Field(default_factory=TaskSettings)
+    memory: MemorySettings = Field(default_factory=MemorySettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
     model_list: tuple[dict[str, Any], ...] = Field(
         (),

@@ -100,6 +100,18 @@ class Metrics:
             ["purpose"],
             registry=self.registry,
         )
+        self.memory_calls = Counter(
+            "deja_memory_calls",
+            "Calls to providers that memory made, by what for: conversation or view.",
+            ["purpose"],
+            registry=self.registry,
+        )
+        self.memory_tokens = Counter(
+            "deja_memory_tokens",
+            "Tokens of those calls, as the providers counted them.",
+            ["purpose"],
+            registry=self.registry,
+        )
         self.wrong_hit_rate = Gauge(
             "deja_wrong_hit_rate",
             "Wrong hits by meaning / hits by meaning over all namespaces, from audits: estimate, and low and high of its 95 % interval.",
@@ -143,6 +155,12 @@ class Metrics:
         self.task_claims_waiting = Gauge(
             "deja_task_claims_waiting", "Workers that wait for tasks now.", registry=self.registry
         )
+
+    def show_memory_call(self, purpose: str, tokens: object) -> None:
+        """Count a call for a summary; `tokens` as a provider wrote them, or None."""
+        self.memory_calls.labels(purpose).inc()
+        if isinstance(tokens, int) and tokens > 0:
+            self.memory_tokens.labels(purpose).inc(tokens)
 
     def show_audit_call(self, purpose: str, tokens: object) -> None:
         """Count a call of an audit; `tokens` as a provider wrote them, or None."""

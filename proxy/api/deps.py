@@ -22,9 +22,11 @@ from proxy.services.memories import Memories
 from proxy.services.named_caches import NamedCaches
 from proxy.services.replay import Replay
 from proxy.services.signals import Signals
+from proxy.services.summary_views import SummaryViews
 from proxy.services.task_views import TaskViews
 from proxy.services.tasks import Tasks
 from proxy.services.timeline import Timeline
+from proxy.services.working_memory import WorkingMemories
 from proxy.telemetry import Metrics
 
 
@@ -43,6 +45,8 @@ class Services:
         caches: named caches, for LangCache's routes.
         agents: agents' states.
         memories: long-term memory.
+        working_memories: sessions of the Agent Memory Server.
+        summary_views: its summaries of memories.
         events: streams of events.
         event_groups: who shares reading them.
         signals: what is sent to whoever listens.
@@ -65,6 +69,8 @@ class Services:
     caches: NamedCaches
     agents: Agents
     memories: Memories
+    working_memories: WorkingMemories
+    summary_views: SummaryViews
     events: Events
     event_groups: EventGroups
     signals: Signals
