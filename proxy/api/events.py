@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Annotated, Any
@@ -94,6 +95,7 @@ async def append(request: Request, stream: Stream, tenant: Tenant, deps: Deps) -
     batch = events.batch_of(body, kind)
     fields = [events.fields_of(event, f"events[{index}]", defaults) for index, event in enumerate(batch)]
     event_ids = await deps.events.append(tenant, stream, fields)
+    _note(deps, tenant, stream, fields, event_ids)
     return json_answer({"object": "events.appended", "stream": stream, "event_ids": event_ids}, 201)
 
 
@@ -190,6 +192,27 @@ async def _tail(
 
 def _shown(wanted: Filters, entry: StreamEntry) -> tuple[str, Any] | None:
     return ("event", events.event_of(entry.entry_id, entry.fields)) if wanted.passes(entry.fields) else None
+
+
+def _note(
+    deps: Services, tenant: str, stream: str, appended: Sequence[events.Fields], event_ids: Sequence[str]
+) -> None:
+    """Tell the timelines of the sessions that events name, each once a batch."""
+    of_sessions: dict[str, list[int]] = {}
+    for at, event in enumerate(appended):
+        if "session" in event:
+            of_sessions.setdefault(str(event["session"]), []).append(at)
+    for session, places in of_sessions.items():
+        types = {str(appended[at].get("type", "")) for at in places}
+        told = {
+            "stream": stream,
+            "events": str(len(places)),
+            "first": event_ids[places[0]],
+            "last": event_ids[places[-1]],
+            "event_type": types.pop() if len(types) == 1 else "",
+        }
+        agent = appended[places[0]].get("agent")
+        deps.timeline.note(tenant, session, "deja.events.append", told, agent=None if agent is None else str(agent))
 
 
 def _named(request: Request, header: str) -> str | None:

@@ -59,6 +59,7 @@ class Tasks:
         guard: bounds what Redis may cost.
         policy: bounds and defaults.
         on_step: told what was done, and to how many tasks.
+        on_change: told of each task that a caller submitted, claimed or settled: what was done, the queue, the task's record.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Tasks:
         *,
         policy: TaskPolicy,
         on_step: Callable[[str, int], None],
+        on_change: Callable[[str, QueueKeys, Fields], None] = lambda verb, at, record: None,
     ) -> None:
         self._writer = writer
         self._reader = reader
@@ -79,6 +81,7 @@ class Tasks:
         self._guard = guard
         self._policy = policy
         self._on_step = on_step
+        self._on_change = on_change
 
     @property
     def body_bytes(self) -> int:
@@ -148,6 +151,9 @@ class Tasks:
         if done.life:
             await self._commit.wait(done.life)
         self._on_step("submit", sum(is_new for is_new, _ in done.tasks))
+        for is_new, fields in done.tasks:
+            if is_new:
+                self._on_change("submit", keys, fields)
         return [shown_task(queue, fields, is_brief=True) | {"created": is_new} for is_new, fields in done.tasks]
 
     async def _with_ancestors(self, keys: QueueKeys, tasks: list[Submission], prefixes: list[str]) -> list[Submission]:
@@ -165,8 +171,11 @@ class Tasks:
     async def claim(self, tenant: str, queue: str, request: ClaimRequest, *, wait_s: float) -> list[Shown]:
         """The tasks a worker gets, each with its lease; empty when none came in time. Give back what it cannot receive."""
         checked_name(request.worker, "worker")
-        records = await self._claims.claim(queue_keys(tenant, queue), request, wait_s=wait_s)
+        keys = queue_keys(tenant, queue)
+        records = await self._claims.claim(keys, request, wait_s=wait_s)
         self._on_step("claim", len(records))
+        for record in records:
+            self._on_change("claim", keys, record)
         return [shown_task(queue, record, with_lease=True) for record in records]
 
     def give_back(self, tenant: str, queue: str, worker: str, claimed: Sequence[Shown]) -> None:
@@ -244,6 +253,8 @@ class Tasks:
             await self._commit.wait(done.life)  # a repeated one, too: the answer that was lost may have been a 503
         if done.word == OK:
             self._on_step(verb, 1)
+            if verb != "renew":  # nothing changes hands
+                self._on_change(verb, keys, done.record)
         return done
 
     def _json(self, value: Any, param: str) -> bytes:

@@ -180,6 +180,27 @@ def test_a_timeline_can_be_followed_while_it_grows(developer: Developer) -> None
     assert [event["type"] for event in seen[4:]] == [event["type"] for event in seen[:4]]
 
 
+def test_coordination_that_names_the_session_stands_in_its_timeline(developer: Developer) -> None:
+    named = {"X-Deja-Session": developer.session, "X-Deja-Agent": "worker"}
+    queue, task = f"queue-{uuid.uuid4().hex}", {"payload": SECRET, "session": developer.session, "agent": "planner"}
+    made = developer.http.post(f"/queues/{queue}/tasks", json=task).json()
+    (held,) = developer.http.post(f"/queues/{queue}/tasks/claim", json={"worker": "w1"}).json()["data"]
+    done = developer.http.post(f"/queues/{queue}/tasks/{made['id']}/complete", json={"lease": held["lease"]})
+    assert done.status_code == 200, done.text
+    event = {"type": "rain.began", "source": "/sky", "data": SECRET}
+    assert developer.http.post("/events?stream=weather", json=[event, event], headers=named).status_code == 201
+    told = developer.get("timeline")["events"]
+    assert [(one["type"], one.get("agent")) for one in told] == [
+        ("deja.task.submit", "planner"),
+        ("deja.task.claim", "w1"),
+        ("deja.task.complete", "w1"),
+        ("deja.events.append", "worker"),
+    ]
+    assert (told[2]["task"], told[2]["queue"], told[2]["state"]) == (made["id"], queue, "completed")
+    assert (told[3]["stream"], told[3]["events"], told[3]["event_type"]) == ("weather", "2", "rain.began")
+    assert SECRET not in json.dumps(told)
+
+
 # --- replay ------------------------------------------------------------------------------------------------------------------------
 
 
