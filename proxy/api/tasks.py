@@ -329,6 +329,16 @@ async def requeue(queue: str, task_id: str, request: Request, tenant: Tenant, de
     return _json(await deps.tasks.requeue(tenant, queue, task_id))
 
 
+@router.api_route("/{rest:path}", methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
+async def nothing_here(rest: str, request: Request) -> Response:
+    """A mistyped path of a queue is an error here: passed through, a task's payload would go to the model provider."""
+    raise RequestError(
+        f"{request.method} /v1/queues/{rest} is not a route of Deja; docs/guide/tasks.md lists them.",
+        status=404,
+        code="not_found",
+    )
+
+
 # ── in common ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
