@@ -21,7 +21,7 @@ MAX_DISTANCE = 0.45
 """Cosine distance beyond which two memories are not compared."""
 SURE_LOGIT, SWAPPED_LOGIT, TURNED_LOGIT = 1.5, 3.0, 4.5
 """What the less sure of the verifier's two orders has to reach; the second where each text has a word that the other lacks, the third where
-the parts of the sentence may have changed places."""
+the words are the same and their parts of the sentence may not be."""
 DAY_S = 86_400.0
 _TOLERATED = frozenset({
     GateReason.WORDING, GateReason.DIRECTION_SOFT, GateReason.QUANTIFIER_SOFT,
@@ -79,9 +79,18 @@ def needed_logit(one: str, other: str) -> float | None:
     found = objections(a, b)
     if not found <= _TOLERATED or not _hold_alike(one.lower(), other.lower()):
         return None
-    if GateReason.DIRECTION_SOFT in found:
+    left_a, left_b = _left(a, b), _left(b, a)
+    if _names_in_order(a, b) != _names_in_order(b, a) or (
+        GateReason.DIRECTION_SOFT in found and not left_a and not left_b
+    ):
         return TURNED_LOGIT
-    return SWAPPED_LOGIT if _left(a, b) and _left(b, a) else SURE_LOGIT
+    return SWAPPED_LOGIT if left_a and left_b else SURE_LOGIT
+
+
+def _names_in_order(one: Reading, other: Reading) -> list[str]:
+    """The names of both texts as they follow each other in one: who reports to whom hangs on it."""
+    both = one.names & other.names
+    return [word for word in one.words if word in both]
 
 
 def _hold_alike(one: str, other: str) -> bool:
