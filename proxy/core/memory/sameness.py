@@ -89,7 +89,7 @@ def needed_logit(one: str, other: str) -> float | None:
 
 def _names_in_order(one: Reading, other: Reading) -> list[str]:
     """The names of both texts as they follow each other in one: who reports to whom hangs on it."""
-    both = one.names & other.names
+    both = (one.names | other.names) & set(one.words) & set(other.words)
     return [word for word in one.words if word in both]
 
 
