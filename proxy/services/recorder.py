@@ -58,7 +58,7 @@ class Recorder(Generic[R]):
         queue_records: how many may wait.
         on_drop: told of each record that did not fit or could not be written.
         what: is recorded, for the log.
-        size_of: bytes of a record, where they differ much.
+        size_of: bytes of a record; None where they do not matter.
         queue_bytes: how many bytes may wait, by `size_of`.
     """
 
@@ -70,7 +70,7 @@ class Recorder(Generic[R]):
         queue_records: int,
         on_drop: Callable[[int], None],
         what: str = "records of sessions and journal",
-        size_of: Callable[[R], int] = lambda record: 0,
+        size_of: Callable[[R], int] | None = None,
         queue_bytes: int = 0,
     ) -> None:
         self._store = store
@@ -94,8 +94,8 @@ class Recorder(Generic[R]):
 
     def put(self, record: R) -> None:
         """Take a record; returns at once."""
-        size = self._size_of(record)
-        if self._waiting_bytes + size > self._queue_bytes and size:
+        size = self._size(record)
+        if size and self._waiting_bytes + size > self._queue_bytes:
             self._drop(1, "too many bytes are waiting")
             return
         try:
@@ -141,10 +141,13 @@ class Recorder(Generic[R]):
         except TimeoutError:
             self._drop(self.waiting, "Redis is too slow at shutdown")
 
+    def _size(self, record: R) -> int:
+        return 0 if self._size_of is None else self._size_of(record)
+
     def _settle(self) -> None:
         """The batch is written, or given up."""
         self._settled += len(self._batch)
-        self._waiting_bytes -= sum(map(self._size_of, self._batch))
+        self._waiting_bytes -= sum(map(self._size, self._batch))
         self._batch = []
 
     def _fill_batch(self) -> bool:

@@ -72,7 +72,7 @@ class Tasks:
         *,
         policy: TaskPolicy,
         on_step: Callable[[str, int], None],
-        on_change: Callable[[str, QueueKeys, Fields], None] = lambda verb, at, record: None,
+        on_change: Callable[[str, QueueKeys, Fields], None],
     ) -> None:
         self._writer = writer
         self._reader = reader

@@ -13,7 +13,6 @@ from proxy.services import ids
 from proxy.services.recorder import Recorder
 from proxy.services.tails import Gap, Tails
 
-
 FLUSH_S = 0.5
 """How long a reader waits for what this process has still to write."""
 

@@ -215,3 +215,49 @@ async def test_draining_an_empty_queue_does_nothing(drops: list[int]) -> None:
     store = Store()
     await recorder_of(store, drops).drain(deadline_s=0.01)
     assert (store.tries, drops) == (0, [])
+
+
+# --- flushing, and room in bytes --------------------------------------------------------------------------------------------------
+
+
+async def test_a_flush_returns_once_what_was_put_before_is_written(drops: list[int]) -> None:
+    store = Store(StoreUnavailableError("away"))
+    recorder = recorder_of(store, drops)
+    async with running(recorder):
+        for at in range(BATCH_RECORDS + 1):
+            recorder.put(record(at))
+        await recorder.flush(deadline_s=5)
+        assert store.ids == numbered(BATCH_RECORDS + 1)
+
+
+async def test_a_flush_does_not_wait_for_what_is_given_up_nor_past_its_deadline(drops: list[int]) -> None:
+    store = Store(StoreError("refused"))
+    recorder = recorder_of(store, drops)
+    async with running(recorder):
+        recorder.put(record(0))
+        await recorder.flush(deadline_s=5)
+        assert drops == [1]
+        store.gate.clear()
+        recorder.put(record(1))
+        await recorder.flush(deadline_s=0.01)
+        assert recorder.waiting == 1
+
+
+async def test_too_many_bytes_are_dropped_and_counted_until_there_is_room(drops: list[int]) -> None:
+    store = Store()
+    recorder: Recorder[Record] = Recorder(
+        store,
+        Unguarded(),
+        queue_records=100,
+        on_drop=drops.append,
+        size_of=lambda one: len(one.request_id),
+        queue_bytes=3,
+    )
+    for at in (10, 200, 7):
+        recorder.put(record(at))
+    assert drops == [1]
+    async with running(recorder):
+        await recorder.flush(deadline_s=5)
+        recorder.put(record(300))
+        await recorder.flush(deadline_s=5)
+    assert store.ids == ["10", "7", "300"]
