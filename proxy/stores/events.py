@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, ResponseError
 
@@ -52,11 +53,10 @@ class EventStore:
         Raises:
             RequestError: 409, the tenant has too many streams.
         """
-        arguments: list[Any] = [stream, self._max_streams, self._retention.max_events, self._retention.max_age_s]
-        for event in events:
-            arguments.append(2 * len(event))
-            for pair in event.items():
-                arguments += pair
+        # As one argument: redis-py takes some 20 µs to send the dozen of an event, Redis 3 µs to parse them out of this.
+        batch = orjson.dumps([[part for pair in event.items() for part in pair] for event in events])
+        kept = self._retention
+        arguments = [stream, self._max_streams, kept.max_events, kept.max_age_s, batch]
         names = _names(tenant, stream)
         with translated():
             try:
@@ -66,7 +66,7 @@ class EventStore:
                     await self._client.script_load(self._append.script)
                     reply = await self._send_append(tenant, names, arguments)
             except ResponseError as error:
-                if str(error).startswith("TOOMANYSTREAMS"):
+                if "TOOMANYSTREAMS" in str(error):
                     raise too_many_streams() from None  # a cause of Redis would make it one of the store
                 raise
         return [event_id.decode() for event_id in reply[1:]], reply[0] == 1

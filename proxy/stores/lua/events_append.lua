@@ -5,18 +5,15 @@
 -- ARGV[1]  the stream's name
 -- ARGV[2]  streams a tenant may have
 -- ARGV[3]  events kept where the policy does not say      ARGV[4]  seconds an event is kept, the same
--- ARGV[5…] for each event: how many arguments it takes, then its fields and values
+-- ARGV[5]  the events: JSON array of arrays of fields and values, all of them texts
 -- Reply    {1 if there is something to trim, else 0; id; id; …} | error TOOMANYSTREAMS
 if redis.call('SISMEMBER', KEYS[2], ARGV[1]) == 0 and redis.call('SCARD', KEYS[2]) >= tonumber(ARGV[2]) then
   return redis.error_reply('TOOMANYSTREAMS this tenant has all the streams it may have')
 end
 
 local reply = { 0 }
-local at = 5
-while at <= #ARGV do
-  local last = at + tonumber(ARGV[at])
-  reply[#reply + 1] = redis.call('XADD', KEYS[1], '*', unpack(ARGV, at + 1, last))
-  at = last + 1
+for _, fields in ipairs(cjson.decode(ARGV[5])) do
+  reply[#reply + 1] = redis.call('XADD', KEYS[1], '*', unpack(fields))
 end
 redis.call('SADD', KEYS[2], ARGV[1])
 

@@ -126,8 +126,9 @@ end
 
 local left = redis.call('XLEN', KEYS[1])
 local held_by = false
-if is_exact and floor and (left > max_events or #redis.call('XRANGE', KEYS[1], floor, '(' .. wished, 'COUNT', 1) > 0) then
-  held_by = slowest
+if is_exact and floor then
+  local is_held = is_before(floor, wished) and #redis.call('XRANGE', KEYS[1], floor, '(' .. wished, 'COUNT', 1) > 0
+  held_by = (is_held or left > max_events) and slowest
 end
 if left == 0 and #groups == 0 and redis.call('EXISTS', KEYS[3]) == 0 then
   redis.call('DEL', KEYS[1])
