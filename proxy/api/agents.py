@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import orjson
@@ -12,7 +13,7 @@ from pydantic import Field
 
 from proxy.api import errors
 from proxy.api.bodies import Body, body_of, json_body
-from proxy.api.deps import Deps, Tenant
+from proxy.api.deps import Deps, Services, Tenant
 from proxy.api.streaming import events_of, last_event_id
 from proxy.core import names, stream_ids
 from proxy.core.coordination import agents, versions
@@ -118,33 +119,63 @@ async def read_agent(agent_id: str, request: Request, tenant: Tenant, deps: Deps
 @router.put("/{agent_id:path}")
 async def replace_agent(agent_id: str, request: Request, tenant: Tenant, deps: Deps) -> Response:
     """Make an agent's state what the body says; 201 where it is new."""
-    conditions, body = _conditions(request), await _body(request, deps.agents.body_bytes)
+    asked, body = _asked(request), await _body(request, deps.agents.body_bytes)
     try:
-        state, is_new = await deps.agents.replace(tenant, agent_id, body, conditions)
+        state, change = await deps.agents.replace(tenant, agent_id, body, asked.conditions)
     except VersionConflictError as error:
         return _conflict(error)
-    return _json(agents.shown(state), version=state.version, status=201 if is_new else 200)
+    _note(deps, tenant, asked, change, agent_id, state.version, state.fields.get("status"))
+    return _json(agents.shown(state), version=state.version, status=201 if change == "created" else 200)
 
 
 @router.patch("/{agent_id:path}")
 async def patch_agent(agent_id: str, request: Request, tenant: Tenant, deps: Deps) -> Response:
     """Change an agent's state by a JSON merge patch."""
-    conditions, body = _conditions(request), await _body(request, deps.agents.body_bytes)
+    asked, body = _asked(request), await _body(request, deps.agents.body_bytes)
     try:
-        state = await deps.agents.patch(tenant, agent_id, body, conditions)
+        state, change = await deps.agents.patch(tenant, agent_id, body, asked.conditions)
     except VersionConflictError as error:
         return _conflict(error)
+    _note(deps, tenant, asked, change, agent_id, state.version, state.fields.get("status"))
     return _json(agents.shown(state), version=state.version)
 
 
 @router.delete("/{agent_id:path}")
 async def delete_agent(agent_id: str, request: Request, tenant: Tenant, deps: Deps) -> Response:
     """Delete an agent's state; its history stays for a while."""
+    asked = _asked(request)
     try:
-        await deps.agents.delete(tenant, agent_id, _conditions(request))
+        version = await deps.agents.delete(tenant, agent_id, asked.conditions)
     except VersionConflictError as error:
         return _conflict(error)
+    _note(deps, tenant, asked, "deleted", agent_id, version)
     return Response(status_code=204)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the headers of a write say: what has to hold, in which session it happens, and who writes."""
+
+    conditions: Conditions
+    session: str | None
+    by: str | None
+
+
+def _asked(request: Request) -> _Asked:
+    def name(header: str) -> str | None:
+        value = request.headers.get(header)
+        return None if value is None else names.checked(value, header)
+
+    return _Asked(_conditions(request), name("X-Deja-Session"), name("X-Deja-Agent"))
+
+
+def _note(
+    deps: Services, tenant: str, asked: _Asked, change: str, agent_id: str, version: int, status: str | None = None
+) -> None:
+    """Tell the timeline of the session that the caller named."""
+    if change != "same":
+        told = {"target": agent_id, "version": str(version)} | ({"status": status} if status else {})
+        deps.timeline.note(tenant, asked.session, f"deja.agent.{change}", told, agent=asked.by)
 
 
 def _conditions(request: Request) -> Conditions:

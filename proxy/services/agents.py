@@ -9,7 +9,8 @@ from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
 from proxy.core.coordination import agents, keys
-from proxy.core.coordination.agents import Bounds, Outcome, Seat, State, Write, Written
+from proxy.core.coordination.agent_writes import Outcome, Write, Written
+from proxy.core.coordination.agents import Bounds, Seat, State
 from proxy.core.coordination.stored_values import from_stored, merged
 from proxy.core.coordination.versions import Conditions, VersionConflictError
 from proxy.core.stream_ids import BEGINNING
@@ -86,15 +87,14 @@ class Agents:
             raise _not_found()
         return state
 
-    async def replace(self, tenant: str, agent: str, body: Any, conditions: Conditions) -> tuple[State, bool]:
-        """Make the state what the body says; returns it and whether it is new. RequestError 412, 413."""
+    async def replace(self, tenant: str, agent: str, body: Any, conditions: Conditions) -> tuple[State, str]:
+        """Make the state what the body says; returns it, and `created`, `updated` or `same`. RequestError 412, 413."""
         agents.checked_id(agent)
         stored = agents.stored_fields(agents.checked_body(body), self._bounds)
-        written = await self._write(tenant, agent, Write(is_whole=True, set=stored, conditions=conditions))
-        return _state(written), written.detail == "created"
+        return _result(await self._write(tenant, agent, Write(is_whole=True, set=stored, conditions=conditions)))
 
-    async def patch(self, tenant: str, agent: str, body: Any, conditions: Conditions) -> State:
-        """Change the state by a merge patch (RFC 7396); RequestError 404, 412, 413."""
+    async def patch(self, tenant: str, agent: str, body: Any, conditions: Conditions) -> tuple[State, str]:
+        """Change the state by a merge patch (RFC 7396); returns as `replace` does. RequestError 404, 412, 413."""
         agents.checked_id(agent)
         fields = agents.checked_body(body)
         stored = agents.stored_fields(fields, self._bounds)
@@ -106,10 +106,12 @@ class Agents:
         )
         patches = {name: value for name, value in fields.items() if isinstance(value, dict)}
         if not patches:
-            return _state(await self._write(tenant, agent, write))
+            return _result(await self._write(tenant, agent, write))
         return await self._merge(tenant, agent, write, patches)
 
-    async def _merge(self, tenant: str, agent: str, write: Write, patches: Mapping[str, dict[str, Any]]) -> State:
+    async def _merge(
+        self, tenant: str, agent: str, write: Write, patches: Mapping[str, dict[str, Any]]
+    ) -> tuple[State, str]:
         """Patch objects inside fields: read, merge, and write if they are still what was read.
 
         In turns within one process, so that a hundred callers at once cost a hundred writes, not five thousand tries.
@@ -124,7 +126,7 @@ class Agents:
                 stored = write.set | agents.stored_fields(whole, self._bounds)
                 written = await self._write(tenant, agent, replace(write, set=stored, seen=seen))
                 if written.outcome is not Outcome.MOVED:
-                    return _state(written)
+                    return _result(written)
                 seen = {name: written.stored.get(name) for name in patches}
         raise RequestError(
             "Others kept changing the same fields, and nothing was written: send the patch again, or fewer at once.",
@@ -157,11 +159,13 @@ class Agents:
             case Outcome.TOO_LARGE:
                 raise _too_large(f"{written.detail} bytes", f"{bounds.state_bytes}")
 
-    async def delete(self, tenant: str, agent: str, conditions: Conditions) -> None:
-        """Delete the state; RequestError 404, 412."""
+    async def delete(self, tenant: str, agent: str, conditions: Conditions) -> int:
+        """Delete the state; returns the version that says so. RequestError 404, 412."""
         agents.checked_id(agent)
         async with self._guard.within(self._deadline_s):
-            self._check(await self._store.delete(tenant, agent, conditions))
+            written = await self._store.delete(tenant, agent, conditions)
+        self._check(written)
+        return int(written.detail)
 
     async def beat(self, tenant: str, agent: str, *, ttl_s: float) -> tuple[int, float]:
         """Say that the agent lives; returns its version and until when it is alive. RequestError 404."""
@@ -235,9 +239,9 @@ class Agents:
         return self._tails.follow(keys.agents_feed(tenant), after=after)
 
 
-def _state(written: Written) -> State:
+def _result(written: Written) -> tuple[State, str]:
     assert written.state is not None, "what was written is there"
-    return written.state
+    return written.state, written.detail
 
 
 def _not_found() -> RequestError:

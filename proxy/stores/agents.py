@@ -17,7 +17,8 @@ from typing import Any
 from redis.asyncio import Redis
 
 from proxy.core.coordination import keys
-from proxy.core.coordination.agents import Bounds, Outcome, Seat, State, Write, Written, state_of
+from proxy.core.coordination.agent_writes import Outcome, Write, Written
+from proxy.core.coordination.agents import Bounds, Seat, State, state_of
 from proxy.core.coordination.versions import Conditions, Versions
 from proxy.core.stream_ids import BEGINNING
 from proxy.ports import StreamEntry

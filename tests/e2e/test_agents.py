@@ -167,6 +167,25 @@ def test_a_body_that_cannot_be_written_is_a_clear_error(
     assert http.get("/agents/a").json()["version"] == 1
 
 
+def test_a_write_in_a_session_stands_in_its_timeline(http: httpx.Client) -> None:
+    session = f"session-{uuid.uuid4()}"
+    named = {"X-Deja-Session": session, "X-Deja-Agent": "planner"}
+    http.put("/agents/a", json={"status": "working"}, headers=named)
+    http.put("/agents/a", json={"status": "working"}, headers=named)  # changes nothing
+    http.patch("/agents/a", json={"status": None}, headers=named)
+    http.patch("/agents/a", json={"n": 1})  # in no session
+    http.delete("/agents/a", headers=named)
+    told = http.get(f"/sessions/{session}/timeline").json()["events"]
+    assert [(event["type"], event["target"], event["version"], event.get("status")) for event in told] == [
+        ("deja.agent.created", "a", "1", "working"),
+        ("deja.agent.updated", "a", "2", None),
+        ("deja.agent.deleted", "a", "4", None),
+    ]
+    assert {event["agent"] for event in told} == {"planner"}
+    assert error(http.put("/agents/a", json={}, headers={"X-Deja-Session": "a b"})) == (400, "invalid_name")
+    assert http.get("/agents/a").status_code == 404
+
+
 def test_names_that_end_like_routes_are_no_agents(http: httpx.Client) -> None:
     for name in ("watch", "team/watch", "team/history", "team/heartbeat", "team%2Fwatch", "a%20b", "a%2F%2Fb"):
         assert error(http.put(f"/agents/{name}", json={})) == (400, "invalid_name")

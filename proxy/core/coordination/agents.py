@@ -1,19 +1,18 @@
-"""An agent's state: what a caller may write, what a write asks for and comes to, how a state is shown.
+"""An agent's state: what a caller may write, what becomes of it, how it is shown.
 
-Not here: how values stand in a hash (`stored_values.py`), what versions a caller expects (`versions.py`), Redis.
+Not here: what a write asks for and comes to (`agent_writes.py`), how values stand in a hash (`stored_values.py`), what versions a caller
+expects (`versions.py`), Redis.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass
 from typing import Any
 
 from proxy.core import names
 from proxy.core.coordination.stored_values import from_stored, to_stored
-from proxy.core.coordination.versions import Conditions
 from proxy.errors import RequestError
 
 KNOWN = ("status", "current_task", "assigned_by", "checkpoint")
@@ -25,6 +24,7 @@ LINE_BYTES = 4096
 """Of `current_task` and `assigned_by`, which stand in every row of a list: a sentence or two."""
 MAX_TTL_S = 86_400.0
 """Of a heartbeat: an agent not heard of for a day is watched by nobody."""
+_CURSOR = re.compile(r"(\d{1,15}) (.+)\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,57 +73,6 @@ class State:
     alive_until: float | None
     has_lapsed: bool
     fields: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """What is to become of a state.
-
-    Attributes:
-        is_whole: fields that are not set go; else they stay.
-        set: fields as the hash holds them.
-        unset: fields to remove.
-        seen: fields that were merged with what the caller sent, as they stood then; None for one that was not there.
-        conditions: what has to hold.
-    """
-
-    is_whole: bool
-    set: dict[str, str]
-    unset: tuple[str, ...] = ()
-    seen: dict[str, str | None] = field(default_factory=dict)
-    conditions: Conditions = Conditions()  # noqa: RUF009  frozen, and empty
-
-
-class Outcome(StrEnum):
-    """What a write came to; where it is not OK, nothing was written."""
-
-    OK = "ok"
-    MISSING = "missing"
-    CONFLICT = "conflict"
-    MOVED = "moved"
-    TOO_MANY_AGENTS = "agents"
-    TOO_MANY_FIELDS = "fields"
-    TOO_LARGE = "bytes"
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A write's outcome.
-
-    Attributes:
-        outcome: what it came to.
-        detail: `created`, `updated` or `same`; or the number there would be.
-        state: as it is now, after a deletion as it was; None if there is none.
-        stored: the hash behind it.
-    """
-
-    outcome: Outcome
-    detail: str
-    state: State | None
-    stored: dict[str, str]
-
-
-_CURSOR = re.compile(r"(\d{1,15}) (.+)\Z")
 
 
 @dataclass(frozen=True, slots=True, order=True)

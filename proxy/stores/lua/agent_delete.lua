@@ -2,7 +2,7 @@
 -- KEYS[4]  agents-floor: string, the highest version a deleted agent of the tenant had: where the next one goes on
 -- ARGV[7]  agent               ARGV[8]  seconds its history stays
 -- ARGV[9]  If-Match, ARGV[10] If-None-Match: '' for none, '*', or ',3,7,'
--- Reply    {outcome, '', nil, now (ms), field, value, … of what was there}: ok | missing | conflict
+-- Reply    {outcome, detail, nil, now (ms), field, value, … of what was there}: ok with the version of the deletion | missing | conflict
 local agent, state = ARGV[7], ARGV[1] .. ARGV[7]
 local flat = redis.call('HGETALL', state)
 local current = as_map(flat)
@@ -27,4 +27,4 @@ if version > tonumber(redis.call('GET', KEYS[4]) or 0) then
 end
 transition(agent, 'agent.deleted', version, nil, {}, {}, {})
 redis.call('EXPIRE', ARGV[2] .. agent, ARGV[8])
-return {'ok', '', false, now_ms, unpack(flat)}
+return {'ok', whole(version), false, now_ms, unpack(flat)}

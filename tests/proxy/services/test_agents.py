@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from proxy.core.coordination.agents import Bounds, Outcome, Seat, State, Write, Written
+from proxy.core.coordination.agent_writes import Outcome, Write, Written
+from proxy.core.coordination.agents import Bounds, Seat, State
 from proxy.core.coordination.versions import Conditions, VersionConflictError, if_match
 from proxy.errors import RequestError
 from proxy.services import agents as agents_module

@@ -12,7 +12,8 @@ import pytest
 from redis.asyncio import Redis
 
 from proxy.core.coordination import keys
-from proxy.core.coordination.agents import Bounds, Outcome, Seat, State, Write, transition
+from proxy.core.coordination.agent_writes import Outcome, Write
+from proxy.core.coordination.agents import Bounds, Seat, State, transition
 from proxy.core.coordination.stored_values import to_stored
 from proxy.core.coordination.versions import Conditions, Versions
 from proxy.errors import StoreFullError
