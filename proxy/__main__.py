@@ -136,6 +136,10 @@ def replay(
         int | None, typer.Option(min=1, help="Begin a new session with this many of its steps, and replay nothing.")
     ] = None,
     as_: Annotated[str | None, typer.Option("--as", help="With --fork-at: name of the new session.")] = None,
+    serve: Annotated[
+        int | None,
+        typer.Option(min=0, max=65_535, help="Answer an agent's calls on this port from the recording, until stopped."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="For programs: the steps with their answers.")] = False,
     url: UrlOption = None,
     api_key: KeyOption = None,
@@ -150,9 +154,17 @@ def replay(
         _told(lambda: replaying.fork(root, session, at=fork_at, name=as_, api_key=api_key))
         return
     try:
-        is_same = replaying.run(root, session, api_key=api_key, as_json=json)
+        if serve is not None:
+            from proxy.commands import rerun
+
+            is_same = rerun.serve(root, session, port=serve, api_key=api_key)
+        else:
+            is_same = replaying.run(root, session, api_key=api_key, as_json=json)
     except AskingError as error:
         console.say(str(error))
+        raise typer.Exit(1) from None
+    except OSError as error:
+        console.say(f"port {serve} cannot be listened on: {error.strerror}")
         raise typer.Exit(1) from None
     raise typer.Exit(0 if is_same else 1)
 

@@ -51,6 +51,17 @@ def _replayed(root: str, session: str, *, api_key: str | None) -> dict[str, Any]
     return {**found, "steps": steps}
 
 
+def recorded(root: str, session: str, *, api_key: str | None) -> list[dict[str, Any]]:
+    """All steps of a recording, whole. Raises AskingError."""
+    steps: list[dict[str, Any]] = []
+    while True:
+        after = steps[-1]["step"] if steps else 0
+        page = asking.get(root, f"{_path(session)}/recording", api_key=api_key, after=after, limit=_PAGE_STEPS)
+        steps += page["steps"]
+        if not page["has_more"]:
+            return steps
+
+
 def _timeline(root: str, session: str, *, api_key: str | None) -> list[dict[str, Any]]:
     events: list[dict[str, Any]] = []
     after: str | None = None

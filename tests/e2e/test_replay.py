@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import uuid
@@ -301,6 +303,48 @@ def test_a_recording_holds_each_request_as_it_was_sent(developer: Developer, ups
     for step, sent in zip(found["steps"], upstream.requests, strict=True):
         assert step["request"].pop("deja") == {"namespace": "trips"}
         assert step["request"] == sent.json
+
+
+@contextlib.contextmanager
+def served(developer: Developer) -> Iterator[tuple[openai.OpenAI, subprocess.Popen[str]]]:
+    """`deja replay --serve`, and a client of it; the process is stopped at the end."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("DEJA_")}
+    command = [sys.executable, "-m", "proxy", "replay", developer.session, "--serve", "0", "--url", developer.deja.root]
+    key = {"DEJA_API_KEY": developer.client.api_key}
+    with subprocess.Popen(command, env={**clean, **key}, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        url = re.search(r"http://127\.0\.0\.1:\d+/v1", process.stderr.readline())
+        assert url is not None
+        try:
+            with openai.OpenAI(base_url=url[0], api_key="any", timeout=20) as client:
+                yield client, process
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_an_agent_runs_again_on_the_recording_alone(developer: Developer, upstream: FakeUpstream, stream: bool) -> None:
+    first = developer.run_agent("What is the weather?")
+    developer.forget()
+    asked = len(upstream.requests)
+    with served(developer) as (client, process):
+        rerun = Developer(developer.deja, client)
+        again = rerun.run_agent("What is the weather?", stream=stream)
+        rerun.http.close()
+    assert again[-1]["content"] == first[-1]["content"]
+    assert again[2]["tool_calls"][0]["function"] == first[2]["tool_calls"][0]["function"]
+    assert process.returncode == 0
+    assert len(upstream.requests) == asked
+
+
+def test_an_agent_that_asks_something_else_is_told_what(developer: Developer) -> None:
+    developer.run_agent("What is the weather?")
+    with served(developer) as (client, process):
+        with pytest.raises(openai.UnprocessableEntityError) as refused:
+            ask(client, "What is the time?", tools=[TOOL])
+        assert "Step 1 comes next, and differs: messages" in refused.value.message
+    assert process.returncode == 1
 
 
 # --- fork --------------------------------------------------------------------------------------------------------------------------
