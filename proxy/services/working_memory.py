@@ -184,7 +184,7 @@ class WorkingMemories:
             window_tokens: of the caller's model, None for a default.
             credentials: headers that go to the provider where a summary is to be made.
         """
-        memory, summarised = await self._within_window(memory, window_tokens, credentials)
+        memory, summarised = await self._within_window(memory.owned(), window_tokens, credentials)
         mark = None
         async with self._guard.within(self._deadline_s):
             if memory.to_promote():

@@ -7,7 +7,6 @@ an answer has.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -16,6 +15,8 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, ValidationError
+from starlette.routing import Match
+from starlette.types import Scope
 
 from proxy.api import asgi
 from proxy.api.bodies import json_body
@@ -49,9 +50,12 @@ class _InvalidError(RequestError):
 class MemoryRoute(APIRoute):
     """A route of the Agent Memory Server."""
 
-    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
-        super().__init__(path, endpoint, **options)
-        self.path_regex = re.compile(f"{self.path_regex.pattern.removesuffix('$')}/?$")
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Whether this route is meant; a slash at the end makes no difference."""
+        found = super().matches(scope)
+        if found[0] is Match.FULL or not scope["path"].endswith("/"):
+            return found
+        return super().matches({**scope, "path": scope["path"].removesuffix("/")})
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's handler, with our errors told in the server's shape."""

@@ -92,17 +92,27 @@ class WorkingMemory:
     accessed_at: float = 0.0
     version: int = 0
 
-    def to_promote(self) -> list[Memory]:
-        """The memories that belong into long-term memory and are not there; whose they are is the session's where they do not say."""
-        return [self._owned(kept.memory) for kept in self.memories if kept.persisted_at is None]
-
-    def _owned(self, memory: Memory) -> Memory:
+    def owned(self) -> WorkingMemory:
+        """The same with every memory being its session's, and so its user's, where it does not say whose it is."""
         return replace(
-            memory,
-            user=memory.user or self.name.user,
-            session=memory.session or self.name.session,
-            namespace=memory.namespace or self.name.namespace,
+            self,
+            memories=tuple(
+                replace(
+                    kept,
+                    memory=replace(
+                        kept.memory,
+                        user=kept.memory.user or self.name.user,
+                        session=kept.memory.session or self.name.session,
+                        namespace=kept.memory.namespace or self.name.namespace,
+                    ),
+                )
+                for kept in self.memories
+            ),
         )
+
+    def to_promote(self) -> list[Memory]:
+        """The memories that belong into long-term memory and are not there."""
+        return [kept.memory for kept in self.memories if kept.persisted_at is None]
 
     def promoted(self, at: float) -> WorkingMemory:
         """The same with every memory marked as gone to long-term memory."""

@@ -102,6 +102,7 @@ def test_a_memory_is_its_sessions_where_it_does_not_say_whose() -> None:
     memory = WorkingMemory(
         SessionName("s", "bob", "work"), memories=(KeptMemory(plain), KeptMemory(owned), KeptMemory(done, 5.0))
     )
+    memory = memory.owned()
     assert [(each.memory_id, each.user, each.session, each.namespace) for each in memory.to_promote()] == [
         ("m", "bob", "s", "work"),
         ("n", "ann", "s", "work"),
