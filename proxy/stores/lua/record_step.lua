@@ -43,7 +43,11 @@ end
 for _, at in ipairs(missing) do
   redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 1])
 end
-local number = redis.call('HINCRBY', KEYS[3], 'steps', 1)
+-- Redis may have evicted one of the keys and not the others: a number is never given twice.
+local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+local number = math.max(
+  tonumber(redis.call('HGET', KEYS[3], 'steps') or 0), newest and tonumber(string.match(newest[1], '^%d+')) or 0) + 1
+redis.call('HSET', KEYS[3], 'steps', number)
 redis.call('HINCRBY', KEYS[3], 'bytes', bytes)
 redis.call('HSET', KEYS[2], ARGV[3], number)
 redis.call('XADD', KEYS[1], number .. '-0', unpack(fields))

@@ -151,6 +151,20 @@ async def test_parts_that_this_process_wrote_and_that_went_away_are_sent_again(c
     assert await whole(store, tenant) == [second.sent]
 
 
+@pytest.mark.parametrize("evicted", range(3), ids=["steps", "parts", "recording"])
+async def test_when_redis_evicts_part_of_a_recording_later_steps_are_recorded_all_the_same(
+    client: Redis, tenant: str, evicted: int
+) -> None:
+    store = store_of(client)
+    steps = [step_of(tenant, at, messages) for at, messages in enumerate(conversation(4))]
+    await store.append(steps[:3])
+    await client.delete(keys.recording_keys(keys.session_tag(tenant, "s"))[evicted])
+    await store.append(steps[3:])
+    found = await store.read(tenant, "s", after=3, limit=10, with_requests=True)
+    assert found is not None
+    assert [(step.number, step.request) for step in found.steps] == [(4, steps[3].sent)]
+
+
 async def test_a_full_recording_takes_no_more_and_counts(client: Redis, tenant: str) -> None:
     store = store_of(client, max_bytes=6000)
     small = step_of(tenant, 99, [user("short")])
