@@ -22,6 +22,8 @@ from proxy.app import create_app
 from proxy.core import directives, keys, records
 from proxy.core.coordination import keys as shared
 from proxy.core.gates import GateReason
+from proxy.core.memory_server import keys as memory_server
+from proxy.core.memory_server.working import SessionName
 from proxy.core.models import Entry, Forwarded, HitKind, Mode, NotStored, Reason, WireMode
 from proxy.core.outcome import Outcome
 from proxy.core.routing import RouteReason
@@ -284,6 +286,15 @@ def test_every_redis_key_is_documented() -> None:
         shared.queues("0e"),
         shared.QUEUE_TENANTS,
         shared.TASK_SYNC,
+        memory_server.working_memory("0e", SessionName("s")),
+        memory_server.list_prefix("0e") + memory_server.list_tag(),
+        memory_server.due("0e"),
+        memory_server.WAITING,
+        memory_server.views("0e"),
+        memory_server.view("0e", "view_1"),
+        memory_server.VIEW_TENANTS,
+        memory_server.view_turn("0e", "view_1"),
+        memory_server.task("0e", "task_1"),
     ]
     documented = [row[0].strip("`") for row in rows((REFERENCE / "redis.md").read_text()) if "deja:v1:" in row[0]]
     patterns = [
