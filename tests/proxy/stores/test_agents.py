@@ -301,6 +301,18 @@ async def test_many_deaths_at_once_are_all_written_down(client: Redis, tenant: s
     assert await store.sweep() == 0
 
 
+async def test_deaths_of_many_tenants_are_written_down_by_a_redis_that_knows_no_script_yet(own_client: Redis) -> None:
+    store = store_of(own_client)
+    tenants = [uuid.uuid4().hex for _ in range(120)]
+    for tenant in tenants:
+        await store.write(tenant, "a", put(n=1))
+        await store.beat(tenant, "a", ttl_s=60)
+        await run_out(own_client, tenant, "a")
+    await own_client.script_flush()
+    assert await store.sweep() == len(tenants)
+    assert await store.sweep() == 0
+
+
 async def test_a_tenant_is_swept_until_long_after_its_last_heartbeat(own_client: Redis, tenant: str) -> None:
     now_s = time.time()
     store = store_of(own_client)
