@@ -6,6 +6,7 @@ finds by words what was there, and by meaning what has been embedded anew. Witho
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,6 +28,7 @@ _GRAPH = ("M", 16, "EF_CONSTRUCTION", 64, "EF_RUNTIME", 64)
 MAX_NAMES = 10_000
 """Names that one condition "begins with" may stand for: 5,000 cost Redis 8 ms."""
 Hit = tuple[Memory, float]
+_TAG_CLAUSE = re.compile(r"(?<!-)@(tag_\w+):\{([^}]*)\}")
 
 
 class MemoryIndex:
@@ -117,8 +119,9 @@ class MemoryIndex:
 
     async def by_words(self, tenant: str, narrowed: str, terms: Sequence[str], k: int) -> tuple[list[Hit], int]:
         """The memories with some of these words, with BM25 scores, best first, and how many there are in all. One round trip."""
-        query = f"({narrowed}) @words:({'|'.join(terms)})"
-        reply = await self._search(query, "SCORER", "BM25", "WITHSCORES", *_returning(field_names()), "LIMIT", 0, k)
+        reply = await self._search(
+            _scored(narrowed, terms), "SCORER", "BM25STD", "WITHSCORES", *_returning(field_names()), "LIMIT", 0, k
+        )
         found = []
         for score, row in zip(reply[2::3], reply[3::3], strict=True):
             if (kept := self._own(tenant, _flat(row))) is not None:
@@ -169,6 +172,18 @@ class MemoryIndex:
         # No stop words: questions are cut by `core.memory.words`. No offsets: there are no phrases to find.
         options = ("ON", "HASH", "PREFIX", 1, keys.MEMORY_PREFIX, "NOOFFSETS", "NOHL", "STOPWORDS", 0)
         return ("FT.CREATE", self.name, *options, "SCHEMA", *schema)
+
+
+def _scored(narrowed: str, terms: Sequence[str]) -> str:
+    """A query whose scores are BM25 of the terms alone.
+
+    A union below an intersection stops at the first of its terms that a document has, and the rest do not count; so the union only says
+    which documents are meant, and each term is named once more as an optional one, which counts. Tags would count, too: a weight of 0 is
+    heeded on a union alone, and so each tag is written twice. Keyword recall@5 went from 0.47 to 0.77 by it (decision 0013).
+    """
+    silent = _TAG_CLAUSE.sub(r"(@\1:{\2|\2} => {$weight: 0})", narrowed)
+    meant = f"(@words:({'|'.join(terms)}) => {{$weight: 0}})"
+    return f"({silent}) {meant} {' '.join(f'~@words:{term}' for term in terms)}"
 
 
 def _returning(fields: Sequence[str]) -> tuple[Any, ...]:

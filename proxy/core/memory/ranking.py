@@ -1,6 +1,6 @@
 """The order of what was found: meaning, words, both, and how new it is; every score in [0, 1], higher is better.
 
-By meaning the score is the cosine, by words RediSearch's BM25 brought to [0, 1] by `word_score`. A hybrid search adds the two, weighted;
+By meaning the score is the cosine, by words RediSearch's BM25 brought to [0, 1) by `word_score`. A hybrid search adds the two, weighted;
 what only one of the two searches found has 0 in the other.
 """
 
@@ -12,6 +12,9 @@ from collections.abc import Sequence
 from proxy.core.memory.records import FoundMemory, Memory, Recency, Search, SearchMode
 
 DAY_S = 86_400.0
+HALF_BM25 = 10.0
+"""BM25 has no upper end. The best hit of a question has 13 to 16 in the median, and then weighs as much as a good cosine. Of four ways to make
+the two comparable (this, against the best hit, min-max, reciprocal ranks) it was the best or next to it at every share (decision 0013)."""
 
 
 def cosine_score(distance: float) -> float:
@@ -19,9 +22,9 @@ def cosine_score(distance: float) -> float:
     return min(1.0, max(0.0, 1.0 - distance))
 
 
-def word_score(bm25: float, best: float) -> float:
-    """RediSearch's BM25 as a score, against the best of the same question: BM25 has no upper end, and its size is the question's."""
-    return bm25 / best if best > 0 else 0.0
+def word_score(bm25: float) -> float:
+    """RediSearch's BM25, 0 or more, as a score; half of what can be had at `HALF_BM25`."""
+    return max(0.0, bm25) / (max(0.0, bm25) + HALF_BM25)
 
 
 def recency(memory: Memory, wanted: Recency, *, now: float) -> float:
@@ -47,14 +50,13 @@ def joined(
     """
     if wanted.mode is SearchMode.SEMANTIC:
         return [(memory, cosine_score(distance), distance) for memory, distance in near]
-    best = max((bm25 for _, bm25 in said), default=0.0)
     share = wanted.semantic_share if wanted.mode is SearchMode.HYBRID else 0.0
     memories = {memory.memory_id: memory for memory, _ in (*near, *said)}
     scores = dict.fromkeys(memories, 0.0)
     for memory, distance in near:
         scores[memory.memory_id] += share * cosine_score(distance)
     for memory, bm25 in said:
-        scores[memory.memory_id] += (1.0 - share) * word_score(bm25, best)
+        scores[memory.memory_id] += (1.0 - share) * word_score(bm25)
     return [(memories[memory_id], score, 1.0 - score) for memory_id, score in scores.items()]
 
 
