@@ -1,8 +1,10 @@
 """Run the fleet: three agents, each a process, on support requests that are made up; show how it goes, and the answers.
 
-python -m examples.triage.run                                    # starts a Deja of its own
-python -m examples.triage.run --base-url http://127.0.0.1:8080   # uses the one that runs there
-python -m examples.triage.run --requests 30 --kill-every 0.5     # kill -9 to one of the agents, twice a second
+    python -m examples.triage.run                                    # starts a Deja of its own
+    python -m examples.triage.run --kills 2                          # kill -9 to each agent, twice, while it works
+    python -m examples.triage.run --base-url http://127.0.0.1:8080   # with the Deja that runs there
+
+A Deja of its own answers from the built-in simulated provider.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ ANSWERS = "answers"
 """The queue where finished requests wait, for whoever sends them out."""
 ROOT = Path(__file__).resolve().parent.parent.parent
 LOOK_S = 0.1
-"""Between two looks at the agents' processes."""
+"""Between two looks at how it goes."""
+KILL_CHANCE = 0.5
+"""That an agent seen at work is killed, if it is to be: not always at its first request."""
 STOP_S = 15.0
 
 TEXTS = (
@@ -139,6 +143,12 @@ class Desk:
             params = params | {"cursor": page["next_cursor"]} if page["next_cursor"] else {}
         return [self._get(f"/queues/{queue}/tasks/{task['id']}") for task in reversed(brief)]
 
+    def held(self, queue: str) -> tuple[str, int] | None:
+        """The task that is being worked at, and in which attempt."""
+        answer = self._deja.get(f"/queues/{queue}/tasks", params={"state": "working", "limit": 1})
+        found = answer.json()["data"] if answer.is_success else []
+        return (found[0]["id"], found[0]["attempt"]) if found else None
+
     def events(self) -> list[dict[str, Any]]:
         """What the agents wrote down, oldest first."""
         found: list[dict[str, Any]] = []
@@ -198,24 +208,28 @@ def _is_ready(url: str) -> bool:
         return False
 
 
-def work(fleet: Fleet, desk: Desk, count: int, kill_every_s: float) -> None:
-    """Wait until every request has its answer, showing how it goes; and be a nuisance meanwhile, if asked to."""
-    kill_at = time.monotonic() + kill_every_s
+def work(fleet: Fleet, desk: Desk, count: int, chance: random.Random, *, kills: int) -> None:
+    """Wait until every request has its answer, showing how it goes; and `kill -9` each agent so often, in the middle of its work."""
+    left = dict.fromkeys(ROLES, kills)
+    hit: set[tuple[str, int]] = set()
     shown = ""
     while True:
         fleet.supervise()
         done = desk.done()
-        steps = "  ".join(f"{step} {number}/{count}" for step, number in done.items())
-        line = f"{steps}  agents restarted: {fleet.restarts}"
+        line = "  ".join(f"{step} {number}/{count}" for step, number in done.items()) + f"  restarts {fleet.restarts}"
         if line != shown:
             print(f"\r{line}" if sys.stdout.isatty() else line, end="" if sys.stdout.isatty() else "\n", flush=True)
             shown = line
         if min(done.values()) >= count:
-            print("\n")
+            print()
             return
-        if kill_every_s and time.monotonic() >= kill_at:
-            fleet.processes[random.choice(ROLES)].kill()  # noqa: S311  chance, no secret
-            kill_at = time.monotonic() + kill_every_s
+        for role in chance.sample(ROLES, len(ROLES)):
+            held = desk.held(role) if left[role] else None
+            if held and held not in hit and chance.random() < KILL_CHANCE:
+                time.sleep(chance.uniform(0, LOOK_S))
+                fleet.processes[role].kill()
+                left[role] -= 1
+                hit.add(held)
         time.sleep(LOOK_S)
 
 
@@ -241,7 +255,7 @@ def main() -> None:
     parser.add_argument("--api-key", help="of the fleet; a new one each time where none is given, and so new queues")
     parser.add_argument("--requests", type=int, default=12, help="how many (%(default)s)")
     parser.add_argument(
-        "--kill-every", type=float, default=0.0, metavar="S", help="seconds between two kill -9; 0 for none"
+        "--kills", type=int, default=0, help="how often to kill -9 each agent while it works (%(default)s)"
     )
     given = parser.parse_args()
     api_key = given.api_key or f"triage-{uuid.uuid4().hex[:8]}"
@@ -251,7 +265,7 @@ def main() -> None:
         desk = stack.enter_context(contextlib.closing(Desk(url, api_key)))
         desk.submit(made_up(given.requests))
         fleet = stack.enter_context(Fleet(url, api_key))
-        work(fleet, desk, given.requests, given.kill_every)
+        work(fleet, desk, given.requests, random.Random(), kills=given.kills)  # noqa: S311  chance, no secret
         show(desk)
 
 
