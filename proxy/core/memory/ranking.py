@@ -13,8 +13,8 @@ from proxy.core.memory.records import FoundMemory, Memory, Recency, Search, Sear
 
 DAY_S = 86_400.0
 HALF_BM25 = 10.0
-"""BM25 has no upper end. The best hit of a question has 13 to 16 in the median, and then weighs as much as a good cosine. Of four ways to make
-the two comparable (this, against the best hit, min-max, reciprocal ranks) it was the best or next to it at every share (decision 0013)."""
+"""BM25 has no upper end. The best hit of a question has 13 to 16 in the median, and then weighs as much as a good cosine. Of four ways to
+make the two comparable (this, against the best hit, min-max, ranks) it was the best or next to it at every share (decision 0013)."""
 
 
 def cosine_score(distance: float) -> float:

@@ -10,10 +10,11 @@
 -- ARGV[4]  1: write nothing where another memory says the same; 0: write, and say it from now on; 2: write, and do not say it
 -- ARGV[5]  of the replaced one: unix seconds from which it does not hold any more
 -- ARGV[6]  unix seconds now
--- ARGV[7]  how many fields to remove follow, then they, then fields and values to write
+-- ARGV[7]  1 if the vector of its text is among the fields
+-- ARGV[8]  how many fields to remove follow, then they, then fields and values to write
 -- Reply    {'ok', revision} | {'conflict', ''} | {'same', id of the memory that says it} | {'gone', ''}: no memory to replace
 local id, expected, digest = ARGV[1], tonumber(ARGV[2]), ARGV[3]
-local before = redis.call('HMGET', KEYS[1], 'revision', 'text_digest', 'user', 'session', 'namespace')
+local before = redis.call('HMGET', KEYS[1], 'revision', 'text_digest', 'user', 'session', 'namespace', 'text')
 local revision = tonumber(before[1] or 0)
 if revision ~= expected then
   return {'conflict', ''}
@@ -30,12 +31,12 @@ if KEYS[7] then
   end
 end
 
-local removed = tonumber(ARGV[7])
+local removed = tonumber(ARGV[8])
 if removed > 0 and revision > 0 then
-  redis.call('HDEL', KEYS[1], unpack(ARGV, 8, 7 + removed))
+  redis.call('HDEL', KEYS[1], unpack(ARGV, 9, 8 + removed))
 end
 local fields = {'revision', revision + 1}
-for at = 8 + removed, #ARGV do
+for at = 9 + removed, #ARGV do
   fields[#fields + 1] = ARGV[at]
 end
 redis.call('HSET', KEYS[1], unpack(fields)) -- once: each write is indexed anew, vector and all
@@ -47,7 +48,14 @@ if ARGV[4] ~= '2' then
   redis.call('HSET', KEYS[2], digest, id)
 end
 redis.call('ZADD', KEYS[3], 0, id)
-local after = redis.call('HMGET', KEYS[1], 'user', 'session', 'namespace')
+local after = redis.call('HMGET', KEYS[1], 'user', 'session', 'namespace', 'text')
+if ARGV[7] == '0' and before[6] and before[6] ~= after[4] then -- a vector of what it said before would find it by that
+  for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+    if string.find(field, '^vector_') or field == 'embedder' or field == 'tag_embedder' then
+      redis.call('HDEL', KEYS[1], field)
+    end
+  end
+end
 for place = 1, 3 do
   local old, new = before[place + 2] or '', after[place] or ''
   if old ~= new then
