@@ -87,7 +87,7 @@ class MemoryStore:
             tenant: whose.
             memory: as it shall be.
             expected: its revision; 0 for one that must not be there.
-            vector: of its text; None keeps the one it has, if the text is the same.
+            vector: of its text; None keeps the one it has, if the text stays the same.
             is_exclusive: write nothing where another memory says the very same. One that does not hold is never that other.
             replaced: id of the memory whose place it takes, and from when that does not hold any more (unix seconds).
             now: unix seconds.
@@ -111,6 +111,7 @@ class MemoryStore:
             _claim(memory, is_exclusive),
             until,
             repr(now),
+            int(vector is not None),
             len(removed),
             *removed,
         ]

@@ -175,6 +175,15 @@ async def test_a_vector_is_given_to_the_text_it_was_made_for(shelf: Shelf) -> No
     assert not await shelf.store.set_vector(shelf.tenant, before, Vector("embedder-2", axis(2)))
 
 
+async def test_a_changed_text_loses_the_vector_of_what_it_was(shelf: Shelf) -> None:
+    await shelf.put(memory("m", "one"), axis(0))
+    await shelf.store.put(shelf.tenant, memory("m", "one", user="ben"), expected=1, vector=None, now=NOW)
+    assert await shelf.store.vectors(shelf.tenant, ["m"], shelf.fingerprint) == [axis(0)]
+    await shelf.store.put(shelf.tenant, memory("m", "two"), expected=2, vector=None, now=NOW)
+    assert await shelf.store.vectors(shelf.tenant, ["m"], shelf.fingerprint) == [None]
+    assert (shelf.tenant, "m") in await shelf.index.without_vector(10_000)
+
+
 async def test_a_memory_of_the_past_claims_no_text(shelf: Shelf) -> None:
     past = memory("past", invalid_at=NOW)
     await shelf.put(past)
