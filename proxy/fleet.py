@@ -22,6 +22,7 @@ from proxy.services.embedding import NO_FINGERPRINT, BoundedEmbedder
 from proxy.services.event_groups import EventGroups
 from proxy.services.events import Events
 from proxy.services.journal import JournalUpkeep
+from proxy.services.kept import Kept
 from proxy.services.memories import Memories
 from proxy.services.memory_judging import SameJudge
 from proxy.services.memory_upkeep import MemoryUpkeep
@@ -33,7 +34,6 @@ from proxy.services.summaries import Summaries
 from proxy.services.summary_views import SummaryViews
 from proxy.services.tails import Tails
 from proxy.services.task_claims import Claims
-from proxy.services.task_sync import GroupCommit
 from proxy.services.task_upkeep import TaskUpkeep
 from proxy.services.task_views import TaskViews
 from proxy.services.task_wakeups import Lines
@@ -42,6 +42,7 @@ from proxy.services.timeline import Timeline
 from proxy.services.working_memory import WorkingMemories
 from proxy.settings import AgentSettings, EventSettings, Settings
 from proxy.stores.agents import AgentStore
+from proxy.stores.append_file import AppendFile
 from proxy.stores.breaker import Guard
 from proxy.stores.client import open_client
 from proxy.stores.event_groups import EventGroupStore
@@ -56,7 +57,6 @@ from proxy.stores.signals import SignalBus
 from proxy.stores.summary_views import SummaryViewStore
 from proxy.stores.tails import StreamTails
 from proxy.stores.task_lists import TaskLists
-from proxy.stores.task_sync import DiskSync
 from proxy.stores.task_wakeups import WakeUps
 from proxy.stores.tasks import TaskStore
 from proxy.stores.working_memory import WorkingMemoryStore
@@ -93,6 +93,10 @@ class Fleet:
     ) -> None:
         self._background = background
         deadline_s = settings.redis.store_deadline_ms / 1000
+        self._append_file = AppendFile(client, open_client(redis_url, deadline_ms=None, max_connections=1))
+        self.kept = Kept(
+            self._append_file, guard, background, deadline_s=deadline_s, patience_s=settings.tasks.fsync_timeout_s
+        )
         self._stream_tails = StreamTails(client, open_client(redis_url, deadline_ms=None, max_connections=1))
         self.tails = Tails(self._stream_tails, guard, background, deadline_s=deadline_s)
         self.journal = JournalStore(
@@ -132,7 +136,6 @@ class Fleet:
 
         task_policy = _task_policy(settings)
         task_store, task_lists = TaskStore(client, max_updates=settings.tasks.max_updates), TaskLists(client)
-        self._disk = DiskSync(open_client(redis_url, deadline_ms=None, max_connections=1))
         self._wakeups = WakeUps(open_client(redis_url, deadline_ms=None, max_connections=1))
         self._lines = Lines(self._wakeups, background)
         metrics.task_claims_waiting.set_function(lambda: self._lines.waiting)
@@ -140,7 +143,7 @@ class Fleet:
             task_store,
             task_lists,
             Claims(task_store, self._lines, guard, background, deadline_s=deadline_s),
-            GroupCommit(self._disk, background, timeout_s=settings.tasks.fsync_timeout_s),
+            self.kept,
             guard,
             policy=task_policy,
             on_step=lambda step, count: metrics.task_steps.labels(step).inc(count),
@@ -275,7 +278,7 @@ class Fleet:
     async def aclose(self) -> None:
         """Close the connections of its own; the background has ended before."""
         await self._stream_tails.aclose()
-        await self._disk.aclose()
+        await self._append_file.aclose()
         await self._wakeups.aclose()
         await self._signal_bus.aclose()
 

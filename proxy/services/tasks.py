@@ -1,8 +1,8 @@
 """Queues of tasks: configure, submit, claim, settle. Looking at them is `task_views`.
 
-Ids and leases are minted here; order, states and time are Redis'. What a call says is done has been written in one step; where the queue
-wants it, it is on disk, too. Without an answer it may or may not have been done, and can be sent again: submissions by their idempotency
-key or id, a worker's steps by their lease, are done once.
+Ids and leases are minted here; order, states and time are Redis'. What a call says is done has been done in one step and is kept (`kept`);
+where the queue wants it, it is on disk. Without an answer it may or may not have been done, and can be sent again: submissions by their
+idempotency key or id, a worker's steps by their lease, are done once.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from proxy.core.coordination.task_requests import ClaimRequest, Submission, json
 from proxy.core.coordination.tasks import Durability, QueueConfig, config_fields, refused, shown_queue, shown_task
 from proxy.errors import RequestError
 from proxy.ports import Guard
+from proxy.services.kept import Kept
 from proxy.services.task_claims import Claims
 from proxy.services.task_ports import TaskReader, TaskWriter
-from proxy.services.task_sync import GroupCommit
 
 BATCH_DEADLINE_FACTOR = 10
 """How much longer than one task's a batch's script may take: a thousand tasks are 100 ms of Redis' one thread."""
@@ -55,7 +55,7 @@ class Tasks:
         writer: steps.
         reader: records and lists.
         claims: hands tasks out.
-        commit: waits for the disk.
+        kept: waits until what is acknowledged is kept.
         guard: bounds what Redis may cost.
         policy: bounds and defaults.
         on_step: told what was done, and to how many tasks.
@@ -67,7 +67,7 @@ class Tasks:
         writer: TaskWriter,
         reader: TaskReader,
         claims: Claims,
-        commit: GroupCommit,
+        kept: Kept,
         guard: Guard,
         *,
         policy: TaskPolicy,
@@ -77,7 +77,7 @@ class Tasks:
         self._writer = writer
         self._reader = reader
         self._claims = claims
-        self._commit = commit
+        self._kept = kept
         self._guard = guard
         self._policy = policy
         self._on_step = on_step
@@ -94,11 +94,12 @@ class Tasks:
         """Create a queue or change it; returns whether it is new, and how it works now."""
         keys = queue_keys(tenant, queue)
         if given.get("durability") == Durability.FSYNC:
-            await self._commit.check()
+            await self._kept.check_disk()
         is_new, config = await self._configured(keys, config_fields(given))
         return is_new, shown_queue(queue, config)
 
     async def _configured(self, keys: QueueKeys, given: Mapping[str, str]) -> tuple[bool, Fields]:
+        life = await self._kept.life()
         async with self._guard.within(self._policy.deadline_s):
             names = await self._reader.queues(keys.tenant)
         if keys.queue not in names and len(names) >= self._policy.max_queues:
@@ -110,7 +111,9 @@ class Tasks:
             )
         async with self._guard.within(self._policy.deadline_s):
             await self._writer.register(keys)
-            return await self._writer.configure(keys, given, self._policy.defaults.fields())
+            done = await self._writer.configure(keys, given, self._policy.defaults.fields())
+        await self._kept.written(life)
+        return done
 
     # ── submitting ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -139,6 +142,7 @@ class Tasks:
         ]
         _refuse_twins(tasks, prefixes)
         tasks = await self._with_ancestors(keys, tasks, prefixes)
+        life = await self._kept.life()
         deadline_s = self._policy.deadline_s * (BATCH_DEADLINE_FACTOR if is_batch else 1)
         async with self._guard.within(deadline_s):
             done = await self._writer.submit(keys, tasks)
@@ -148,8 +152,7 @@ class Tasks:
                 done = await self._writer.submit(keys, tasks)
         if done.word != OK:
             raise _refused_submission(done.word, prefixes[done.position])
-        if done.life:
-            await self._commit.wait(done.life)
+        await self._until_kept(done.durability, life)
         self._on_step("submit", sum(is_new for is_new, _ in done.tasks))
         for is_new, fields in done.tasks:
             if is_new:
@@ -229,12 +232,12 @@ class Tasks:
 
     async def requeue_dead(self, tenant: str, queue: str, *, limit: int) -> tuple[int, int]:
         """Take the oldest tasks out of the dead letter; returns how many, and how many are left."""
+        life = await self._kept.life()
         async with self._guard.within(self._policy.deadline_s * BATCH_DEADLINE_FACTOR):
             done = await self._writer.requeue_dead(queue_keys(tenant, queue), limit)
         if done.word != OK:
             raise refused(done.word, param="queue")
-        if done.life:
-            await self._commit.wait(done.life)
+        await self._until_kept(done.durability, life)
         self._on_step("requeue", done.count)
         return done.count, done.left
 
@@ -245,17 +248,25 @@ class Tasks:
     async def _step(self, verb: str, tenant: str, queue: str, task_id: str, *arguments: str | bytes) -> Done:
         keys = queue_keys(tenant, queue)
         checked_name(task_id, "task_id")
+        life = await self._kept.life()
         async with self._guard.within(self._policy.deadline_s):
             done = await self._writer.step(verb, keys, task_id, *arguments)
         if done.word not in (OK, REPEATED):
             raise refused(done.word)
-        if done.life:
-            await self._commit.wait(done.life)  # a repeated one, too: the answer that was lost may have been a 503
+        await self._until_kept(
+            done.durability, life
+        )  # a repeated one, too: the answer that was lost may have been a 503
         if done.word == OK:
             self._on_step(verb, 1)
             if verb != "renew":  # nothing changes hands
                 self._on_change(verb, keys, done.record)
         return done
+
+    async def _until_kept(self, durability: str, life: str) -> None:
+        if durability == Durability.FSYNC:
+            await self._kept.on_disk(life)
+        elif durability:
+            await self._kept.written(life)
 
     def _json(self, value: Any, param: str) -> bytes:
         return json_value(value, param, self._policy.payload_bytes)

@@ -82,9 +82,9 @@ class TaskStore:
         word, *rest = await self._run("submit", queue, len(tasks), *arguments)
         if word != b"ok":
             return Submitted(word.decode(), position=int(rest[0]) if rest else 0)
-        life, *records = rest
+        durability, *records = rest
         told = tuple((bool(record[0]), read_fields(record[1:])) for record in records)
-        return Submitted(OK, told, life.decode())
+        return Submitted(OK, told, durability.decode())
 
     async def claim(self, queue: QueueKeys, request: ClaimRequest, leases: Sequence[str]) -> Claimed:
         """Hand ready tasks to a worker, each under one of `leases`; sees to what is due first."""
@@ -111,8 +111,8 @@ class TaskStore:
         word, *rest = await self._run("requeue", queue, "", count)
         if not rest:
             return Requeued(word.decode())
-        life, revived, left = rest
-        return Requeued(OK, revived, left, life.decode())
+        durability, revived, left = rest
+        return Requeued(OK, revived, left, durability.decode())
 
     async def sweep(self, queues: Sequence[QueueKeys]) -> list[int | None]:
         """See to what is due in these queues, in one round trip; returns how much there was in each, None where it failed."""

@@ -18,12 +18,12 @@ class Done:
     Attributes:
         word: `ok`, `repeated`, or why nothing was done.
         record: the task's fields; empty where nothing was done.
-        life: which life of the server this was written in, where the queue wants it on disk; else empty.
+        durability: the queue's, where the step has to be kept; else empty.
     """
 
     word: str
     record: Fields
-    life: str = ""
+    durability: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,24 +48,31 @@ class Submitted:
     Attributes:
         word: `ok`, or why nothing was done.
         tasks: (whether it is new, its fields without payload and result), in the order submitted.
-        life: as in `Done`.
+        durability: as in `Done`.
         position: which task a refusal is about, from 0.
     """
 
     word: str
     tasks: tuple[tuple[bool, Fields], ...] = ()
-    life: str = ""
+    durability: str = ""
     position: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Requeued:
-    """What became of requeueing the dead letter: how many tasks are ready again, how many are left."""
+    """What became of requeueing the dead letter.
+
+    Attributes:
+        word: as in `Done`.
+        count: how many tasks are ready again.
+        left: how many are left.
+        durability: as in `Done`.
+    """
 
     word: str
     count: int = 0
     left: int = 0
-    life: str = ""
+    durability: str = ""
 
 
 @dataclass(frozen=True, slots=True)

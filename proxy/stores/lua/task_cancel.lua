@@ -1,6 +1,6 @@
 -- Cancel a task that has not ended; its worker learns it when it next uses its lease. Needs task_prelude.
 -- ARGV[2]  task
--- Reply    {ok | repeated, life, fields of the record} | {why not}
+-- Reply    {ok | repeated, durability, fields of the record} | {why not}
 local id = ARGV[2]
 if redis.call('EXISTS', KEYS[1]) == 0 then
   return {'queue_not_found'}

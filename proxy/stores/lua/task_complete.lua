@@ -1,6 +1,6 @@
 -- Complete a task, once. Needs task_prelude.
 -- ARGV[2]  task   ARGV[3]  lease   ARGV[4]  result (JSON)
--- Reply    {ok | repeated, life, fields of the record} | {why not}
+-- Reply    {ok | repeated, durability, fields of the record} | {why not}
 local id, lease = ARGV[2], ARGV[3]
 local why = refusal(id, lease, 'complete')
 if why and why ~= 'repeated' then

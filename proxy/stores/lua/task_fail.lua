@@ -2,7 +2,7 @@
 -- ARGV[2]  task   ARGV[3]  lease   ARGV[4]  error (JSON)   ARGV[5]  1: try again, if attempts are left
 -- ARGV[6]  milliseconds until then; empty: the queue's back-off, doubled for each attempt
 -- ARGV[7]  chance in [0, 1): the share of half the back-off that is taken off it, so that what failed together does not return together
--- Reply    {ok | repeated, life, fields of the record} | {why not}
+-- Reply    {ok | repeated, durability, fields of the record} | {why not}
 local id, lease = ARGV[2], ARGV[3]
 local why = refusal(id, lease, 'fail')
 if why and why ~= 'repeated' then

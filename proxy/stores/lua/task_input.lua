@@ -1,6 +1,6 @@
 -- Give a paused task what it waits for: it becomes ready. Needs task_prelude.
 -- ARGV[2]  task   ARGV[3]  what is given (JSON)
--- Reply    {ok, life, fields of the record} | {why not}
+-- Reply    {ok, durability, fields of the record} | {why not}
 local id = ARGV[2]
 if redis.call('EXISTS', KEYS[1]) == 0 then
   return {'queue_not_found'}

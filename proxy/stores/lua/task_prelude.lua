@@ -15,6 +15,7 @@ local base = string.sub(KEYS[1], 1, -7)
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local ticks = 0
+local delays = 0 -- of one batch, a thousand at most: what is due in the same millisecond keeps its order
 local ready_now = 0 -- tasks that somebody who waits may claim
 
 local function seconds(ms)
@@ -112,8 +113,8 @@ local function schedule(id, from, reason, due, fields)
     all[#all + 1] = 'ready_at'
     all[#all + 1] = seconds(due)
     change(id, from, 'submitted', reason, all)
-    ticks = ticks + 1
-    redis.call('ZADD', base .. 'delayed', string.format('%.3f', due + ticks / 1000), id)
+    redis.call('ZADD', base .. 'delayed', string.format('%.3f', math.floor(due) + delays / 1000), id)
+    delays = delays + 1
   else
     all[#all + 1] = 'ready_at'
     all[#all + 1] = seconds(now)
@@ -210,14 +211,10 @@ local function refusal(id, lease, deed)
   return 'lease_lost'
 end
 
--- For queues with `durability: fsync`: which life of the server this was written in; else an empty string.
-local function life()
-  if redis.call('HGET', KEYS[1], 'durability') == 'fsync' then
-    return string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
-  end
-  return ''
+local function durability()
+  return redis.call('HGET', KEYS[1], 'durability')
 end
 
 local function done(word, id)
-  return {word, life(), redis.call('HGETALL', record(id))}
+  return {word, durability(), redis.call('HGETALL', record(id))}
 end

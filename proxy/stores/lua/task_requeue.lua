@@ -1,7 +1,7 @@
 -- Take tasks out of the dead letter and make them ready with all their attempts. A deadline that has passed is dropped. Needs task_prelude.
 -- ARGV[2]  task; empty: those that have been in the dead letter longest
 -- ARGV[3]  how many of them
--- Reply    {ok, life, fields of the record} for one, {ok, life, how many, how many are left} for many | {why not}
+-- Reply    {ok, durability, fields of the record} for one, {ok, durability, how many, how many are left} for many | {why not}
 local function revive(id)
   local state, dead, deadline = get(id, 'state', 'dead', 'deadline_at')
   redis.call('XDEL', base .. 'dead', dead)
@@ -37,4 +37,4 @@ for _, entry in ipairs(redis.call('XRANGE', base .. 'dead', '-', '+', 'COUNT', A
   end
 end
 ring(ready_now)
-return {'ok', life(), ready_now, redis.call('XLEN', base .. 'dead')}
+return {'ok', durability(), ready_now, redis.call('XLEN', base .. 'dead')}

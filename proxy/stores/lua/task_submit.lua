@@ -2,7 +2,7 @@
 -- ARGV[2]  how many; for each, in this order:
 --          id, payload (JSON), priority, when it may begin, when it must be done, attempts, parent, ancestors, idempotency key, digest
 --          of its content, session, agent. When: empty, unix ms, or + and milliseconds from now. Attempts: empty for the queue's.
--- Reply    {ok, life, {1 if it is new, fields of its record without payload and result}…}
+-- Reply    {ok, durability, {1 if it is new, fields of its record without payload and result}…}
 --          {queue_not_found} | {idempotency_conflict, n} | {task_exists, n} | {deadline_passed, n}, with n from 0
 local FIELDS = 12
 local SHOWN = {'id', 'state', 'priority', 'attempt', 'max_attempts', 'worker', 'submitted_at', 'ready_at', 'started_at', 'ended_at',
@@ -72,6 +72,6 @@ for n = 0, count - 1 do
   end
   reply[#reply + 1] = fields
 end
-reply[2] = life()
+reply[2] = durability()
 ring(ready_now)
 return reply
