@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -26,8 +27,10 @@ from proxy.services.memory_upkeep import MemoryUpkeep
 
 logger = logging.getLogger("deja.memory")
 
-ATTEMPTS = 8
-"""At a write that others keep coming before: each means that another one succeeded."""
+ATTEMPTS = 40
+"""At a write that others keep coming before: each that fails means that another one succeeded."""
+STEP_ASIDE_S = 0.004
+"""Waited at most before each further attempt, times the attempts so far: writers that collided should not meet again."""
 EMBEDDED_AT_ONCE = 32
 """Texts that wait for the model together: some 100 ms, so that requests beside a large batch get their turn."""
 DROP_STEP = 25
@@ -102,7 +105,8 @@ class Memories:
         self, tenant: str, memory: Memory, embedding: Embedding | None, is_deduplicated: bool
     ) -> StoredMemory:
         digest = keys.text_digest(memory)
-        for _ in range(ATTEMPTS):
+        for attempt in range(ATTEMPTS):
+            await _step_aside(attempt)
             async with self._guard.within(self._deadline_s):
                 (there,) = await self._store.read(tenant, [memory.memory_id])
                 says = await self._store.says(tenant, digest) if there is None and is_deduplicated else None
@@ -254,7 +258,8 @@ class Memories:
                 param=wrong[0],
                 code="invalid_memory",
             )
-        for _ in range(ATTEMPTS):
+        for attempt in range(ATTEMPTS):
+            await _step_aside(attempt)
             async with self._guard.within(self._deadline_s):
                 (there,) = await self._store.read(tenant, [memory_id])
             if there is None:
@@ -300,6 +305,11 @@ class Memories:
     ) -> Compacted:
         """Merge memories that say the same; see `MemorySweeps.compact`."""
         return await self._sweeps.compact(tenant, conditions or Conditions(), after=after, limit=limit)
+
+
+async def _step_aside(attempt: int) -> None:
+    if attempt:
+        await asyncio.sleep(STEP_ASIDE_S * min(attempt, 10) * secrets.randbelow(1000) / 1000)
 
 
 def _no_such(memory_id: str) -> RequestError:
