@@ -22,13 +22,14 @@ from proxy.app import create_app
 from proxy.core import directives, keys, records
 from proxy.core.coordination import keys as shared
 from proxy.core.gates import GateReason
+from proxy.core.memory import keys as memory_keys
 from proxy.core.memory_server import keys as memory_server
 from proxy.core.memory_server.working import SessionName
 from proxy.core.models import Entry, Forwarded, HitKind, Mode, NotStored, Reason, WireMode
 from proxy.core.outcome import Outcome
 from proxy.core.routing import RouteReason
 from proxy.settings import CLIENT_KEY, Settings, environment_names, load
-from proxy.stores import responses
+from proxy.stores import memories, responses
 from proxy.telemetry import Metrics
 from tests.deja_process import running_deja
 
@@ -295,6 +296,10 @@ def test_every_redis_key_is_documented() -> None:
         memory_server.VIEW_TENANTS,
         memory_server.view_turn("0e", "view_1"),
         memory_server.task("0e", "task_1"),
+        memory_keys.memory("0e", "m1"),
+        memory_keys.ids("0e"),
+        memory_keys.names("0e", memory_keys.Kind.USER),
+        memory_keys.texts("0e"),
     ]
     documented = [row[0].strip("`") for row in rows((REFERENCE / "redis.md").read_text()) if "deja:v1:" in row[0]]
     patterns = [
@@ -310,6 +315,12 @@ def test_every_redis_key_is_documented() -> None:
 def test_every_field_of_an_entry_is_documented() -> None:
     documented = [row[0].strip("`") for row in rows(section(REFERENCE / "redis.md", "An entry"))]
     assert documented == [*responses._FIELDS, "partition", "vector"]
+
+
+def test_every_field_of_a_memory_is_documented() -> None:
+    text = section(REFERENCE / "redis.md", "A memory")
+    assert set(names(text)) == set(memories.field_names())
+    assert memory_keys.index_name("embedder").startswith("deja:v1:memory-index:")
 
 
 def test_every_field_of_an_event_is_documented() -> None:
