@@ -36,6 +36,7 @@ from proxy.api import (
     sessions,
     signals,
     tasks,
+    users,
 )
 from proxy.api.asgi import App, HotPath, Receive, RequestId, Scope, Send
 from proxy.api.cache_headers import REQUEST_ID
@@ -67,7 +68,6 @@ from proxy.services.named_caches import NamedCaches
 from proxy.services.named_caches import Policy as CachePolicy
 from proxy.services.recorder import Recorder
 from proxy.services.repeats import Repeats
-from proxy.services.sessions import Sessions
 from proxy.services.single_flight import Flights
 from proxy.services.upkeep import Upkeep
 from proxy.settings import Settings, load
@@ -79,7 +79,6 @@ from proxy.stores.decisions import DecisionStore
 from proxy.stores.evidence import EvidenceStore
 from proxy.stores.named_caches import NamedCacheStore
 from proxy.stores.responses import ResponseStore
-from proxy.stores.sessions import SessionStore
 from proxy.stores.vectors import VectorIndex
 from proxy.tuning import own, shipped
 from proxy.upstream.openai import OpenAIUpstream
@@ -139,18 +138,12 @@ class Application:
         self.client = open_client(self._redis_url, deadline_ms=None, max_connections=settings.redis.max_connections)
         self.guard = Guard(self.client.ping)
         self.responses = ResponseStore(self.client)
-        self.sessions = SessionStore(
-            self.client,
-            ttl_s=settings.sessions.ttl_s,
-            max_turns=settings.sessions.max_turns,
-        )
         self.fleet = Fleet(
             settings,
             self._redis_url,
             client=self.client,
             guard=self.guard,
             background=self.background,
-            sessions=self.sessions,
             metrics=self.metrics,
             embedder=self.embedder,
             upstreams=self.upstreams,
@@ -169,6 +162,7 @@ class Application:
             on_drop=lambda count: self.metrics.decisions_dropped.inc(count),
             what="decisions",
         )
+        self.fleet.queues.append(self.decision_recorder)
         self.metrics.decisions_waiting.set_function(lambda: self.decision_recorder.waiting)
         self.upkeep = Upkeep(
             Capacity(self.client, max_bytes=settings.cache.max_bytes),
@@ -218,7 +212,8 @@ class Application:
         decisions = Decisions(self.decisions, self.guard, levels=lambda: self.calibration, deadline_s=deadline_s)
         return Services(
             identity=self.identity,
-            sessions=Sessions(self.sessions, self.guard, deadline_s=deadline_s),
+            sessions=self.fleet.sessions,
+            erasure=self.fleet.erasure,
             decisions=decisions,
             feedback=Feedback(
                 decisions,
@@ -281,6 +276,8 @@ class Application:
             deadline_s=settings.redis.store_deadline_ms / 1000,
             default_ttl_s=settings.cache.ttl_s,
             now=time.time,
+            traces=self.fleet.traces,
+            trace_s=settings.decisions.ttl_s,
         )
         completions = Completions(
             responses=self.responses,
@@ -432,7 +429,7 @@ def create_app(settings: Settings, *, redis_url: str, environ: Mapping[str, str]
     app.add_middleware(RequestId, header=REQUEST_ID, mint=ids.request_id)
     app.add_middleware(HotPath, routes={CHAT_PATH: deja.answer_chat})  # added last, so it is met first
     routes = (health, journal, sessions, cache, budget, models, langcache, agents, tasks, event_groups, events, signals)
-    for module in (*routes, memory):
+    for module in (*routes, memory, users):
         app.include_router(module.router)
     app.router.routes.append(Route(CHAT_PATH, endpoint=_Endpoint(deja.answer_chat), methods=["POST"]))
     app.router.routes.append(Route("/v1/{path:path}", endpoint=deja.passthrough))

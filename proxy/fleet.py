@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
+from typing import Any
 
 from redis.asyncio import Redis
 
@@ -19,6 +21,8 @@ from proxy.services.agents import Agents
 from proxy.services.asking_again import Asker
 from proxy.services.background import Background
 from proxy.services.embedding import NO_FINGERPRINT, BoundedEmbedder
+from proxy.services.erasure import Erasure, RecordSink
+from proxy.services.erasure import Stores as ErasedStores
 from proxy.services.event_groups import EventGroups
 from proxy.services.events import Events
 from proxy.services.journal import JournalUpkeep
@@ -26,9 +30,11 @@ from proxy.services.kept import Kept
 from proxy.services.memories import Memories
 from proxy.services.memory_judging import SameJudge
 from proxy.services.memory_upkeep import MemoryUpkeep
-from proxy.services.recorder import Recorder, Together
+from proxy.services.recorder import Recorder
 from proxy.services.recordings import Tape
 from proxy.services.replay import Replay
+from proxy.services.sessions import Bounds as SessionBounds
+from proxy.services.sessions import Sessions
 from proxy.services.signals import Signals
 from proxy.services.summaries import Summaries
 from proxy.services.summary_views import SummaryViews
@@ -45,13 +51,18 @@ from proxy.stores.agents import AgentStore
 from proxy.stores.append_file import AppendFile
 from proxy.stores.breaker import Guard
 from proxy.stores.client import open_client
+from proxy.stores.erasure import DecisionEraser, EntryEraser, JournalEraser
 from proxy.stores.event_groups import EventGroupStore
 from proxy.stores.events import EventStore
 from proxy.stores.journal import JournalStore
 from proxy.stores.memories import MemoryStore
 from proxy.stores.memory_index import MemoryIndex
+from proxy.stores.recording_edits import RecordingEdits
 from proxy.stores.recordings import RecordingStore
 from proxy.stores.responses import ResponseStore
+from proxy.stores.session_index import ListedForks, SessionIndex
+from proxy.stores.session_records import SessionRecords
+from proxy.stores.sessions import Limits as SessionLimits
 from proxy.stores.sessions import SessionStore
 from proxy.stores.signals import SignalBus
 from proxy.stores.summary_views import SummaryViewStore
@@ -59,8 +70,12 @@ from proxy.stores.tails import StreamTails
 from proxy.stores.task_lists import TaskLists
 from proxy.stores.task_wakeups import WakeUps
 from proxy.stores.tasks import TaskStore
+from proxy.stores.traces import TraceStore
 from proxy.stores.working_memory import WorkingMemoryStore
 from proxy.telemetry import Metrics
+
+FLUSH_S = 1.0
+"""How long an erasure waits for what this process has still to write; what comes later is erased as it comes."""
 
 
 class Fleet:
@@ -72,7 +87,6 @@ class Fleet:
         client: for commands that answer at once.
         guard: bounds what Redis may cost.
         background: runs what outlives a request.
-        sessions: where turns go.
         metrics: counts.
         embedder: makes vectors, once there is a model.
         upstreams: has the model that writes summaries.
@@ -86,12 +100,12 @@ class Fleet:
         client: Redis,
         guard: Guard,
         background: Background,
-        sessions: SessionStore,
         metrics: Metrics,
         embedder: BoundedEmbedder,
         upstreams: Upstreams,
     ) -> None:
         self._background = background
+        self.queues: list[Recorder[Any]] = []  # of others, that are to be written before something is erased
         deadline_s = settings.redis.store_deadline_ms / 1000
         self._append_file = AppendFile(client, open_client(redis_url, deadline_ms=None, max_connections=1))
         self.kept = Kept(
@@ -106,8 +120,9 @@ class Fleet:
             max_events=settings.journal.max_events,
             hard_max_events=settings.journal.hard_max_events,
         )
+        self._open_sessions(settings, client, guard)
         self.recorder = Recorder(
-            Together(sessions, self.journal),
+            RecordSink(self._session_records, self.journal, self.erasure.erase_requests),
             guard,
             queue_records=settings.journal.queue_records,
             on_drop=lambda count: metrics.records_dropped.inc(count),
@@ -115,7 +130,7 @@ class Fleet:
         metrics.records_waiting.set_function(lambda: self.recorder.waiting)
         self.steps: Recorder[Step] = Recorder(
             recordings := RecordingStore(
-                client, ttl_s=settings.sessions.ttl_s, max_bytes=settings.recordings.max_bytes
+                client, ttl_s=settings.sessions.ttl_s, max_bytes=settings.recordings.max_bytes, now=time.time
             ),
             guard,
             queue_records=settings.journal.queue_records,
@@ -127,7 +142,15 @@ class Fleet:
         self.tape = Tape(self.steps, is_on=settings.recordings.max_bytes > 0, now=time.time)
         self._journal_upkeep = JournalUpkeep(self.journal, guard, on_loss=metrics.journal_lost.inc)
         self.timeline = Timeline(self.recorder, self.journal, self.tails, guard, deadline_s=deadline_s, now=time.time)
-        self.replay = Replay(recordings, ResponseStore(client), self.steps, self.timeline, guard, now=time.time)
+        self.replay = Replay(
+            recordings,
+            ListedForks(RecordingEdits(client, ttl_s=settings.sessions.ttl_s), self._session_index),
+            ResponseStore(client),
+            self.steps,
+            self.timeline,
+            guard,
+            now=time.time,
+        )
 
         agent_bounds = _agent_bounds(settings.agents)
         agent_store = AgentStore(client, bounds=agent_bounds, now=time.time)
@@ -193,6 +216,43 @@ class Fleet:
 
         self._open_memories(client, guard, embedder, deadline_s, settings.embedder.deadline_ms / 1000)
         self._open_memory_server(settings, client, guard, upstreams, metrics)
+
+    def _open_sessions(self, settings: Settings, client: Redis, guard: Guard) -> None:
+        """Before the recorders: they write into sessions what was not erased."""
+        wanted = settings.sessions
+        limits = SessionLimits(ttl_s=wanted.ttl_s, max_turns=wanted.max_turns, max_bytes=wanted.max_bytes)
+        index = self._session_index = SessionIndex(client, ttl_s=wanted.ttl_s)
+        store = SessionStore(client, index, limits=limits)
+        bounds = SessionBounds(
+            max_turns=wanted.max_turns,
+            max_message_bytes=wanted.max_message_bytes,
+            max_data_bytes=wanted.max_data_bytes,
+            body_bytes=settings.limits.body_bytes,
+        )
+        self.sessions = Sessions(store, guard, bounds=bounds, deadline_s=settings.redis.store_deadline_ms / 1000)
+        trace_s = max(settings.decisions.ttl_s, wanted.ttl_s)
+        self._session_records = SessionRecords(client, index, limits=limits, trace_s=trace_s, now=time.time)
+        self.traces = TraceStore(client)
+        self.erasure = Erasure(
+            ErasedStores(
+                sessions=store,
+                index=index,
+                traces=self.traces,
+                entries=EntryEraser(client),
+                decisions=DecisionEraser(client),
+                journal=JournalEraser(client),
+                recordings=RecordingEdits(client, ttl_s=wanted.ttl_s),
+                by_session={},
+                by_user={},
+            ),
+            guard,
+            flush=self._flush,
+        )
+
+    async def _flush(self) -> None:
+        """Have what this process still holds written."""
+        queues: list[Recorder[Any]] = [self.recorder, self.steps, *self.queues]
+        await asyncio.gather(*(queue.flush(deadline_s=FLUSH_S) for queue in queues))
 
     def _open_memories(
         self, client: Redis, guard: Guard, embedder: BoundedEmbedder, deadline_s: float, judging_deadline_s: float

@@ -18,7 +18,7 @@ from embeddings.base import Embedding
 from proxy.core.decision import Judged, Scope, Verdict
 from proxy.core.keys import LookUpKeys
 from proxy.core.models import Candidate, ContextRecord, Entry
-from proxy.core.records import Session
+from proxy.core.traces import Trace
 
 FloatArray = NDArray[np.float32]
 
@@ -249,11 +249,11 @@ class StreamTails(Protocol):
         """End the wait now."""
 
 
-class SessionReader(Protocol):
-    """Recorded sessions."""
+class Traces(Protocol):
+    """What requests left outside of their sessions. Methods raise `StoreError` and its branches only."""
 
-    async def read(self, tenant: str, session: str, *, limit: int) -> Session | None:
-        """A tenant's session, its last `limit` turns and events; None if there is none. Raises StoreError."""
+    async def leave(self, trace: Trace, *, tenant: str, user: str | None, until_s: float) -> None:
+        """Note what a request is about to leave, until it is gone by itself."""
 
 
 class Guard(Protocol):

@@ -141,8 +141,13 @@ class AuthSettings(_Section):
 class SessionSettings(_Section):
     """What is recorded of a session."""
 
-    ttl_s: int = Field(86_400, ge=1, description="Seconds a session is kept after its last turn.")
+    ttl_s: int = Field(
+        86_400, ge=1, description="Seconds a session is kept after its last use, unless it says otherwise."
+    )
     max_turns: int = Field(1000, ge=2, description="Turns kept per session; older ones go first.")
+    max_bytes: int = Field(16 << 20, ge=1 << 20, description="Bytes of messages kept per session; older ones go first.")
+    max_message_bytes: int = Field(1 << 20, ge=1024, description="Largest message that can be appended by API.")
+    max_data_bytes: int = Field(256 << 10, ge=1024, description="Structured data of a session, as JSON, at most.")
 
 
 class JournalSettings(_Section):

@@ -11,16 +11,18 @@ from fastapi import Depends, Request
 from proxy.api.identity import Identity
 from proxy.core.decision import Scope
 from proxy.core.evidence import Report
-from proxy.ports import SessionReader, Upstreams
+from proxy.ports import Upstreams
 from proxy.services.agents import Agents
 from proxy.services.background import Background
 from proxy.services.decisions import Decisions
+from proxy.services.erasure import Erasure
 from proxy.services.event_groups import EventGroups
 from proxy.services.events import Events
 from proxy.services.feedback import Feedback
 from proxy.services.memories import Memories
 from proxy.services.named_caches import NamedCaches
 from proxy.services.replay import Replay
+from proxy.services.sessions import Sessions
 from proxy.services.signals import Signals
 from proxy.services.summary_views import SummaryViews
 from proxy.services.task_views import TaskViews
@@ -36,7 +38,8 @@ class Services:
 
     Attributes:
         identity: who is asking.
-        sessions: recorded sessions.
+        sessions: what was said in sessions, and what is known of them.
+        erasure: removes sessions and users everywhere.
         upstreams: the configured providers.
         models: configured model names, for `/v1/models`.
         decisions: what was decided, and why.
@@ -60,7 +63,8 @@ class Services:
     """
 
     identity: Identity
-    sessions: SessionReader
+    sessions: Sessions
+    erasure: Erasure
     upstreams: Upstreams
     models: tuple[str, ...]
     decisions: Decisions

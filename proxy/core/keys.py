@@ -13,9 +13,22 @@ never equal a context id.
     deja:v1:session:{<session>}:turns              stream  the session's messages
     deja:v1:session:{<session>}:events             stream  the session's events
     deja:v1:session:{<session>}:meta               hash    who, when, how much
+    deja:v1:session:{<session>}:data               hash    structured data and their version
+    deja:v1:session:{<session>}:writes             hash    what was written before, so that a retry is not written again
+    deja:v1:session:{<session>}:users              set     who spoke in it
     deja:v1:session:{<session>}:steps              stream  its recorded requests, each once
     deja:v1:session:{<session>}:parts              hash    what those are made of: messages, fields, answers by digest
     deja:v1:session:{<session>}:recording          hash    how large the recording is, and what it was forked from
+    deja:v1:session:{<session>}:requests           zset    what its requests left elsewhere, by when that is gone by itself
+    deja:v1:session:{<session>}:erased             hash    when it, or a user's part of it, was erased
+    deja:v1:sessions:{<tenant>}:active             zset    sessions by when they were last written to
+    deja:v1:sessions:{<tenant>}:expiry             zset    sessions by when their time is over
+    deja:v1:sessions:{<tenant>}:ttl                hash    seconds a session is kept, where it has its own
+    deja:v1:sessions:{<tenant>}:user:<user>        zset    those of a user, by when they were last written to
+    deja:v1:sessions:{<tenant>}:agent:<agent>      zset    those of an agent
+    deja:v1:sessions:{<tenant>}:facets:<name>      set     the users and agents under which a session is listed
+    deja:v1:user:{<user>}:requests                 zset    what a user's requests left, by when that is gone by itself
+    deja:v1:user:{<user>}:erased                   string  when the user was erased
     deja:v1:flushes:{<room>}                       string  how often a named cache was flushed; the room is its first
     deja:v1:journal                                stream  every event of every session, for whoever follows
     deja:v1:decisions:{<tenant>}:judged            stream  decisions of the semantic tier
@@ -23,6 +36,7 @@ never equal a context id.
     deja:v1:decisions:{<tenant>}:ids               hash    request id -> where in the two streams
     deja:v1:decisions:{<tenant>}:votes             hash    request id -> what the caller said of the answer
     deja:v1:decisions:{<tenant>}:rooms             zset    rooms with digests of their fields, by when they were last asked in
+    deja:v1:decisions:{<tenant>}:erased            zset    requests whose decisions were erased, by when
     deja:v1:evidence:{evidence}:<space>:<scope>    hash    what audits found: a tally, and where the namespace stands
     deja:v1:evidence-batch:{evidence}:<batch>      string  this batch of counts has been added
 
@@ -273,6 +287,26 @@ def recording_keys(tag: str) -> tuple[str, str, str]:
     return f"{base}steps", f"{base}parts", f"{base}recording"
 
 
+def session_key(tag: str, name: str) -> str:
+    """Redis key of one part of a session, such as `data`."""
+    return f"{PREFIX}session:{{{tag}}}:{name}"
+
+
+def session_index(tenant: str, name: str = "") -> str:
+    """Redis key of a list of a tenant's sessions, such as `active`; without a name what all of them begin with."""
+    return f"{PREFIX}sessions:{{{tenant}}}:{name}"
+
+
+def user_tag(tenant: str, user: str) -> str:
+    """Names a user in keys; tenants never share one."""
+    return digest("user", tenant, user)
+
+
+def user_key(tag: str, name: str) -> str:
+    """Redis key of what is kept of a user: `requests` or `erased`."""
+    return f"{PREFIX}user:{{{tag}}}:{name}"
+
+
 @dataclass(frozen=True, slots=True)
 class DecisionKeys:
     """Redis keys of a tenant's decisions, in one slot; the attributes are the last words of the keys."""
@@ -282,12 +316,13 @@ class DecisionKeys:
     ids: str
     votes: str
     rooms: str
+    erased: str
 
 
 def decision_keys(tenant: str) -> DecisionKeys:
     """Redis keys of the decisions of a tenant."""
     base = f"{PREFIX}decisions:{{{tenant}}}:"
-    return DecisionKeys(f"{base}judged", f"{base}other", f"{base}ids", f"{base}votes", f"{base}rooms")
+    return DecisionKeys(*(f"{base}{name}" for name in ("judged", "other", "ids", "votes", "rooms", "erased")))
 
 
 def evidence_space(calibration: Mapping[str, Any], judge: str) -> str:

@@ -1,4 +1,4 @@
-"""What is recorded of a completion (turns for its session, events for session and journal), and what a session reads as."""
+"""What is recorded of a completion (turns for its session, events for session and journal)."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ class Record:
         agent: agent id, None if the request named none.
         events: as `core.timeline` makes them, in order; never empty.
         turns: (role, message as JSON) in order; empty when the request named no session.
+        user: whose request it was, None if it named nobody.
+        began_at: unix time in seconds when the request arrived.
     """
 
     at: float
@@ -33,25 +35,8 @@ class Record:
     agent: str | None
     events: tuple[timeline.Event, ...]
     turns: tuple[tuple[str, bytes], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """What is kept of a session.
-
-    Attributes:
-        created_at: unix seconds of its first turn.
-        last_active_at: unix seconds of its last.
-        ttl_s: seconds until it is forgotten, if nothing more is said.
-        turns: oldest first.
-        events: oldest first.
-    """
-
-    created_at: float
-    last_active_at: float
-    ttl_s: int
-    turns: tuple[dict[str, Any], ...]
-    events: tuple[dict[str, str], ...]
+    user: str | None = None
+    began_at: float = 0.0
 
 
 def record_of(
@@ -67,6 +52,7 @@ def record_of(
     duration_ms: float,
     messages: Sequence[Mapping[str, Any]],
     answered: Mapping[str, Any] | None,
+    user: str | None = None,
 ) -> Record:
     """Put together what is recorded.
 
@@ -82,6 +68,7 @@ def record_of(
         duration_ms: from the request's arrival to the answer's last byte.
         messages: of the request, at least one.
         answered: the answer's message, None when there was no complete one.
+        user: whose request it was, None if it named nobody.
     """
     event = timeline.head(
         timeline.COMPLETION,
@@ -104,12 +91,13 @@ def record_of(
     }
     if outcome.would_hit is not None:
         event["would_hit"] = outcome.would_hit.value
+    began_at = at - duration_ms / 1000
     if session is None:
-        return Record(at, tenant, request_id, session, agent, (event,), ())
-    results = timeline.tool_results(messages, base=event, at=at - duration_ms / 1000)
+        return Record(at, tenant, request_id, session, agent, (event,), (), user, began_at)
+    results = timeline.tool_results(messages, base=event, at=began_at)
     calls = timeline.tool_calls(answered, base=event)
     turns = _turns(messages[-1], answered) if answered is not None else ()
-    return Record(at, tenant, request_id, session, agent, (*results, event, *calls), turns)
+    return Record(at, tenant, request_id, session, agent, (*results, event, *calls), turns, user, began_at)
 
 
 def note_of(
@@ -117,7 +105,7 @@ def note_of(
 ) -> Record:
     """What else happened in a session; see `timeline.note`."""
     event = timeline.note(kind, fields, event_id=event_id, at=at, tenant=tenant, session=session, agent=agent)
-    return Record(at, tenant, "", session, agent, (event,), ())
+    return Record(at, tenant, "", session, agent, (event,), (), began_at=at)
 
 
 def _turns(asked: Mapping[str, Any], answered: Mapping[str, Any]) -> tuple[tuple[str, bytes], ...]:

@@ -19,8 +19,10 @@ from proxy.core.canonical import canonical_messages
 from proxy.core.chat_answers import Answer, Malformed, read_json, read_stream
 from proxy.core.context import Context
 from proxy.core.models import Candidate, ContextRecord, Entry, NotStored, Reason
+from proxy.core.sessions import user_of
+from proxy.core.traces import Trace
 from proxy.errors import EmbeddingError, StoreError, StoreFullError
-from proxy.ports import Embedder, Guard, Headers, ResponseStore
+from proxy.ports import Embedder, Guard, Headers, ResponseStore, Traces
 from proxy.services import ids
 from proxy.services.calls import Decision
 
@@ -46,6 +48,8 @@ class Keeper:
         deadline_s: for one store.
         default_ttl_s: where the caller names none.
         now: unix time in seconds.
+        traces: told of each entry that a session's or a user's request stores, so that it can be erased with them.
+        trace_s: seconds that this is remembered longer than the entry: decisions of others may quote its question.
     """
 
     def __init__(
@@ -57,8 +61,12 @@ class Keeper:
         deadline_s: float,
         default_ttl_s: int,
         now: Callable[[], float],
+        traces: Traces | None = None,
+        trace_s: float = 0.0,
     ) -> None:
         self._responses = responses
+        self._traces = traces
+        self._trace_s = trace_s
         self._embedder = embedder
         self._guard = guard
         self._deadline_s = deadline_s
@@ -116,9 +124,11 @@ class Keeper:
         )
         async with self._guard.within(self._deadline_s):
             context = decision.context or await self._context(decision)
+            redis_key = keys.entry_key(self._embedder.fingerprint, room, entry.entry_id)
+            await self._leave_trace(decision, entry, redis_key)
             await self._responses.put(
                 entry,
-                redis_key=keys.entry_key(self._embedder.fingerprint, room, entry.entry_id),
+                redis_key=redis_key,
                 partition=keys.partition_of(room, context.context_id, decision.place.turn_hash),
                 vector=vector,
                 exact_key=keys.exact_key(room, decision.place.fingerprint),
@@ -127,6 +137,23 @@ class Keeper:
                 record=_opens(context, entry),
             )
         return entry.entry_id
+
+    async def _leave_trace(self, decision: Decision, entry: Entry, redis_key: str) -> None:
+        """Before the entry is there: one that no trace leads to could not be erased."""
+        call, room = decision.call, decision.place.room
+        user = user_of(call.sent)
+        if self._traces is None or (call.directives.session is None and user is None):
+            return
+        trace = Trace(
+            request_id=call.request_id,
+            session=call.directives.session or "",
+            entry_id=entry.entry_id,
+            entry_key=redis_key,
+            exact_key=keys.exact_key(room, decision.place.fingerprint),
+            condemned_key=keys.condemned_key(room),
+        )
+        until_s = entry.created_at + entry.ttl_s + self._trace_s
+        await self._traces.leave(trace, tenant=call.tenant, user=user, until_s=until_s)
 
     async def _vector(self, decision: Decision) -> bytes | None:
         """The embedding of the text, None when it must not, or cannot, be matched by meaning."""

@@ -5,6 +5,7 @@
     ids      HSET request id -> "<1 for judged, 2 for other> <stream id>"
     votes    HSET request id -> right | wrong
     rooms    ZADD a room with digests of its fields (JSON), by when it was last asked in
+    erased   ZADD request id, by when it was erased (`stores.erasure`): one that is still to be written is not written any more
 
 Exact hits are kept apart, because a busy hour of them would push everything worth reading out of the other stream; and in packs of a batch,
 because they are many and hardly ever read. Each stream holds `max_per_tenant` decisions, none older than `ttl_s`. A batch is one
@@ -73,7 +74,7 @@ class DecisionStore:
         rooms = [(record.at, _room_to_wire(room)) for record, room in batch if room is not None]
         judged = [record for record, _ in batch if record.is_judged]
         others = [record for record, _ in batch if not record.is_judged]
-        call: list[Any] = [5, *_names(keys.decision_keys(tenant)), self._max, self._ttl_s, ROOMS]
+        call: list[Any] = [6, *_names(keys.decision_keys(tenant)), self._max, self._ttl_s, ROOMS]
         call += (len(rooms), len(judged), len(others))
         for at, room in rooms:
             call += (at, room)
@@ -152,7 +153,7 @@ class DecisionStore:
 
 def _names(at: DecisionKeys) -> tuple[str, ...]:
     """The keys in the order of the script."""
-    return at.judged, at.other, at.ids, at.votes, at.rooms
+    return at.judged, at.other, at.ids, at.votes, at.rooms, at.erased
 
 
 def _told_in(entry: tuple[bytes, dict[bytes, bytes]]) -> list[dict[str, Any]]:

@@ -1,22 +1,64 @@
-"""Sessions: what was said in them. What happened in them is written by `stores.journal`, and read here, too.
+"""Sessions: what was said in them, and what is known of them. What happened in them is written by `stores.journal`, and read here, too.
 
-    turns    XADD {role, message (JSON), request_id, agent, at}        capped, TTL refreshed by each turn
-    meta     HSET created_at, last_active_at, tenant, session           the same TTL
+    turns    XADD {role, message (JSON), tokens, request_id, agent, user, at}   capped by number and bytes
+    meta     HSET created_at, last_active_at, tenant, session, turns, tokens, bytes; user, ttl_s, window_tokens, trimmed where there are any
+    data     HSET version, data (JSON), updated_at
+    writes   HSET request id, or key:<idempotency key> -> when, and what came of it
+    users    SADD everyone who spoke
+    erased   HSET all, or a user's digest -> when that was erased (unix ms); kept for a day
 
-Delivery is at least once: after an outage a batch may be written twice, and `request_id` tells.
+All of a session has one time to live, refreshed by each use; each write is one script, and atomic. A session is put on its tenant's lists
+(`stores.session_index`) before it is written to, so that none is there unlisted. Recorded requests come by `stores.session_records`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from redis.asyncio import Redis
 
 from proxy.core import keys
-from proxy.core.records import Record, Session
+from proxy.core.sessions import About, Appended, Message, Session, Wiped
 from proxy.stores.client import translated
+from proxy.stores.responses import script
+from proxy.stores.session_index import ALL, SessionIndex, facets
+
+_NAMES = ("turns", "events", "meta", "data", "writes", "users", "steps", "parts", "recording", "requests", "erased")
+"""The keys of a session, in the order of session_prelude.lua."""
+_LISTED = (
+    "created_at",
+    "last_active_at",
+    "session",
+    "ttl_s",
+    "user",
+    "turns",
+    "tokens",
+    "trimmed",
+    "window_tokens",
+    "parent",
+)
+LATE_MS = 60_000
+"""A session that is listed and not there is taken off the list after this: before, it may just be being written."""
+_PAGE = 200
+"""Turns read at once while looking for all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a session may take.
+
+    Attributes:
+        ttl_s: seconds it is kept after its last use, unless it says otherwise.
+        max_turns: messages kept; older ones go first.
+        max_bytes: of messages kept; older ones go first.
+    """
+
+    ttl_s: int
+    max_turns: int
+    max_bytes: int
 
 
 class SessionStore:
@@ -24,85 +66,260 @@ class SessionStore:
 
     Args:
         client: binary replies.
-        ttl_s: seconds a session is kept after its last turn.
-        max_turns: turns kept per session.
+        index: lists them.
+        limits: what one may take.
     """
 
-    def __init__(self, client: Redis, *, ttl_s: int, max_turns: int) -> None:
+    def __init__(self, client: Redis, index: SessionIndex, *, limits: Limits) -> None:
         self._client = client
-        self._ttl_s = ttl_s
-        self._max_turns = max_turns
-
-    async def append(self, records: Sequence[Record]) -> None:
-        """Write a batch in one round trip. Not atomic: a failure may leave part of it written."""
-        with translated():
-            async with self._client.pipeline(transaction=False) as pipe:
-                for record in records:
-                    if record.session is not None:
-                        self._append_to_session(pipe, record, record.session)
-                await pipe.execute()
-
-    def _append_to_session(self, pipe: Any, record: Record, session: str) -> None:
-        turns, _, meta = keys.session_keys(keys.session_tag(record.tenant, session))
-        for role, message in record.turns:
-            turn: Any = {
-                "role": role,
-                "message": message,
-                "request_id": record.request_id,
-                "agent": record.agent or "",
-                "at": f"{record.at:.3f}",
-            }
-            pipe.xadd(turns, turn, maxlen=self._max_turns, approximate=True)
-        pipe.hsetnx(meta, "created_at", f"{record.at:.3f}")
-        pipe.hset(meta, mapping={"last_active_at": f"{record.at:.3f}", "tenant": record.tenant, "session": session})
-        for key in (turns, meta):
-            pipe.expire(key, self._ttl_s)
-
-    async def read(self, tenant: str, session: str, *, limit: int) -> Session | None:
-        """Read a tenant's session, the last `limit` turns and events of it; None if there is none. One round trip."""
-        turns, events, meta = keys.session_keys(keys.session_tag(tenant, session))
-        with translated():
-            async with self._client.pipeline(transaction=True) as pipe:
-                pipe.hgetall(meta)
-                pipe.ttl(meta)
-                pipe.xrevrange(turns, count=limit)
-                pipe.xrevrange(events, count=limit)
-                about, ttl_s, said, happened = await pipe.execute()
-        if not about:
-            return None
-        return Session(
-            created_at=float(about[b"created_at"]),
-            last_active_at=float(about[b"last_active_at"]),
-            ttl_s=max(0, int(ttl_s)),
-            turns=tuple(_once(_turn(turn_id, fields) for turn_id, fields in reversed(said))),
-            events=tuple(_event(event_id, fields) for event_id, fields in reversed(happened)),
+        self._index = index
+        self._limits = limits
+        prelude = script("session_prelude")
+        self._append, self._set, self._data, self._read, self._erase = (
+            client.register_script(prelude + script(name))
+            for name in ("session_append", "session_set", "session_data", "session_read", "session_erase")
         )
 
+    # --- writing ---------------------------------------------------------------------------------------------------------------
 
-def _turn(turn_id: bytes, fields: dict[bytes, bytes]) -> dict[str, Any]:
+    async def append(
+        self,
+        tenant: str,
+        session: str,
+        messages: Sequence[Message],
+        *,
+        key: str,
+        digest: str,
+        user: str | None,
+        agent: str | None,
+    ) -> Appended | None:
+        """Append messages in order, all or none; the session is made if it is not there. Two round trips.
+
+        Args:
+            tenant: whose.
+            session: which.
+            messages: at least one, at most as many as are kept.
+            key: idempotency key, "" for none.
+            digest: of the messages: what a repetition under the key must have.
+            user: who says it, None if that is not known.
+            agent: likewise.
+
+        Returns:
+            None if other messages were appended under the same key.
+        """
+        limits = self._limits
+        said = [part for one in messages for part in (one.role, one.wire, one.tokens)]
+        with translated():
+            await self._index.add(tenant, session, user=user, agent=agent)
+            state, *rest = await self._append(
+                keys=session_keys(tenant, session),
+                args=[
+                    *self._named(tenant, session),
+                    limits.max_turns,
+                    limits.max_bytes,
+                    key,
+                    digest,
+                    user or "",
+                    agent or "",
+                    *said,
+                ],
+            )
+        if state == b"conflict":
+            return None
+        ids, turns, tokens, window = rest
+        return Appended(
+            tuple(ids.decode().split()), state == b"repeated", int(turns), int(tokens), int(window) if window else None
+        )
+
+    async def set(self, tenant: str, session: str, fields: Mapping[str, str]) -> bool:
+        """Create a session, or change what is said of it; whether it is new. Two round trips.
+
+        Args:
+            tenant: whose.
+            session: which.
+            fields: `user`, `ttl_s`, `window_tokens`, as text; "" takes one away.
+        """
+        ttl = fields.get("ttl_s")
+        with translated():
+            await self._index.add(
+                tenant,
+                session,
+                user=fields.get("user") or None,
+                own_ttl_s=int(ttl) if ttl else None,
+                has_default_ttl=ttl == "",
+            )
+            pairs = [part for pair in fields.items() for part in pair]
+            return bool(
+                await self._set(keys=session_keys(tenant, session), args=[*self._named(tenant, session), *pairs])
+            )
+
+    async def write_data(
+        self, tenant: str, session: str, data: bytes, *, version: int
+    ) -> int | tuple[int, bytes | None]:
+        """Write structured data over those of this version, 0 for none there; the session is made if it is not there.
+
+        Returns:
+            The new version; or, where the data are of another one, (that version, those data). Two round trips.
+        """
+        with translated():
+            await self._index.add(tenant, session)
+            reply = await self._data(
+                keys=session_keys(tenant, session), args=[*self._named(tenant, session), version, data]
+            )
+        is_written, found = bool(reply[0]), int(reply[1])
+        return found if is_written else (found, reply[2] if len(reply) > 2 else None)
+
+    # --- reading ---------------------------------------------------------------------------------------------------------------
+
+    async def read(
+        self, tenant: str, session: str, *, turns: int, events: int = 0, after: str | None = None
+    ) -> Session | None:
+        """Read a session, which counts as using it; None if there is none. Two round trips.
+
+        Args:
+            tenant: whose.
+            session: which.
+            turns: how many, at most.
+            events: how many of the last ones.
+            after: id of the turn to go on from; None for the last turns.
+        """
+        with translated():
+            reply = await self._read(
+                keys=session_keys(tenant, session), args=[*self._named(tenant, session), turns, events, after or ""]
+            )
+            if reply is None:
+                return None
+            flat, ttl_s, now_ms, version, data, said, happened = reply
+            await self._index.refresh(tenant, session, until_ms=int(now_ms) + int(ttl_s) * 1000)
+        meta = {name.decode(): value.decode() for name, value in zip(flat[::2], flat[1::2], strict=True)}
+        ordered = said if after is not None else reversed(said)
+        return Session(
+            about=_about(meta, ttl_s=int(ttl_s), data_version=int(version or 0)),
+            data=data,
+            turns=tuple(_turn(turn_id, _texts(fields)) for turn_id, fields in ordered),
+            events=tuple(_event(event_id, _texts(fields)) for event_id, fields in reversed(happened)),
+        )
+
+    async def page(
+        self, tenant: str, *, user: str | None, agent: str | None, limit: int, after: tuple[str, str]
+    ) -> tuple[list[About], tuple[str, str] | None]:
+        """A page of a tenant's sessions, the one written to last first, and where the next one begins; looking is no use.
+
+        Args:
+            tenant: whose.
+            user: only this user's.
+            agent: only those this agent took part in.
+            limit: how many, at most.
+            after: as `SessionIndex.page` takes it.
+        """
+        listed = facets(tenant, user=user, agent=agent) or [ALL]
+        found: list[About] = []
+        position: tuple[str, str] | None = after
+        while position is not None and len(found) < limit:
+            wanted = limit - len(found)
+            names = await self._index.page(tenant, listed, limit=wanted, after=position)
+            there = await self._abouts(tenant, [name for name, _ in names])
+            found += [about for about in there if about is not None]
+            await self._forget(tenant, [name for (name, _), about in zip(names, there, strict=True) if about is None])
+            position = (names[-1][1], names[-1][0]) if len(names) == wanted else None
+        return found, position
+
+    async def _abouts(self, tenant: str, sessions: Sequence[str]) -> list[About | None]:
+        if not sessions:
+            return []
+        with translated():
+            async with self._client.pipeline(transaction=False) as pipe:
+                for session in sessions:
+                    tag = keys.session_tag(tenant, session)
+                    pipe.hmget(keys.session_key(tag, "meta"), list(_LISTED))
+                    pipe.hget(keys.session_key(tag, "data"), "version")
+                replies = await pipe.execute()
+        return [
+            _listed(values, version, ttl_s=self._limits.ttl_s)
+            for values, version in zip(replies[::2], replies[1::2], strict=True)
+        ]
+
+    async def _forget(self, tenant: str, gone: Sequence[str]) -> None:
+        if gone:
+            with translated():
+                seconds, _ = await self._client.time()
+                await self._index.remove(tenant, gone, before_ms=seconds * 1000 - LATE_MS)
+
+    # --- erasing ---------------------------------------------------------------------------------------------------------------
+
+    async def erase(self, tenant: str, session: str) -> Wiped:
+        """Remove all of a session; what its requests that began before still want to write is refused. One round trip."""
+        return await self._wipe(tenant, session, "session")
+
+    async def erase_user(self, tenant: str, session: str, user: str, request_ids: Sequence[str]) -> Wiped:
+        """Remove all of a session that knows no other user; of another one this user's turns and what these requests left in it."""
+        return await self._wipe(tenant, session, "user", user, keys.user_tag(tenant, user), *request_ids)
+
+    async def erase_requests(self, tenant: str, session: str, request_ids: Sequence[str]) -> Wiped:
+        """Remove what some requests left in a session."""
+        return await self._wipe(tenant, session, "requests", "", "", *request_ids)
+
+    async def _wipe(self, tenant: str, session: str, *what: str) -> Wiped:
+        with translated():
+            users, whole, *counts = await self._erase(
+                keys=session_keys(tenant, session),
+                args=[*self._named(tenant, session), *what, *[""] * (3 - len(what))],
+            )
+        turns, events, data, sessions, steps, at_ms = map(int, counts)
+        said_by = tuple(user.decode() for user in users)
+        return Wiped(bool(whole), turns, events, data, sessions, steps, at_ms, said_by)
+
+    def _named(self, tenant: str, session: str) -> tuple[str, str, int]:
+        return tenant, session, self._limits.ttl_s
+
+
+def session_keys(tenant: str, session: str) -> list[str]:
+    """All keys of a session, as the session_*.lua scripts take them."""
+    tag = keys.session_tag(tenant, session)
+    return [keys.session_key(tag, name) for name in _NAMES]
+
+
+def _about(meta: Mapping[str, str], *, ttl_s: int, data_version: int) -> About:
+    window = meta.get("window_tokens")
+    return About(
+        session=meta["session"],
+        created_at=float(meta["created_at"]),
+        last_active_at=float(meta["last_active_at"]),
+        ttl_s=ttl_s,
+        user=meta.get("user"),
+        turns=int(meta.get("turns", 0)),
+        tokens=int(meta.get("tokens", 0)),
+        trimmed=int(meta.get("trimmed", 0)),
+        window_tokens=int(window) if window else None,
+        data_version=data_version,
+        parent=meta.get("parent"),
+    )
+
+
+def _listed(values: Sequence[bytes | None], version: bytes | None, *, ttl_s: int) -> About | None:
+    if values[0] is None or values[2] is None:
+        return None
+    meta = {name: value.decode() for name, value in zip(_LISTED, values, strict=True) if value is not None}
+    return _about(meta, ttl_s=int(meta.get("ttl_s", ttl_s)), data_version=int(version or 0))
+
+
+def _texts(flat: Any) -> dict[str, bytes]:
+    return {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
+
+
+def _turn(turn_id: bytes, fields: Mapping[str, bytes]) -> dict[str, Any]:
     return {
         "id": turn_id.decode(),
-        "role": fields[b"role"].decode(),
-        "message": orjson.loads(fields[b"message"]),
-        "request_id": fields[b"request_id"].decode(),
-        "agent": fields[b"agent"].decode() or None,
-        "at": float(fields[b"at"]),
+        "role": fields["role"].decode(),
+        "message": orjson.loads(fields["message"]),
+        "tokens": int(fields.get("tokens", 0)),
+        "agent": fields["agent"].decode() or None,
+        "user": fields.get("user", b"").decode() or None,
+        "request_id": fields["request_id"].decode() or None,
+        "at": float(fields["at"]),
     }
 
 
-def _once(turns: Any) -> list[dict[str, Any]]:
-    """Drop turns a retried batch wrote twice."""
-    seen: set[tuple[str, str]] = set()
-    kept = []
-    for turn in turns:
-        mark = (turn["request_id"], turn["role"])
-        if mark not in seen:
-            seen.add(mark)
-            kept.append(turn)
-    return kept
-
-
-def _event(event_id: bytes, fields: dict[bytes, bytes]) -> dict[str, str]:
-    return {"id": event_id.decode()} | {
-        name.decode(): value.decode() for name, value in fields.items() if name != b"tenant"
-    }
+def _event(event_id: bytes, fields: Mapping[str, bytes]) -> dict[str, str]:
+    told = {name: value.decode("utf-8", "replace") for name, value in fields.items() if name != "tenant"}
+    return {"id": event_id.decode()} | told

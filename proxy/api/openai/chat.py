@@ -22,6 +22,7 @@ from proxy.core.keys import encode
 from proxy.core.models import Forwarded, Mode, Reason
 from proxy.core.outcome import Outcome
 from proxy.core.records import Record, record_of
+from proxy.core.sessions import user_of
 from proxy.errors import DejaError, RequestError, where
 from proxy.ports import Headers
 from proxy.services import ids
@@ -173,6 +174,7 @@ class ChatCompletions:
                 duration_ms=duration_s * 1000,
                 messages=call.sent["messages"],
                 answered=answered,
+                user=user_of(call.sent),
             )
         )
         self._tape.put(decision, status=status, answer=answer)

@@ -1,6 +1,7 @@
 -- Append a batch of one tenant's decisions, forget what is too old or too much, and with it all that points there; atomic.
 -- KEYS[1]  judged: stream of decisions          KEYS[2]  other: stream of packs of decisions
 -- KEYS[3]  ids: hash                            KEYS[4]  votes: hash             KEYS[5]  rooms: sorted set
+-- KEYS[6]  erased: sorted set of request ids that are not written any more
 -- ARGV[1]  decisions kept per stream
 -- ARGV[2]  seconds a decision is kept
 -- ARGV[3]  rooms kept
@@ -17,7 +18,8 @@ for _ = 1, rooms do
 end
 for _ = 1, judged do
   local request_id = ARGV[at]
-  if redis.call('HEXISTS', KEYS[3], request_id) == 0 then -- or a batch tried again would be there twice
+  -- A batch tried again would be there twice; and what was erased in the meantime must not come back.
+  if redis.call('HEXISTS', KEYS[3], request_id) == 0 and not redis.call('ZSCORE', KEYS[6], request_id) then
     local id = redis.call('XADD', KEYS[1], '*', 'request_id', request_id, 'at', ARGV[at + 1], 'namespace', ARGV[at + 2],
       'decision', ARGV[at + 3])
     redis.call('HSET', KEYS[3], request_id, '1 ' .. id)
@@ -62,7 +64,7 @@ local too_old = (redis.call('TIME')[1] - ttl_s) * 1000
 forget(KEYS[1], redis.call('XRANGE', KEYS[1], '-', too_old, 'COUNT', judged + 20))
 forget(KEYS[2], redis.call('XRANGE', KEYS[2], '-', too_old, 'COUNT', 2))
 redis.call('ZREMRANGEBYRANK', KEYS[5], 0, -1 - tonumber(ARGV[3]))
-for _, key in ipairs(KEYS) do
-  redis.call('EXPIRE', key, ttl_s)
+for at = 1, 5 do
+  redis.call('EXPIRE', KEYS[at], ttl_s)
 end
 return redis.call('HLEN', KEYS[3])
