@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,6 +12,7 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from proxy.api import asgi, errors, streaming
+from proxy.api.asgi import ClientLeft, UntilClientLeaves
 from proxy.api.deps import Deps, Services, Tenant
 from proxy.core import names, sse
 from proxy.errors import DejaError, RequestError
@@ -20,31 +20,40 @@ from proxy.services.signals import Signals, Subscription
 
 router = APIRouter()
 
-IDLE_S = 15.0
-"""Silence after which a listener is told that all is well: below what proxies close a connection for."""
 GOING_AWAY = 1001
 """WebSocket's code for a server that shuts down (RFC 6455, section 7.4.1)."""
 
 
 class _Listening(Response):
-    """Server-sent events for as long as the caller stays; the subscription ends with them, whatever happens."""
+    """Server-sent events for as long as the caller stays; the subscription ends with them, whatever happens.
+
+    Written to ASGI itself: Starlette's StreamingResponse costs as much again for each listener and signal as the socket does.
+    """
+
+    media_type = "text/event-stream"
 
     def __init__(self, signals: Signals, subscription: Subscription) -> None:
-        super().__init__()
+        super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no"})
         self._signals = signals
         self._subscription = subscription
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  as ASGI calls it
         try:
-            await streaming.stream(_events(self._subscription))(scope, receive, send)
+            head = [pair for pair in self.raw_headers if pair[0] != b"content-length"]
+            await asgi.send_head(send, 200, tuple(head))
+            with contextlib.suppress(ClientLeft):
+                async with UntilClientLeaves(receive, self._signals.background):
+                    await self._write(send)
+            await asgi.send_end(send)
         finally:
             self._signals.release(self._subscription)
 
-
-async def _events(subscription: Subscription) -> AsyncIterator[bytes]:
-    yield sse.COMMENT  # the head leaves with it: the caller knows that it is heard from now on
-    while (frames := await subscription.take(IDLE_S)) is not None:
-        yield b"".join([frame.event for frame in frames]) or sse.COMMENT
+    async def _write(self, send: Send) -> None:
+        # The head leaves with the first piece: the caller knows that it is heard from now on.
+        await send({"type": "http.response.body", "body": sse.COMMENT, "more_body": True})
+        while (frames := await self._subscription.take()) is not None:
+            body = b"".join([frame.event for frame in frames]) or sse.COMMENT
+            await send({"type": "http.response.body", "body": body, "more_body": True})
 
 
 @router.post("/v1/signals/{channel:path}")
@@ -101,7 +110,7 @@ async def converse(websocket: WebSocket, channel: str) -> None:
 
 async def _write(websocket: WebSocket, subscription: Subscription) -> None:
     with contextlib.suppress(WebSocketDisconnect):  # the reader is told, too
-        while (frames := await subscription.take(IDLE_S)) is not None:
+        while (frames := await subscription.take()) is not None:
             for frame in frames:
                 await websocket.send_text(frame.text)
         await websocket.close(GOING_AWAY, "Deja shuts down.")

@@ -27,6 +27,8 @@ PING_S = 5.0
 """Silence after which Redis is asked for a word; after as long again the connection is given up."""
 RETRY_S = 0.25
 """Between attempts to connect while Redis is away: as the breaker's probe."""
+IDLE_S = 15.0
+"""Between two words to listeners for whom there is nothing: below what proxies close a silent connection for."""
 TAKEN_BYTES = 65_536
 """Taken from a queue at once: a transport's buffer, past which a writer waits for its reader."""
 
@@ -107,19 +109,23 @@ class Subscription:
         self._is_closed = True
         self._wake()
 
-    async def take(self, idle_s: float) -> list[Frame] | None:
-        """What waits, in order, or what comes first; empty when nothing did in time, None at the end."""
+    def nudge(self) -> None:
+        """Let a listener that waits have nothing, to show that the connection lives."""
+        self._wake()
+
+    async def take(self) -> list[Frame] | None:
+        """What waits, in order, or what comes next; empty after a nudge, None at the end."""
         if not self._queue and not self._is_closed:
+            # No timer here: a thousand listeners would set and cancel a thousand for each signal.
             self._waiter = asyncio.get_running_loop().create_future()
             try:
-                async with asyncio.timeout(idle_s):
-                    await self._waiter
-            except TimeoutError:
-                return []
+                await self._waiter
             finally:
                 self._waiter = None
         if not self._queue:
-            return None
+            return None if self._is_closed else []
+        if len(self._queue) == 1 and not self._missed and not self._outlived:
+            return [self._queue.popleft()]
         frames = list(self._outlived.values())
         self._outlived.clear()
         if self._missed:
@@ -263,6 +269,7 @@ class Signals:
 
     async def run(self) -> None:
         """Receive, and reconnect where need be, until cancelled."""
+        self.background.spawn(self._tick(), name="signals-tick")
         while True:
             await self._is_wanted.wait()
             try:
@@ -274,6 +281,13 @@ class Signals:
             finally:
                 await self._bus.drop()
             await asyncio.sleep(RETRY_S)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(IDLE_S)
+            for channel in self._channels.values():
+                for listener in channel.listeners:
+                    listener.nudge()
 
     async def _connect(self) -> None:
         async with self._order:
