@@ -40,6 +40,8 @@ class Step:
         wishes: what it asked of the cache, as the body's `deja` object would say it.
         answer: stored form as JSON, None when there was no complete answer.
         size_bytes: of body and answer, about.
+        began_at: unix seconds when the request arrived; what was erased later takes it, too.
+        user: who asked, None if that is not known.
     """
 
     tenant: str
@@ -50,6 +52,8 @@ class Step:
     wishes: Mapping[str, Any]
     answer: bytes | None
     size_bytes: int
+    began_at: float
+    user: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

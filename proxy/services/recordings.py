@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ import orjson
 from proxy.core import recording
 from proxy.core.outcome import Outcome
 from proxy.core.recording import Step
+from proxy.core.sessions import user_of
 from proxy.services.calls import Decision
 from proxy.services.recorder import Recorder
 
@@ -21,10 +23,19 @@ class Tape:
         recorder: writes the steps.
         is_on: whether anything is recorded at all.
         now: unix time in seconds.
+        monotonic: seconds, as in calls.
     """
 
-    def __init__(self, recorder: Recorder[Step], *, is_on: bool, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        recorder: Recorder[Step],
+        *,
+        is_on: bool,
+        now: Callable[[], float],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._recorder = recorder
+        self._monotonic = monotonic
         self._is_on = is_on
         self._now = now
 
@@ -63,6 +74,8 @@ class Tape:
                 wishes=recording.wishes_of(call.directives),
                 answer=raw,
                 size_bytes=len(call.body) + len(raw or b""),
+                began_at=self._now() - (self._monotonic() - call.began_at),
+                user=user_of(call.sent),
             )
         )
 

@@ -38,6 +38,10 @@ class RecordingStore(Protocol):
     async def read(self, tenant: str, session: str, *, after: int, limit: int, with_requests: bool) -> Recording | None:
         """A page of a recording; None if nothing is recorded of the session."""
 
+
+class Forks(Protocol):
+    """Makes forks. Methods raise `StoreError` and its branches only."""
+
     async def fork(self, tenant: str, session: str, *, at: int, name: str, now_s: float) -> bool:
         """Begin a session with the first steps of another; False if there is one of that name."""
 
@@ -60,6 +64,7 @@ class Replay:
 
     Args:
         store: of recordings.
+        forks: makes them.
         responses: the cache.
         recorder: of steps; what it has still to write is waited for.
         timeline: told of forks.
@@ -70,6 +75,7 @@ class Replay:
     def __init__(
         self,
         store: RecordingStore,
+        forks: Forks,
         responses: ResponseStore,
         recorder: Recorder[Step],
         timeline: Timeline,
@@ -78,6 +84,7 @@ class Replay:
         now: Callable[[], float],
     ) -> None:
         self._store = store
+        self._forks = forks
         self._responses = responses
         self._recorder = recorder
         self._timeline = timeline
@@ -124,7 +131,7 @@ class Replay:
         )
         await self._timeline.flush()
         async with self._guard.within(READ_S):
-            is_made = await self._store.fork(tenant, session, at=at, name=fork, now_s=self._now())
+            is_made = await self._forks.fork(tenant, session, at=at, name=fork, now_s=self._now())
         if not is_made:
             raise RequestError(
                 "There is a session of that name already; name another with `as`, or leave it out to get a fresh one.",

@@ -2,7 +2,7 @@
 
     steps       XADD <number>-0 {request_id, at, agent, model, …, head, fields, answer}
     parts       HSET name -> JSON; and request id -> number of its step
-    recording   HSET bytes, steps, skipped; of a fork parent, forked_at
+    recording   HSET bytes, steps, skipped; of a fork parent, forked_at (`stores.recording_edits`)
 
 One round trip a batch, whatever the number of steps, where this process wrote what they build on; else one before it, to ask which parts
 are there, and one after it for the few whose parts went away. A step is written once, however often it is sent.
@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import orjson
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, WatchError
+from redis.exceptions import NoScriptError
 
 from proxy.core import keys
 from proxy.core.recording import Parts, Recorded, Recording, Step, put_together, taken_apart
@@ -37,10 +37,12 @@ class RecordingStore:
         client: binary replies.
         ttl_s: seconds a recording is kept after its last step.
         max_bytes: that one recording may take; later requests are counted, and not recorded.
+        now: unix time in seconds, as in the steps.
     """
 
-    def __init__(self, client: Redis, *, ttl_s: int, max_bytes: int) -> None:
+    def __init__(self, client: Redis, *, ttl_s: int, max_bytes: int, now: Callable[[], float]) -> None:
         self._client = client
+        self._now = now
         self._ttl_s = ttl_s
         self._max_bytes = max_bytes
         self._known = client.register_script(script("known_part"))
@@ -52,30 +54,47 @@ class RecordingStore:
     # --- writing ---------------------------------------------------------------------------------------------------------------
 
     async def append(self, steps: Sequence[Step]) -> None:
-        """Write a batch, each step atomically."""
+        """Write a batch, each step atomically; those whose session or user was erased after they began are left out."""
         apart: list[tuple[Step, Parts]] = []
         for step in steps:
             apart.append((step, taken_apart(step)))
             await asyncio.sleep(0)  # a long prompt takes a fraction of a millisecond: requests come first
         with translated():
+            # Moments of one clock are compared, Redis' own; what lies between its reply and now makes a request seem earlier, never later.
+            seconds, microseconds = await self._client.time()
+            behind_s = seconds + microseconds / 1e6 - self._now()
+            apart = await self._not_erased(apart, behind_s)
             try:
-                await self._write(apart)
+                await self._write(apart, behind_s)
             except NoScriptError:  # a fresh Redis, or one whose scripts were flushed
                 for one in (self._known, self._record):
                     await self._client.script_load(one.script)
-                await self._write(apart)
+                await self._write(apart, behind_s)
 
-    async def _write(self, apart: Sequence[tuple[Step, Parts]]) -> None:
+    async def _not_erased(self, apart: list[tuple[Step, Parts]], behind_s: float) -> list[tuple[Step, Parts]]:
+        """Without steps whose user was erased everywhere; the script sees to those of a session."""
+        users = sorted({keys.user_tag(step.tenant, step.user) for step, _ in apart if step.user is not None})
+        if not users:
+            return apart
+        found: Any = await self._client.mget([keys.user_key(user, "erased") for user in users])
+        erased = {user: int(moment) for user, moment in zip(users, found, strict=True) if moment is not None}
+        return [
+            (step, parts)
+            for step, parts in apart
+            if step.user is None or _began_ms(step, behind_s) > erased.get(keys.user_tag(step.tenant, step.user), -1)
+        ]
+
+    async def _write(self, apart: Sequence[tuple[Step, Parts]], behind_s: float) -> None:
         known = [self._remembered(step, parts) for step, parts in apart]
         strangers = [at for at, place in enumerate(known) if not place]
         asked = await self._send(self._known.sha, (self._asked(*apart[at]) for at in strangers))
         for at, place in zip(strangers, asked, strict=True):
             known[at] = place
         written = await self._send(
-            self._record.sha, (self._told(*one, known=at) for one, at in zip(apart, known, strict=True))
+            self._record.sha, (self._told(*one, behind_s, known=at) for one, at in zip(apart, known, strict=True))
         )
         again = [one for one, number in zip(apart, written, strict=True) if number == _BASE_GONE]
-        await self._send(self._record.sha, (self._told(*one, known=0) for one in again))
+        await self._send(self._record.sha, (self._told(*one, behind_s, known=0) for one in again))
 
     def _remembered(self, step: Step, parts: Parts) -> int:
         """The place, from the end, of the last message that this process wrote or is about to; 0 for none."""
@@ -106,13 +125,15 @@ class RecordingStore:
         _, at, _ = _keys(step.tenant, step.session)
         return [1, at, *(name for name, _ in reversed(parts.messages))]
 
-    def _told(self, step: Step, parts: Parts, *, known: int) -> list[Any]:
+    def _told(self, step: Step, parts: Parts, behind_s: float, *, known: int) -> list[Any]:
         """The call that records a step; `known` is the place of the last message that is there, counted from the end."""
         first = len(parts.messages) - known + 1 if known else 0
         base = parts.messages[first - 1][0] if known else ""
         fields = {"request_id": step.request_id, **step.told, **parts.named}
-        call: list[Any] = [3, *_keys(step.tenant, step.session), self._max_bytes, self._ttl_s, step.request_id, base]
-        call.append(2 * len(fields))
+        erased = keys.session_key(keys.session_tag(step.tenant, step.session), "erased")
+        call: list[Any] = [4, *_keys(step.tenant, step.session), erased]
+        call += (self._max_bytes, self._ttl_s, step.request_id, base, _began_ms(step, behind_s))
+        call += ("all" if step.user is None else keys.user_tag(step.tenant, step.user), 2 * len(fields))
         for pair in (*fields.items(), *parts.messages[first:], *parts.others):
             call += pair
         return call
@@ -158,81 +179,7 @@ class RecordingStore:
         values: Any = await self._client.hmget(key, names)
         return {name: value for name, value in zip(names, values, strict=True) if value is not None}
 
-    # --- forking ---------------------------------------------------------------------------------------------------------------
-
-    async def fork(self, tenant: str, session: str, *, at: int, name: str, now_s: float) -> bool:
-        """Begin a session with the first steps of another: their recording, turns and timeline. All or nothing.
-
-        Args:
-            tenant: whose.
-            session: to be forked.
-            at: how many steps the fork begins with; there must be as many.
-            name: of the new session.
-            now_s: unix time in seconds.
-
-        Returns:
-            Whether it was made; False if there is a session of that name.
-        """
-        source, target = keys.session_tag(tenant, session), keys.session_tag(tenant, name)
-        with translated():
-            copied = await self._first_steps(source, at)
-            async with self._client.pipeline(transaction=True) as pipe:
-                guarded = (keys.session_keys(target)[2], keys.recording_keys(target)[2])
-                await pipe.watch(*guarded)
-                if await pipe.exists(*guarded):
-                    return False
-                pipe.multi()  # type: ignore[no-untyped-call]
-                self._copy(pipe, target, copied, at=at)
-                _, _, meta = keys.session_keys(target)
-                _, _, recording = keys.recording_keys(target)
-                moment = f"{now_s:.3f}"
-                about: dict[Any, Any] = {
-                    "created_at": moment,
-                    "last_active_at": moment,
-                    "tenant": tenant,
-                    "session": name,
-                }
-                pipe.hset(meta, mapping={**about, "parent": session, "forked_at": at})
-                pipe.hset(recording, mapping={"parent": session, "forked_at": at})
-                for key in (*keys.session_keys(target), *keys.recording_keys(target)):
-                    pipe.expire(key, self._ttl_s)
-                try:
-                    await pipe.execute()
-                except WatchError:
-                    return False
-        return True
-
-    async def _first_steps(self, source: str, at: int) -> tuple[list[Any], dict[bytes, bytes], list[Any], list[Any]]:
-        """(steps, parts, turns, events) of a session up to a step."""
-        turns, events, _ = keys.session_keys(source)
-        steps, parts, _ = keys.recording_keys(source)
-        async with self._client.pipeline(transaction=True) as pipe:
-            pipe.xrange(steps, max=f"{at}-0")
-            pipe.hgetall(parts)
-            pipe.xrange(turns)
-            pipe.xrange(events)
-            first, held, said, happened = await pipe.execute()
-        kept = [fields[b"request_id"] for _, fields in first]
-        return first, held, _up_to(said, kept), _up_to(happened, kept)
-
-    @staticmethod
-    def _copy(
-        pipe: Any, target: str, copied: tuple[list[Any], dict[bytes, bytes], list[Any], list[Any]], *, at: int
-    ) -> None:
-        first, held, said, happened = copied
-        turns, events, _ = keys.session_keys(target)
-        steps, parts, recording = keys.recording_keys(target)
-        used = _used(first, held)
-        size = sum(len(name) + len(value) for name, value in used.items())
-        for entry_id, fields in first:
-            pipe.xadd(steps, fields, id=entry_id)
-            size += sum(len(name) + len(value) for name, value in fields.items())
-            used[fields[b"request_id"]] = entry_id.partition(b"-")[0]
-        pipe.hset(parts, mapping=used)
-        pipe.hset(recording, mapping={"steps": at, "bytes": size})
-        for key, entries in ((turns, said), (events, happened)):
-            for entry_id, fields in entries:
-                pipe.xadd(key, fields, id=entry_id)  # the same ids: what is added later comes after
+    # --- erasing ---------------------------------------------------------------------------------------------------------------
 
     async def erase(self, tenant: str, session: str) -> int:
         """Remove a session's recording; returns how many of its keys there were."""
@@ -242,6 +189,11 @@ class RecordingStore:
 
 def _keys(tenant: str, session: str) -> tuple[str, str, str]:
     return keys.recording_keys(keys.session_tag(tenant, session))
+
+
+def _began_ms(step: Step, behind_s: float) -> int:
+    """When a request began, by Redis' clock."""
+    return int((step.began_at + behind_s) * 1000)
 
 
 def _number(entry_id: bytes) -> int:
@@ -256,26 +208,3 @@ def _recorded(number: int, told: dict[str, str], held: Mapping[str, bytes], with
     answer = held.get(told["answer"]) if told["answer"] else None
     step = Recorded(number, told, None, None if answer is None else orjson.loads(answer))
     return replace(step, request=put_together(told, held)) if with_requests else step
-
-
-def _up_to(entries: list[Any], request_ids: Sequence[bytes]) -> list[Any]:
-    """Entries up to the last that belongs to one of these requests."""
-    wanted = set(request_ids)
-    last = max((at for at, (_, fields) in enumerate(entries) if fields.get(b"request_id") in wanted), default=-1)
-    return entries[: last + 1]
-
-
-def _used(steps: Sequence[Any], held: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
-    """The parts that these steps are made of."""
-    used: dict[bytes, bytes] = {}
-    for _, fields in steps:
-        names = [fields[b"fields"], fields[b"answer"], fields[b"head"]]
-        for name in names[:2]:
-            if name in held:
-                used[name] = held[name]
-        name = names[2]
-        while name in held and name not in used:
-            used[name] = held[name]
-            before = orjson.loads(held[name])["after"]
-            name = before.encode() if before is not None else b""
-    return used

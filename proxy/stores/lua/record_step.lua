@@ -2,22 +2,31 @@
 -- KEYS[1]  steps: stream, an entry's id is its number, `3-0`
 -- KEYS[2]  parts: hash, name -> JSON, and request id -> number of its step
 -- KEYS[3]  recording: hash of bytes, steps, skipped
+-- KEYS[4]  erased: hash, 'all' or a user's digest -> when that was erased (unix ms)
 -- ARGV[1]  bytes a recording may take
 -- ARGV[2]  seconds it is kept
 -- ARGV[3]  request id
 -- ARGV[4]  name of a part that must be there, since the others build on it | ""
--- ARGV[5]  how many of the following are the step's fields
--- ARGV[6…] field, value, …; then part, bytes, …
--- Reply    number of the step | 0, it was there | -1, that part is not there | -2, the recording is full
+-- ARGV[5]  when the request began, by Redis' clock (unix ms)
+-- ARGV[6]  its user's digest | 'all'
+-- ARGV[7]  how many of the following are the step's fields
+-- ARGV[8…] field, value, …; then part, bytes, …
+-- Reply    number of the step | 0, it was there | -1, that part is not there | -2, the recording is full | -3, it was erased
+local FIRST = 8
+for _, moment in ipairs(redis.call('HMGET', KEYS[4], 'all', ARGV[6])) do
+  if moment and tonumber(ARGV[5]) <= tonumber(moment) then
+    return -3
+  end
+end
 if redis.call('HEXISTS', KEYS[2], ARGV[3]) == 1 then
   return 0
 end
 if ARGV[4] ~= '' and redis.call('HEXISTS', KEYS[2], ARGV[4]) == 0 then
   return -1
 end
-local last = 5 + tonumber(ARGV[5])
+local last = FIRST - 1 + tonumber(ARGV[7])
 local fields, bytes = {}, 0
-for at = 6, last do
+for at = FIRST, last do
   fields[#fields + 1] = ARGV[at]
   bytes = bytes + #ARGV[at]
 end
@@ -29,8 +38,8 @@ for at = last + 1, #ARGV, 2 do
   end
 end
 local function keep()
-  for _, key in ipairs(KEYS) do
-    redis.call('EXPIRE', key, ARGV[2])
+  for at = 1, 3 do
+    redis.call('EXPIRE', KEYS[at], ARGV[2])
   end
 end
 local used = tonumber(redis.call('HGET', KEYS[3], 'bytes') or 0)

@@ -27,7 +27,7 @@ from tests.builders import answer_body, assistant, chat_body, system, tool_call,
 
 def step_of(sent: dict[str, Any], *, answer: dict[str, Any] | None = None, **wishes: Any) -> Step:
     raw = None if answer is None else orjson.dumps(answer)
-    return Step("t", "s", "req_1", {"status": "200"}, sent, wishes, raw, 1)
+    return Step("t", "s", "req_1", {"status": "200"}, sent, wishes, raw, 1, 0.0)
 
 
 def back(step: Step) -> dict[str, Any] | None:

@@ -100,7 +100,7 @@ class Unguarded:
 def replay_of(store: Store, responses: Responses | None = None, timeline: Timeline | None = None) -> Replay:
     made: Any = Replay
     found: Replay = made(
-        store, responses or Responses(), Recorder(), timeline or Timeline(), Unguarded(), now=lambda: NOW_S
+        store, store, responses or Responses(), Recorder(), timeline or Timeline(), Unguarded(), now=lambda: NOW_S
     )
     return found
 
@@ -190,6 +190,7 @@ def test_a_request_of_a_session_is_taken_whole() -> None:
     assert orjson.loads(step.answer or b"") == stored()
     assert (step.told["agent"], step.told["status"], step.told["entry"]) == ("a", "200", "")
     assert step.size_bytes > len(step.answer or b"")
+    assert step.user is None
 
 
 def test_a_hit_by_meaning_names_the_entry_that_served() -> None:

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 import uuid
 from collections.abc import Sequence
 from typing import Any
 
 import orjson
 import pytest
+from redis import Redis as PlainRedis
 from redis.asyncio import Redis
 
 from proxy.core import keys
 from proxy.core.recording import Step, put_together
+from proxy.stores import recording_edits
+from proxy.stores.recording_edits import RecordingEdits
 from proxy.stores.recordings import RecordingStore
 from tests.builders import MODEL, answer_body, assistant, chat_body, system, user
 
@@ -21,10 +26,24 @@ def tenant() -> str:
 
 
 def store_of(client: Redis, *, max_bytes: int = 1 << 20) -> RecordingStore:
-    return RecordingStore(client, ttl_s=60, max_bytes=max_bytes)
+    return RecordingStore(client, ttl_s=60, max_bytes=max_bytes, now=time.time)
 
 
-def step_of(tenant: str, number: int, messages: Sequence[dict[str, Any]], *, session: str = "s", **fields: Any) -> Step:
+def edits_of(client: Redis) -> RecordingEdits:
+    return RecordingEdits(client, ttl_s=60)
+
+
+def step_of(
+    tenant: str,
+    number: int,
+    messages: Sequence[dict[str, Any]],
+    *,
+    session: str = "s",
+    began_at: float | None = None,
+    user_id: str | None = None,
+    **fields: Any,
+) -> Step:
+    began_at = time.time() if began_at is None else began_at
     answer = answer_body(assistant(f"Answer {number}."))
     told = {
         "at": f"{number}.000",
@@ -40,7 +59,7 @@ def step_of(tenant: str, number: int, messages: Sequence[dict[str, Any]], *, ses
     }
     sent = chat_body(*messages, **fields)
     raw = orjson.dumps({name: answer[name] for name in answer if name not in ("id", "created")})
-    return Step(tenant, session, f"req_{number}", told, sent, {}, raw, 100)
+    return Step(tenant, session, f"req_{number}", told, sent, {}, raw, 100, began_at, user=user_id)
 
 
 def conversation(turns: int, *, who: str = "") -> list[list[dict[str, Any]]]:
@@ -58,6 +77,13 @@ async def whole(store: RecordingStore, tenant: str, session: str = "s") -> list[
     found = await store.read(tenant, session, after=0, limit=1000, with_requests=True)
     assert found is not None
     assert [step.number for step in found.steps] == list(range(1, found.total + 1))
+    return [dict(step.request or {}) for step in found.steps]
+
+
+async def whole_of(store: RecordingStore, tenant: str) -> list[dict[str, Any]]:
+    """The same of a recording that has gaps."""
+    found = await store.read(tenant, "s", after=0, limit=1000, with_requests=True)
+    assert found is not None
     return [dict(step.request or {}) for step in found.steps]
 
 
@@ -188,7 +214,7 @@ async def test_a_fork_holds_the_first_steps_and_no_part_of_the_others(client: Re
     store = store_of(client)
     steps = [step_of(tenant, at, messages) for at, messages in enumerate(conversation(5), start=1)]
     await store.append(steps)
-    assert await store.fork(tenant, "s", at=2, name="f", now_s=5.0)
+    assert await edits_of(client).fork(tenant, "s", at=2, name="f", now_s=5.0)
     found = await store.read(tenant, "f", after=0, limit=100, with_requests=True)
     assert found is not None
     assert [step.request for step in found.steps] == [step.sent for step in steps[:2]]
@@ -205,7 +231,7 @@ async def test_a_fork_goes_on_by_itself(client: Redis, tenant: str) -> None:
     store = store_of(client)
     requests = conversation(4)
     await store.append([step_of(tenant, at, messages) for at, messages in enumerate(requests[:3], start=1)])
-    assert await store.fork(tenant, "s", at=2, name="f", now_s=5.0)
+    assert await edits_of(client).fork(tenant, "s", at=2, name="f", now_s=5.0)
     again = step_of(tenant, 2, requests[1], session="f")
     other = step_of(tenant, 7, [*requests[1], user("Rather this.")], session="f")
     await store.append([again, other])
@@ -219,9 +245,86 @@ async def test_a_fork_never_falls_on_a_session_that_is_there(client: Redis, tena
     store = store_of(client)
     await store.append([step_of(tenant, 1, [user()]), step_of(tenant, 2, [user("x")], session="taken")])
     before = await whole(store, tenant, "taken")
-    assert not await store.fork(tenant, "s", at=1, name="taken", now_s=5.0)
-    assert not await store.fork(tenant, "s", at=1, name="s", now_s=5.0)
+    assert not await edits_of(client).fork(tenant, "s", at=1, name="taken", now_s=5.0)
+    assert not await edits_of(client).fork(tenant, "s", at=1, name="s", now_s=5.0)
     assert await whole(store, tenant, "taken") == before
+
+
+# --- erasing -----------------------------------------------------------------------------------------------------------------------
+
+
+async def mark_erased(client: Redis, tenant: str, what: str) -> None:
+    """As an erasure does it."""
+    seconds, microseconds = await client.time()
+    erased = keys.session_key(keys.session_tag(tenant, "s"), "erased")
+    await client.hset(erased, what, str(seconds * 1000 + microseconds // 1000))
+
+
+@pytest.mark.parametrize("what", ["session", "user"])
+async def test_a_step_that_began_before_an_erasure_is_not_written_after_it(
+    client: Redis, tenant: str, what: str
+) -> None:
+    store = store_of(client)
+    before = [step_of(tenant, 1, [user("secret")], user_id="ann"), step_of(tenant, 2, [user("fine")], user_id="bob")]
+    await asyncio.sleep(0.005)
+    await mark_erased(client, tenant, "all" if what == "session" else keys.user_tag(tenant, "ann"))
+    await asyncio.sleep(0.005)
+    await store.append([*before, step_of(tenant, 3, [user("new")], user_id="ann")])
+    expected = [["new"]] if what == "session" else [["fine"], ["new"]]
+    assert [[one["content"] for one in request["messages"]] for request in await whole(store, tenant)] == expected
+
+
+async def test_a_step_of_a_user_who_was_erased_everywhere_is_not_written(client: Redis, tenant: str) -> None:
+    store = store_of(client)
+    mine, others = step_of(tenant, 1, [user("a")], user_id="ann"), step_of(tenant, 2, [user("b")], user_id="bob")
+    await asyncio.sleep(0.005)
+    seconds, microseconds = await client.time()
+    await client.set(keys.user_key(keys.user_tag(tenant, "ann"), "erased"), seconds * 1000 + microseconds // 1000)
+    await store.append([mine, others])
+    assert [request["messages"] for request in await whole(store, tenant)] == [[user("b")]]
+
+
+async def test_some_requests_are_erased_with_what_went_on_from_them_and_the_rest_stays_whole(
+    client: Redis, tenant: str
+) -> None:
+    store = store_of(client)
+    one, other = conversation(3, who="one"), conversation(3, who="other")
+    both = [messages for pair in zip(one, other, strict=True) for messages in pair]
+    await store.append([step_of(tenant, at, messages, seed=1) for at, messages in enumerate(both)])
+    assert await edits_of(client).erase_requests(tenant, "s", ["req_2", "req_99"]) == 2, (
+        "the second of `one`, and the third after it"
+    )
+    found = await store.read(tenant, "s", after=0, limit=10, with_requests=True)
+    assert found is not None
+    assert [(step.request or {})["messages"] for step in found.steps] == [one[0], other[0], other[1], other[2]]
+    assert all(step.answer is not None for step in found.steps)
+    _, held, about = keys.recording_keys(keys.session_tag(tenant, "s"))
+    everything = b"".join(value for value in (await client.hgetall(held)).values())
+    assert b"Question 1 of one" not in everything
+    assert b"Answer 4" not in everything
+    assert int(await client.hget(about, "bytes") or 0) < 20_000
+    assert await edits_of(client).erase_requests(tenant, "s", ["req_2"]) == 0
+    assert await edits_of(client).erase_requests(tenant, "s", []) == 0
+    await store.append([step_of(tenant, 50, [*other[2], user("more")])])
+    assert (await whole_of(store, tenant))[-1]["messages"] == [*other[2], user("more")]
+
+
+async def test_a_recording_that_keeps_growing_is_erased_whole(
+    client: Redis, tenant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = store_of(client)
+    await store.append([step_of(tenant, at, [user(f"{at}")]) for at in range(3)])
+    steps, _, _ = keys.recording_keys(keys.session_tag(tenant, "s"))
+    split = recording_edits.split
+
+    def while_another_writes(*given: Any) -> Any:
+        with PlainRedis.from_url(f"unix://{client.connection_pool.connection_kwargs['path']}") as plain:
+            plain.xadd(steps, {"request_id": "other", "head": "h", "fields": "f", "answer": ""})
+        return split(*given)
+
+    monkeypatch.setattr(recording_edits, "split", while_another_writes)
+    await edits_of(client).erase_requests(tenant, "s", ["req_1"])
+    assert await store.read(tenant, "s", after=0, limit=1, with_requests=False) is None
 
 
 async def test_nothing_is_read_of_another_tenants_session(client: Redis, tenant: str) -> None:
