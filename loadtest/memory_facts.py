@@ -1,7 +1,7 @@
-"""Made-up facts about made-up people: each in several wordings, and beside it facts that differ in one thing that matters. Seeded, so the same each time.
+"""Made-up facts about made-up people: each in several wordings, and beside it facts that differ in one thing that matters. Seeded.
 
-What two facts differ in is known by how they are made: the same kind and values in another wording say the same; another number, name, thing or
-a "not" makes another fact. Kinds with an even place in `KINDS` were looked at when the level for merging was chosen, those with an odd one were not.
+What two facts differ in is known by how they are made: the same kind and values in another wording say the same; another number, name or
+thing makes another fact. Kinds with an even place in `kinds()` were looked at when the level for merging was chosen, the others were not.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 SLOTS: dict[str, tuple[str, ...]] = {
     "city": (
@@ -114,39 +116,26 @@ SLOTS: dict[str, tuple[str, ...]] = {
     "seat": ("a window seat", "an aisle seat", "a seat near the exit", "a seat at the front"),
 }
 
-KINDS: tuple[tuple[str, ...], ...] = (
-    ("User lives in {city}", "The user lives in {city}.", "User's home is in {city}", "User resides in {city}"),
-    ("User is allergic to {allergen}", "The user has an allergy to {allergen}.", "User has a {allergen} allergy", "User suffers from an allergy to {allergen}"),
-    ("User likes {food}", "The user enjoys {food}.", "User is fond of {food}", "User really likes {food}"),
-    ("User does not like {food}", "The user doesn't like {food}.", "User dislikes {food}", "User is not fond of {food}"),
-    ("User works as a {job} at {company}", "The user is a {job} at {company}.", "User is employed at {company} as a {job}", "User has a job as a {job} with {company}"),
-    ("User's {relative} is called {name}", "The name of the user's {relative} is {name}.", "User has a {relative} named {name}", "User's {relative}'s name is {name}"),
-    ("User has {small} children", "The user is a parent of {small} children.", "User has {small} kids", "There are {small} children in the user's family"),
-    ("User is {age} years old", "The user's age is {age}.", "User is {age}", "User is aged {age}"),
-    ("User's favorite color is {color}", "The user's favourite colour is {color}.", "User likes the color {color} best", "{color} is the user's favorite color"),
-    ("User plays {sport} every {weekday}", "The user plays {sport} on {weekday}s.", "Each {weekday} the user plays {sport}", "On {weekday}s user plays {sport}"),
-    ("User speaks {language}", "The user can speak {language}.", "User is a speaker of {language}", "User knows how to speak {language}"),
-    ("User is learning {language}", "The user is studying {language}.", "User is currently learning {language}", "User takes lessons in {language}"),
-    ("User has a {pet} named {petname}", "The user's {pet} is called {petname}.", "User owns a {pet} called {petname}", "User has a {pet} whose name is {petname}"),
-    ("User wants to travel to {country} in {month}", "The user would like to visit {country} in {month}.", "User hopes to go to {country} in {month}", "In {month} the user wants to travel to {country}"),
-    ("User drinks {drink} every morning", "The user has {drink} each morning.", "Every morning the user drinks {drink}", "User drinks {drink} in the morning every day"),
-    ("User plays the {instrument}", "The user can play the {instrument}.", "User is a {instrument} player", "User knows how to play the {instrument}"),
-    ("User commutes to work by {vehicle}", "The user goes to work by {vehicle}.", "User travels to work by {vehicle}", "User gets to the office by {vehicle}"),
-    ("User prefers {editor} for writing {codelang}", "The user's preferred editor for {codelang} is {editor}.", "For {codelang}, user prefers {editor}", "User prefers to write {codelang} in {editor}"),
-    ("User gets up at {hour} in the morning", "The user wakes up at {hour} am.", "User's day starts at {hour} am", "User rises at {hour} in the morning"),
-    ("User has a budget of {amount} dollars for the trip to {country}", "The user's budget for the trip to {country} is ${amount}.", "For the {country} trip the user can spend {amount} dollars", "User's {country} trip budget is {amount} dollars"),
-    ("User graduated in {year}", "The user finished university in {year}.", "User got a degree in {year}", "In {year} the user graduated"),
-    ("User suffers from {condition}", "The user has {condition}.", "User is affected by {condition}", "User has been diagnosed with {condition}"),
-    ("User is interested in {topic}", "The user has an interest in {topic}.", "User finds {topic} interesting", "{topic} interests the user"),
-    ("User prefers {seat} on flights", "The user would rather have {seat} when flying.", "On flights, user prefers {seat}", "When flying the user likes {seat}"),
-    ("User moved from {city} to {city2}", "The user relocated from {city} to {city2}.", "User left {city} and moved to {city2}", "User has moved to {city2} from {city}"),
-    ("User's {relative} lives in {city}", "The user has a {relative} in {city}.", "User's {relative} has a home in {city}", "The {relative} of the user lives in {city}"),
-    ("User listens to {genre} while working", "The user listens to {genre} at work.", "While working, user listens to {genre}", "User plays {genre} while working"),
-    ("User never drinks {drink}", "The user doesn't drink {drink}.", "User does not ever drink {drink}", "User avoids {drink}"),
-    ("User met {name} in {city} in {year}", "The user got to know {name} in {city} in {year}.", "In {year} user met {name} in {city}", "User first met {name} in {city} in {year}"),
-    ("{name} reports to {name2}", "{name2} is {name}'s manager.", "{name}'s boss is {name2}", "{name} works under {name2}"),
-)  # fmt: skip
-CLOSE = {"{city2}": "city", "{name2}": "name"}
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of fact.
+
+    Attributes:
+        wordings: ways to say it, with slots in braces.
+        question: what it answers.
+    """
+
+    wordings: tuple[str, ...]
+    question: str
+
+
+@cache
+def kinds() -> tuple[Kind, ...]:
+    """All kinds, from `memory_facts.txt`."""
+    lines = Path(__file__).with_suffix(".txt").read_text("utf-8").splitlines()
+    rows = (line.partition(" ? ") for line in lines if not line.startswith("#"))
+    return tuple(Kind(tuple(wordings.split(" | ")), question) for wordings, _, question in rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +143,7 @@ class Fact:
     """A fact, whatever its wording.
 
     Attributes:
-        kind: place in `KINDS`.
+        kind: place in `kinds()`.
         values: name of a slot -> what stands in it.
     """
 
@@ -163,18 +152,18 @@ class Fact:
 
     def worded(self, wording: int) -> str:
         """The fact in one of its kind's wordings."""
-        text = KINDS[self.kind][wording].format(**dict(self.values))
+        text = kinds()[self.kind].wordings[wording].format(**dict(self.values))
         return text[0].upper() + text[1:]
 
     @property
     def wordings(self) -> int:
         """How many there are."""
-        return len(KINDS[self.kind])
+        return len(kinds()[self.kind].wordings)
 
 
 def fact(kind: int, rng: random.Random) -> Fact:
     """A fact of one kind with values by chance, no two of them the same."""
-    text, values = KINDS[kind][0], dict[str, str]()
+    text, values = kinds()[kind].wordings[0], dict[str, str]()
     for slot in sorted({part.split("}")[0] for part in text.split("{")[1:]}):
         left = [value for value in SLOTS[slot.removesuffix("2")] if value not in values.values()]
         values[slot] = rng.choice(left)
@@ -205,7 +194,7 @@ def facts_of_a_user(count: int, rng: random.Random) -> list[Fact]:
         new = (
             changed(rng.choice(list(found)), rng)
             if found and rng.random() < 0.5
-            else fact(rng.randrange(len(KINDS)), rng)
+            else fact(rng.randrange(len(kinds())), rng)
         )
         found[new] = None
     return list(found)
