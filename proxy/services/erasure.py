@@ -56,6 +56,9 @@ class RequestErasable(Protocol):
     async def erase_requests(self, tenant: str, session: str, request_ids: Sequence[str]) -> int:
         """Remove what it keeps of some requests, written or still to be written; returns how much went. Raises StoreError."""
 
+    async def erase_user(self, tenant: str, session: str, user: str) -> int:
+        """The same of all requests of a user in a session, those a fork took over among them."""
+
 
 class SessionStore(Protocol):
     """Where sessions are. Methods raise `StoreError` and its branches only."""
@@ -264,7 +267,8 @@ class Erasure:
             await self._rest_of(tenant, session, wiped, counts)
         else:
             _count(counts, wiped)
-            counts["recordings"] += await self._at.recordings.erase_requests(tenant, session, request_ids)
+            async with self._guard.within(CALL_S):
+                counts["recordings"] += await self._at.recordings.erase_user(tenant, session, user)
             await self._leavings(tenant, traces, counts)
             await self._journal(tenant, [], request_ids, counts)
             async with self._guard.within(CALL_S):

@@ -51,10 +51,12 @@ class Tape:
         session = call.directives.session
         if session is None or not self._is_on:
             return
+        user = user_of(call.sent)
         raw = answer if isinstance(answer, bytes | None) else orjson.dumps(answer)
         told = {
             "at": f"{self._now():.3f}",
             "agent": call.directives.agent or "",
+            "user": user or "",
             "model": call.request.model,
             "stream": "1" if call.request.is_stream else "",
             "status": str(status),
@@ -75,7 +77,7 @@ class Tape:
                 answer=raw,
                 size_bytes=len(call.body) + len(raw or b""),
                 began_at=self._now() - (self._monotonic() - call.began_at),
-                user=user_of(call.sent),
+                user=user,
             )
         )
 

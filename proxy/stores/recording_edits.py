@@ -6,7 +6,7 @@ same ids. What is erased takes along what went on from it, and every part that o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -22,6 +22,7 @@ _INHERITED = ("user", "ttl_s", "window_tokens")
 """What a session was told about itself, and its forks go by, too."""
 
 Steps = Sequence[tuple[bytes, dict[Any, Any]]]
+Wanted = Callable[[Mapping[bytes, bytes]], bool]
 
 
 class RecordingEdits:
@@ -101,13 +102,20 @@ class RecordingEdits:
         """
         if not request_ids:
             return 0
-        names = keys.recording_keys(keys.session_tag(tenant, session))
         wanted = {request_id.encode() for request_id in request_ids}
+        return await self._erase(tenant, session, lambda fields: fields[b"request_id"] in wanted)
+
+    async def erase_user(self, tenant: str, session: str, user: str) -> int:
+        """The same of all requests of a user, those a fork took over from its parent among them."""
+        return await self._erase(tenant, session, lambda fields: fields.get(b"user") == user.encode())
+
+    async def _erase(self, tenant: str, session: str, is_wanted: Wanted) -> int:
+        names = keys.recording_keys(keys.session_tag(tenant, session))
         with translated():
             for _ in range(_TRIES):
                 async with self._client.pipeline(transaction=True) as pipe:
                     try:
-                        return await _thin_out(pipe, names, wanted)
+                        return await _thin_out(pipe, names, is_wanted)
                     except WatchError:
                         continue
             gone = int(await self._client.xlen(names[0]))
@@ -115,12 +123,12 @@ class RecordingEdits:
         return gone
 
 
-async def _thin_out(pipe: Any, names: tuple[str, str, str], wanted: set[bytes]) -> int:
+async def _thin_out(pipe: Any, names: tuple[str, str, str], is_wanted: Wanted) -> int:
     steps, parts, recording = names
     await pipe.watch(steps, parts)
     found: Steps = await pipe.xrange(steps)
     held: Mapping[bytes, bytes] = await pipe.hgetall(parts)
-    gone, kept = split(found, held, wanted)
+    gone, kept = split(found, held, is_wanted)
     if not gone:
         return 0
     used = parts_of(kept, held).keys() | {fields[b"request_id"] for _, fields in kept}
@@ -161,13 +169,13 @@ def _write_turns(pipe: Any, target: str, turns: Steps, about: Mapping[str, Any])
         pipe.sadd(keys.session_key(target, "users"), *users)
 
 
-def split(steps: Steps, held: Mapping[bytes, bytes], wanted: set[bytes]) -> tuple[Steps, Steps]:
+def split(steps: Steps, held: Mapping[bytes, bytes], is_wanted: Wanted) -> tuple[Steps, Steps]:
     """Steps to go, and steps to stay: to go are the wanted ones, and those whose conversation leads through one of them."""
-    heads = {fields[b"head"] for _, fields in steps if fields[b"request_id"] in wanted}
+    heads = {fields[b"head"] for _, fields in steps if is_wanted(fields)}
     gone: list[Any] = []
     kept: list[Any] = []
     for step in steps:
-        is_gone = step[1][b"request_id"] in wanted or not heads.isdisjoint(_line(step[1][b"head"], held))
+        is_gone = is_wanted(step[1]) or not heads.isdisjoint(_line(step[1][b"head"], held))
         (gone if is_gone else kept).append(step)
     return gone, kept
 

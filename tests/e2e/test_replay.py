@@ -400,6 +400,33 @@ def test_a_fork_that_cannot_be_made_says_why(
     assert (told.status_code, told.json()["error"]["code"]) == (status, code)
 
 
+# --- erasure ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_an_erased_session_is_gone_with_timeline_and_recording_and_its_fork_stays(developer: Developer) -> None:
+    developer.run_agent("What is the weather?")
+    fork = developer.fork(2).json()["id"]
+    assert developer.http.delete(f"/sessions/{developer.session}").status_code == 200
+    for what in ("timeline", "recording", "replay"):
+        assert developer.http.get(f"/sessions/{developer.session}/{what}").status_code == 404, what
+    assert {step["source"] for step in developer.get("replay", fork)["steps"]} == {"record"}
+
+
+def test_an_erased_user_is_gone_from_recordings_and_forks_of_a_shared_session(
+    developer: Developer, upstream: FakeUpstream
+) -> None:
+    upstream.script(chat("Noted."))
+    named = {"X-Deja-Session": developer.session}
+    ask(developer.client, SECRET, user="ann", headers=named)
+    ask(developer.client, "And this is mine.", user="bob", headers=named)
+    fork = developer.fork(2).json()["id"]
+    assert developer.http.delete("/users/ann").status_code == 200
+    for session in (developer.session, fork):
+        found = developer.get("recording", session)
+        assert [step["request"]["user"] for step in found["steps"]] == ["bob"]
+        assert SECRET not in json.dumps(found)
+
+
 # --- walls -------------------------------------------------------------------------------------------------------------------------
 
 

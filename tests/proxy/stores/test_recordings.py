@@ -48,6 +48,7 @@ def step_of(
     told = {
         "at": f"{number}.000",
         "agent": "",
+        "user": user_id or "",
         "model": MODEL,
         "stream": "",
         "status": "200",
@@ -307,6 +308,23 @@ async def test_some_requests_are_erased_with_what_went_on_from_them_and_the_rest
     assert await edits_of(client).erase_requests(tenant, "s", []) == 0
     await store.append([step_of(tenant, 50, [*other[2], user("more")])])
     assert (await whole_of(store, tenant))[-1]["messages"] == [*other[2], user("more")]
+
+
+async def test_a_users_part_is_erased_from_a_fork_too(client: Redis, tenant: str) -> None:
+    store = store_of(client)
+    await store.append(
+        [
+            step_of(tenant, 1, [user("of ann")], user_id="ann"),
+            step_of(tenant, 2, [user("of bob")], user_id="bob"),
+            step_of(tenant, 3, [user("of ann"), assistant(), user("bob goes on")], user_id="bob"),
+        ]
+    )
+    assert await edits_of(client).fork(tenant, "s", at=3, name="f", now_s=5.0)
+    assert await edits_of(client).erase_user(tenant, "f", "ann") == 2
+    found = await store.read(tenant, "f", after=0, limit=10, with_requests=True)
+    assert found is not None
+    assert [(step.request or {})["messages"] for step in found.steps] == [[user("of bob")]]
+    assert len(await whole(store, tenant)) == 3
 
 
 async def test_a_recording_that_keeps_growing_is_erased_whole(
