@@ -154,7 +154,7 @@ class Fleet:
 
         agent_bounds = _agent_bounds(settings.agents)
         agent_store = AgentStore(client, bounds=agent_bounds, now=time.time)
-        self.agents = Agents(agent_store, self.tails, guard, bounds=agent_bounds, deadline_s=deadline_s)
+        self.agents = Agents(agent_store, self.tails, guard, self.kept, bounds=agent_bounds, deadline_s=deadline_s)
         self._agent_upkeep = AgentUpkeep(agent_store, guard, on_deaths=metrics.agents_dead.inc)
 
         task_policy = _task_policy(settings)

@@ -16,6 +16,7 @@ from proxy.core.coordination.versions import Conditions, VersionConflictError
 from proxy.core.stream_ids import BEGINNING
 from proxy.errors import RequestError
 from proxy.ports import Guard, StreamEntry
+from proxy.services.kept import Kept
 from proxy.services.tails import Gap, Tails
 
 WINDOW = 500
@@ -61,14 +62,18 @@ class Agents:
         store: where they are.
         tails: follows their transitions.
         guard: bounds what Redis may cost.
+        kept: waits until what is acknowledged is kept.
         bounds: how much there may be.
         deadline_s: for one command.
     """
 
-    def __init__(self, store: AgentStore, tails: Tails, guard: Guard, *, bounds: Bounds, deadline_s: float) -> None:
+    def __init__(
+        self, store: AgentStore, tails: Tails, guard: Guard, kept: Kept, *, bounds: Bounds, deadline_s: float
+    ) -> None:
         self._store = store
         self._tails = tails
         self._guard = guard
+        self._kept = kept
         self._bounds = bounds
         self._deadline_s = deadline_s
         self._merging: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
@@ -135,7 +140,7 @@ class Agents:
         )
 
     async def _write(self, tenant: str, agent: str, write: Write) -> Written:
-        async with self._guard.within(self._deadline_s):
+        async with self._kept.keeping(), self._guard.within(self._deadline_s):
             written = await self._store.write(tenant, agent, write)
         self._check(written)
         return written
@@ -162,7 +167,7 @@ class Agents:
     async def delete(self, tenant: str, agent: str, conditions: Conditions) -> int:
         """Delete the state; returns the version that says so. RequestError 404, 412."""
         agents.checked_id(agent)
-        async with self._guard.within(self._deadline_s):
+        async with self._kept.keeping(), self._guard.within(self._deadline_s):
             written = await self._store.delete(tenant, agent, conditions)
         self._check(written)
         return int(written.detail)

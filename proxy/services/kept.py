@@ -4,16 +4,20 @@ Redis answers a write before either is sure (`stores.append_file` says when). So
 for all writes that came in meanwhile; nearly always it says that nothing waits, and costs a round trip. A restart between write and
 look would make the look worthless: the server's life is asked for before the write, and has to be the same after it.
 
-    life = await kept.life()      which run of the server this is; known but for the first time
+    async with kept.keeping():        the write stands inside; behind it, it survives kill -9 of any process
+        …
+
+    life = await kept.life()      the same by hand: which run of the server this is; known but for the first time
     …                             the write
-    await kept.written(life)      it survives kill -9 of any process      or on_disk(life): power failure, too
+    await kept.written(life)      or on_disk(life): it survives a power failure, too
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -75,6 +79,18 @@ class Kept:
         self._life, self._seen_at = "", -math.inf
         self._written = _Round(background, self._look_round)
         self._on_disk = _Round(background, self._disk_round)
+
+    @asynccontextmanager
+    async def keeping(self) -> AsyncIterator[None]:
+        """Leave the block once what was written inside survives the death of any process.
+
+        Raises:
+            RequestError: 503, it is not known to.
+            StoreError: Redis did not answer.
+        """
+        life = await self.life()
+        yield
+        await self.written(life)
 
     async def life(self) -> str:
         """Which run of the server this is, as seen within `LIFE_S`."""

@@ -18,8 +18,10 @@ from proxy.errors import RequestError
 from proxy.services import agents as agents_module
 from proxy.services.agents import Agents
 from proxy.services.background import Background
+from proxy.services.kept import Kept
 from proxy.services.tails import Tails
 from proxy.stores.agents import AgentStore
+from proxy.stores.append_file import AppendFile
 from proxy.stores.breaker import Guard
 from proxy.stores.client import open_client
 from proxy.stores.tails import StreamTails
@@ -69,8 +71,10 @@ class CountingStore(AgentStore):
 
 def service(client: Redis, guard: Guard, store: AgentStore | None = None) -> Agents:
     store = store or AgentStore(client, bounds=BOUNDS, now=time.time)
-    tails = Tails(StreamTails(client, client), guard, Background(), deadline_s=5.0)
-    return Agents(store, tails, guard, bounds=BOUNDS, deadline_s=5.0)
+    background = Background()
+    tails = Tails(StreamTails(client, client), guard, background, deadline_s=5.0)
+    kept = Kept(AppendFile(client, client), guard, background, deadline_s=5.0, patience_s=5.0)
+    return Agents(store, tails, guard, kept, bounds=BOUNDS, deadline_s=5.0)
 
 
 @pytest.fixture
