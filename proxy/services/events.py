@@ -126,7 +126,7 @@ class Events:
         self.body_bytes = body_bytes
         self._on_append = on_append
         self._on_missed = on_missed
-        self._trimmed_lately: set[tuple[str, str]] = set()
+        self._trims: dict[tuple[str, str], bool] = {}  # streams being trimmed -> whether there is more to trim since
         self._complained_at = -COMPLAINT_S
 
     async def append(self, tenant: str, stream: str, events: Sequence[Fields]) -> list[str]:
@@ -134,9 +134,10 @@ class Events:
         async with self._guard.within(self._deadline_s):
             event_ids, is_due = await self._store.append(tenant, stream, events)
         self._on_append(len(event_ids))
-        if is_due and (tenant, stream) not in self._trimmed_lately:
-            self._trimmed_lately.add((tenant, stream))
-            self._background.spawn(self._trim_soon(tenant, stream), name="events-trim")
+        if is_due:
+            if (tenant, stream) not in self._trims:
+                self._background.spawn(self._trim_while_due(tenant, stream), name="events-trim")
+            self._trims[tenant, stream] = True
         return event_ids
 
     async def read(
@@ -228,14 +229,16 @@ class Events:
             except StoreError as error:
                 logger.debug("the sweep of events is put off: %s", error)
 
-    async def _trim_soon(self, tenant: str, stream: str) -> None:
+    async def _trim_while_due(self, tenant: str, stream: str) -> None:
         try:
-            await self._trim(tenant, stream)
-            await asyncio.sleep(TRIM_INTERVAL_S)
+            while self._trims[tenant, stream]:
+                self._trims[tenant, stream] = False
+                await self._trim(tenant, stream)
+                await asyncio.sleep(TRIM_INTERVAL_S)
         except StoreError as error:
             logger.debug("trimming events is put off: %s", error)
         finally:
-            self._trimmed_lately.discard((tenant, stream))
+            del self._trims[tenant, stream]
 
     async def _trim(self, tenant: str, stream: str) -> None:
         is_more = True
