@@ -19,9 +19,9 @@ CANDIDATES = 6
 """Nearest memories of the same user that are looked at."""
 MAX_DISTANCE = 0.45
 """Cosine distance beyond which two memories are not compared."""
-SURE_LOGIT, SWAPPED_LOGIT, TURNED_LOGIT = 1.5, 3.0, 4.5
-"""What the less sure of the verifier's two orders has to reach; the second where each text has a word that the other lacks, the third where
-the words are the same and their parts of the sentence may not be."""
+SURE_LOGIT, OTHER_WORDS_LOGIT, SWAPPED_LOGIT = 1.5, 3.5, 4.5
+"""What the less sure of the verifier's two orders has to reach; the second where each text has words that the other lacks, the third where
+that is one word each, a thing in place of another as like as not, or where parts of the sentence may have changed places."""
 DAY_S = 86_400.0
 _TOLERATED = frozenset({
     GateReason.WORDING, GateReason.DIRECTION_SOFT, GateReason.QUANTIFIER_SOFT,
@@ -40,9 +40,12 @@ _MARKERS = tuple(
         "near around outside inside before after until since during between",
         "am pm morning evening night afternoon noon midnight",
         "and or",
+        "learn learns learning study studies studying lessons",
+        "brother sister sibling mother father son daughter cousin uncle aunt nephew niece grandmother grandfather wife husband partner"
+        " girlfriend boyfriend fiance friend boss manager colleague neighbour neighbor roommate teacher doctor",
     )
 )
-"""Words that say when, whether, how often and how far something holds: of each group both texts must have the same ones."""
+"""Words that say when, whether, how often, how far and of whom something holds: of each group both texts must have the same ones."""
 _WISHES = frozenset(
     """want wants wanted wish wishes hope hopes hoping plan plans planning planned intend intends consider considers considering would
     might may could should try tries trying thinking dream dreams aim aims""".split()  # noqa: SIM905  as a list they would be harder to read
@@ -80,11 +83,11 @@ def needed_logit(one: str, other: str) -> float | None:
     if not found <= _TOLERATED or not _hold_alike(one.lower(), other.lower()):
         return None
     left_a, left_b = _left(a, b), _left(b, a)
-    if _names_in_order(a, b) != _names_in_order(b, a) or (
-        GateReason.DIRECTION_SOFT in found and not left_a and not left_b
-    ):
-        return TURNED_LOGIT
-    return SWAPPED_LOGIT if left_a and left_b else SURE_LOGIT
+    left = left_a.total() + left_b.total()
+    is_turned = GateReason.DIRECTION_SOFT in found and not left
+    if is_turned or left_a.total() == left_b.total() == 1 or _names_in_order(a, b) != _names_in_order(b, a):
+        return SWAPPED_LOGIT
+    return OTHER_WORDS_LOGIT if left_a and left_b else SURE_LOGIT
 
 
 def _names_in_order(one: Reading, other: Reading) -> list[str]:

@@ -25,6 +25,8 @@ APART = [
     ("User's flight leaves at 9 am", "User's flight leaves at 9 pm"),
     ("User met Maria in Graz", "User met Hanna in Graz"),
     ("User moved from Graz to Lyon", "User moved from Lyon to Graz"),
+    ("User's home is in Lyon", "User's brother has a home in Lyon"),
+    ("User speaks Polish", "User is learning Polish"),
     ("User only flies Lufthansa", "User never flies Lufthansa"),
 ]
 OPEN = [
@@ -48,7 +50,7 @@ def test_rewordings_are_left_to_the_verifier(one: str, other: str) -> None:
 
 def test_it_has_to_be_surer_where_each_text_has_a_word_of_its_own() -> None:
     assert sameness.needed_logit("User owns a tortoise", "User owns a ferret") == sameness.SWAPPED_LOGIT
-    assert sameness.needed_logit("Tomas reports to Liam", "Liam's boss is Tomas") == sameness.TURNED_LOGIT
+    assert sameness.needed_logit("Tomas reports to Liam", "Liam manages Tomas") == sameness.SWAPPED_LOGIT
 
 
 words = st.lists(
