@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from proxy.core.memory.records import Conditions, FoundMemories, Memory, Search
 from proxy.core.memory_server.views import Group, Partition, Task, TaskStatus, View, partitioned
@@ -278,6 +278,9 @@ class SummaryViews:
         if view.model is None and self._summaries.model is None:
             raise RequestError(NO_MODEL, code="no_model")
 
-    async def _bounded(self, call: Awaitable[T]) -> T:
-        async with self._guard.within(self._deadline_s):
-            return await call
+    async def _bounded(self, call: Coroutine[Any, Any, T]) -> T:
+        try:
+            async with self._guard.within(self._deadline_s):
+                return await call
+        finally:
+            call.close()  # where Redis is known to be away it was never begun

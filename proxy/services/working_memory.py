@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Protocol, TypeVar
@@ -24,10 +24,10 @@ from proxy.services.summaries import NoSummary, Summaries
 logger = logging.getLogger("deja.memory")
 T = TypeVar("T")
 
-ROUND_S = 5.0
+ROUND_S = 2.0
 """Between looks for promotions that another process left."""
-LEFT_S = 15.0
-"""After which a promotion that is not done counts as left: a slow embedder takes less for what one session holds."""
+LEFT_S = 5.0
+"""After which a promotion that is not done counts as left. If it is only slow, it is done twice, which changes nothing."""
 BATCH = 100
 """Memories handed to long-term memory at once."""
 
@@ -264,9 +264,12 @@ class WorkingMemories:
         except DejaError as error:
             logger.debug("a promotion that failed stays noted: %s", error)
 
-    async def _bounded(self, call: Awaitable[T]) -> T:
-        async with self._guard.within(self._deadline_s):
-            return await call
+    async def _bounded(self, call: Coroutine[Any, Any, T]) -> T:
+        try:
+            async with self._guard.within(self._deadline_s):
+                return await call
+        finally:
+            call.close()  # where Redis is known to be away it was never begun
 
 
 def _shown(

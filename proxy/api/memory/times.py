@@ -14,9 +14,11 @@ FUTURE_S = 300.0
 def seconds(moment: datetime) -> float:
     """Unix seconds; a moment without a zone is in UTC, as the server takes it."""
     try:
-        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+        found = (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+        iso(found)  # or it could be stored, and never be told
     except (OverflowError, ValueError):
-        raise ValueError("is out of range") from None
+        raise ValueError("the time is out of range") from None
+    return found
 
 
 Moment = Annotated[datetime, AfterValidator(seconds)]
