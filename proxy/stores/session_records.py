@@ -64,9 +64,20 @@ class SessionRecords:
             is_kept[at] = reply == 1
         named = [at for at, record in enumerate(records) if record.session and is_kept[at]]
         calls = [call for at in named for call in self._recorded(records[at], behind_s)]
-        for at, (state, _) in zip(named, (await self._send(calls))[1::2], strict=True):
+        replies = await self._send(calls)
+        for at, listed_ms, (state, _) in zip(named, replies[::2], replies[1::2], strict=True):
             is_kept[at] = state >= 0
+            if not is_kept[at]:
+                await self._unlist(records[at], listed_ms)
         return is_kept
+
+    async def _unlist(self, record: Record, listed_ms: int) -> None:
+        """A session that is gone was listed for a write that it then refused."""
+        session = record.session or ""
+        meta = keys.session_key(keys.session_tag(record.tenant, session), "meta")
+        with translated():
+            if not await self._client.exists(meta):
+                await self._index.remove(record.tenant, [session], before_ms=listed_ms)
 
     async def settle(self, records: Sequence[Record]) -> list[bool]:
         """After their events were written: let those live as long as their session; False where it was erased meanwhile."""

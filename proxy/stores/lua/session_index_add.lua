@@ -3,7 +3,7 @@
 -- ARGV[1,2] session, seconds it is kept unless it says otherwise
 -- ARGV[3]   '' | seconds it is kept from now on | '0' for the default again
 -- ARGV[4…]  facets: user:<user>, agent:<agent>
--- Reply     1 if it was not listed
+-- Reply     when it was listed (unix ms): the score it has now
 prune(20)
 local session = ARGV[1]
 if ARGV[3] == '0' then
@@ -22,4 +22,5 @@ if redis.call('SCARD', named('facets:' .. session)) <= 16 then -- a room of hund
   end
 end
 redis.call('ZADD', named('expiry'), 'GT', now_ms + ttl_s * 1000, session)
-return redis.call('ZADD', named('active'), now_ms, session)
+redis.call('ZADD', named('active'), now_ms, session)
+return now_ms
