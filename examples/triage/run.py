@@ -34,8 +34,6 @@ ANSWERS = "answers"
 ROOT = Path(__file__).resolve().parent.parent.parent
 LOOK_S = 0.1
 """Between two looks at how it goes."""
-KILL_CHANCE = 0.5
-"""That an agent seen at work is killed, if it is to be: not always at its first request."""
 STOP_S = 15.0
 
 TEXTS = (
@@ -210,7 +208,7 @@ def _is_ready(url: str) -> bool:
 
 def work(fleet: Fleet, desk: Desk, count: int, chance: random.Random, *, kills: int) -> None:
     """Wait until every request has its answer, showing how it goes; and `kill -9` each agent so often, in the middle of its work."""
-    left = dict.fromkeys(ROLES, kills)
+    due = {role: sorted(chance.choices(range(count), k=kills)) for role in ROLES}  # after so many steps
     hit: set[tuple[str, int]] = set()
     shown = ""
     while True:
@@ -223,12 +221,11 @@ def work(fleet: Fleet, desk: Desk, count: int, chance: random.Random, *, kills: 
         if min(done.values()) >= count:
             print()
             return
-        for role in chance.sample(ROLES, len(ROLES)):
-            held = desk.held(role) if left[role] else None
-            if held and held not in hit and chance.random() < KILL_CHANCE:
-                time.sleep(chance.uniform(0, LOOK_S))
+        for role in ROLES:
+            held = desk.held(role) if due[role] and done[role] >= due[role][0] else None
+            if held and held not in hit:
                 fleet.processes[role].kill()
-                left[role] -= 1
+                due[role].pop(0)
                 hit.add(held)
         time.sleep(LOOK_S)
 
