@@ -190,7 +190,7 @@ async def duplicates(rig: Rig, users: int, facts: int) -> None:
         says[f"m{number}"] = each
         memories.append(memory(f"m{number}", text, user, AT + number))
     started = time.perf_counter()
-    right = wrong = replaced = 0
+    right = wrong = 0
     held: set[tuple[str, Fact]] = set()
     repeats = 0
     for start in range(0, len(memories), BATCH):
@@ -204,13 +204,11 @@ async def duplicates(rig: Rig, users: int, facts: int) -> None:
                 right, wrong = right + is_right, wrong + (not is_right)
                 if not is_right:
                     print(f"    wrong: {given.text!r} into {outcome.memory.text!r}")
-            replaced += outcome.what is Stored.REPLACED
     took_s = time.perf_counter() - started
     print(f"{len(memories)} memories of {users} users, {repeats} of them said again; {len(memories) / took_s:.0f}/s")
     print(
         f"  merged rightly {right} ({right / repeats:.1%} of those), wrongly {wrong} of {len(memories) - repeats} distinct ones"
     )
-    print(f"  ended by a newer value of the same attribute: {replaced}")
     again = await rig.memories.compact("dup")
     print(f"  a compaction afterwards looked at {again.scanned} and merged {again.merged} more")
 

@@ -77,13 +77,20 @@ class Memories:
     # --- writing ---------------------------------------------------------------------------------------------------------------
 
     async def store(
-        self, tenant: str, memories: Sequence[Memory], *, is_deduplicated: bool = True
+        self, tenant: str, memories: Sequence[Memory], *, is_deduplicated: bool = True, ends_older: bool = False
     ) -> list[StoredMemory]:
         """Store memories; what became of each, in order.
 
         An id that is there is overwritten. Else, deduplicated: a memory that says the same is kept in place of this one and takes its
         labels and times. A fact named in `replaces` stops to hold, and stays. Storing the same again changes nothing that matters, so a
         call that failed half-way is simply made again. Without an embedder a memory is stored all the same, and gets its vector later.
+
+        Args:
+            tenant: whose.
+            memories: in the order in which they are to be stored.
+            is_deduplicated: look for memories that say the same.
+            ends_older: let a plain statement of an attribute that has one value at a time ("User lives in Rome") end an older one of
+                another value: for what is drawn from a conversation, where nobody says what replaces what.
 
         Raises:
             RequestError: 400, 413 naming the field; 404 where `replaces` names a memory that is not there. Those before it are stored.
@@ -97,12 +104,12 @@ class Memories:
         given = [limits.checked(memory) for memory in memories]
         embeddings = await self._embed([memory.text for memory in given])
         return [
-            await self._store_one(tenant, memory, embedding, is_deduplicated)
+            await self._store_one(tenant, memory, embedding, is_deduplicated, ends_older)
             for memory, embedding in zip(given, embeddings, strict=True)
         ]
 
     async def _store_one(
-        self, tenant: str, memory: Memory, embedding: Embedding | None, is_deduplicated: bool
+        self, tenant: str, memory: Memory, embedding: Embedding | None, is_deduplicated: bool, ends_older: bool
     ) -> StoredMemory:
         digest = keys.text_digest(memory)
         for attempt in range(ATTEMPTS):
@@ -117,13 +124,22 @@ class Memories:
             ):
                 outcome = await self._merge(tenant, twin, memory)
             else:
-                outcome = await self._add(tenant, memory, embedding, is_deduplicated, is_exclusive=says is None)
+                outcome = await self._add(
+                    tenant, memory, embedding, is_deduplicated, is_exclusive=says is None, ends_older=ends_older
+                )
             if outcome is not None:
                 return outcome
         raise StoreError("A memory is being changed by too many writers at once; send it again.")
 
     async def _add(
-        self, tenant: str, memory: Memory, embedding: Embedding | None, is_deduplicated: bool, *, is_exclusive: bool
+        self,
+        tenant: str,
+        memory: Memory,
+        embedding: Embedding | None,
+        is_deduplicated: bool,
+        *,
+        is_exclusive: bool,
+        ends_older: bool,
     ) -> StoredMemory | None:
         """Store one whose id is new; None where someone else was faster."""
         older: Memory | None = None
@@ -134,7 +150,8 @@ class Memories:
             if index is not None:
                 twin = await self._holding(tenant, near[index].memory_id)
                 return None if twin is None else await self._merge(tenant, twin, memory)
-            older = next((other for other, _ in alike if replacing.takes_place_of(memory, other)), None)
+            if ends_older:
+                older = next((other for other, _ in alike if replacing.takes_place_of(memory, other)), None)
         if older is not None:
             memory = replace(memory, replaces=older.memory_id)
         return await self._write(

@@ -2,7 +2,7 @@
 
 Only a few plain shapes are read, whole sentences of a subject, an attribute and a short value without conditions: "User's favourite
 colour is green", "User lives in Berlin", "Anna is 34 years old". Everything else may hold beside what was there ("User likes tea"), and
-ends an older fact only where the caller says so.
+ends an older fact only where the caller names it.
 """
 
 from __future__ import annotations

@@ -248,10 +248,19 @@ async def test_replacing_what_is_not_there_is_refused_and_stores_nothing(rig: Ri
         await store(rig, tenant, memory("b", replaces="foreign"))
 
 
-async def test_a_new_value_of_a_single_attribute_ends_the_old_one(rig: Rig, tenant: str) -> None:
-    outcomes = await store(rig, tenant, *told("User's favourite colour is blue", "User's favorite color is green"))
+async def test_a_new_value_of_a_single_attribute_ends_the_old_one_where_that_is_asked_for(
+    rig: Rig, tenant: str
+) -> None:
+    values = told("User's favourite colour is blue", "User's favorite color is green")
+    outcomes = await store(rig, tenant, *values, ends_older=True)
     assert [outcome.what for outcome in outcomes] == [Stored.CREATED, Stored.REPLACED]
     assert await found(rig, tenant, Search("favourite colour")) == ["m1"]
+
+
+async def test_unless_asked_to_no_fact_ends_another_by_itself(rig: Rig, tenant: str) -> None:
+    outcomes = await store(rig, tenant, *told("User's favourite colour is blue", "User's favorite color is green"))
+    assert {outcome.what for outcome in outcomes} == {Stored.CREATED}
+    assert len(await found(rig, tenant, Search("favourite colour"))) == 2
 
 
 # --- one by one -----------------------------------------------------------------------------------------------------------------------
