@@ -235,7 +235,7 @@ class Sessions:
         raise RequestError(
             "Too many others write these data at the same time; nothing was written. Send it again.",
             status=409,
-            code="too_contended",
+            code="write_contention",
         )
 
     async def _data(self, tenant: str, session: str) -> tuple[int, bytes | None]:
