@@ -23,7 +23,9 @@ from proxy.services.tails import Gap, Tails
 logger = logging.getLogger("deja.events")
 
 PAGE = 500
-"""Entries read at once where a filter looks through them."""
+"""Entries read from Redis at once."""
+ANSWER_BYTES = 8 << 20
+"""Of events in one answer, about: a thousand of the largest would be 256 MB. The answer says where to go on."""
 SCANNED = 5000
 """Entries one request looks through for its filter: some 50 ms of one core. The answer says where to go on."""
 IDLE_S = 15.0
@@ -154,19 +156,20 @@ class Events:
         """Read a part of a stream; a stream that is not there reads as an empty one."""
         found: list[StreamEntry] = []
         position: str | None = None
-        scanned = 0
+        scanned = size = 0
         while True:
-            count = PAGE if filters else limit + 1
+            count = PAGE if filters else min(PAGE, limit + 1 - len(found))
             async with self._guard.within(self._deadline_s):
                 page = await self._store.page(
                     tenant, stream, after=after, before=before, count=count, is_ascending=is_ascending
                 )
             for entry in page:
-                if len(found) == limit:
+                if len(found) == limit or size >= ANSWER_BYTES:
                     return Page(found, position, is_more=True)
                 position = entry.entry_id
                 if filters.passes(entry.fields):
                     found.append(entry)
+                    size += sum(map(len, entry.fields.values()))
             scanned += len(page)
             if len(page) < count or scanned >= SCANNED:
                 return Page(found, position, is_more=len(page) == count)

@@ -142,6 +142,16 @@ async def test_a_page_that_is_just_full_says_that_it_is_the_last(rig: Rig, tenan
     assert (await read(rig, tenant, limit=4)).is_more
 
 
+async def test_an_answer_of_large_events_is_shorter_and_says_where_to_go_on(
+    rig: Rig, tenant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "ANSWER_BYTES", 5_000)
+    await rig.events.append(tenant, "s", [{"type": "n", "data": str(n), "x": "x" * 1000} for n in range(20)])
+    first = await read(rig, tenant)
+    assert (data(first), first.is_more) == ([str(n) for n in range(5)], True)
+    assert data(await read(rig, tenant, after=first.position, limit=1)) == ["5"]
+
+
 async def test_an_empty_stream_has_no_position(rig: Rig, tenant: str) -> None:
     assert await read(rig, tenant) == Page([], None, is_more=False)
 
