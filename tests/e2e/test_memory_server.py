@@ -55,6 +55,10 @@ PUBLIC = {
 """What the client can do, and some test below calls."""
 
 
+HUNDRED_TOKENS = " ".join(["tea"] * 99)
+"""With who said it."""
+
+
 def tenant_of(client: MemoryAPIClient, api_key: str | None = None) -> MemoryAPIClient:
     """The client as a tenant of its own; it has no setting for a key."""
     client._client.headers["Authorization"] = f"Bearer {api_key or uuid.uuid4()}"
@@ -253,8 +257,7 @@ async def test_a_message_that_says_nothing_or_comes_from_the_future_is_refused(m
 
 
 async def test_percentages_are_told_where_a_window_is_named(memory: MemoryAPIClient) -> None:
-    # "user: " and 394 letters are 100 tokens.
-    hundred = WorkingMemory(session_id="s", messages=said("x" * 394))
+    hundred = WorkingMemory(session_id="s", messages=said(HUNDRED_TOKENS))
     put = await memory.put_working_memory("s", hundred, context_window_max=1000)
     assert put.context_percentage_total_used == 10.0
     assert put.context_percentage_until_summarization == pytest.approx(100 / 7)
@@ -263,7 +266,7 @@ async def test_percentages_are_told_where_a_window_is_named(memory: MemoryAPICli
 
 
 async def test_what_does_not_fit_is_left_out_of_the_answer_and_kept(memory: MemoryAPIClient) -> None:
-    long = WorkingMemory(session_id="s", messages=said(*(f"{number} " + "x" * 390 for number in range(9))))
+    long = WorkingMemory(session_id="s", messages=said(*(f"{number} " + HUNDRED_TOKENS for number in range(9))))
     await memory.put_working_memory("s", long)
     shown = await memory.get_working_memory("s", context_window_max=350)
     assert [each.content[:1] for each in shown.messages] == ["6", "7", "8"]
@@ -273,9 +276,9 @@ async def test_what_does_not_fit_is_left_out_of_the_answer_and_kept(memory: Memo
 
 
 async def test_without_a_model_nothing_is_summarised_and_nothing_lost(memory: MemoryAPIClient) -> None:
-    long = WorkingMemory(session_id="s", messages=said(*("x" * 390 for _ in range(9))))
+    long = WorkingMemory(session_id="s", messages=said(*(HUNDRED_TOKENS for _ in range(9))))
     raw = await memory._client.put(
-        "/v1/working-memory/s", json=long.model_dump(mode="json"), params={"context_window_max": 500}
+        "/v1/working-memory/s", json=long.model_dump(mode="json"), params={"context_window_max": 520}
     )
     assert (raw.headers["x-deja-summary"], raw.headers["x-deja-left-out"]) == ("no-model", "4")
     found = await memory.get_working_memory("s")

@@ -161,9 +161,9 @@ def view_from_json(raw: bytes) -> View:
     """Read a stored view."""
     told = orjson.loads(raw)
     parts: dict[str, Any] = {
-        each.name: _condition(told["conditions"][each.name], each.name)
-        for each in fields(Conditions)
-        if each.name in told["conditions"]
+        name: _condition(value, kind)
+        for name, value in told["conditions"].items()
+        if (kind := _KINDS.get(name)) is not None
     }
     return View(**told | {"group_by": tuple(told["group_by"]), "conditions": Conditions(**parts)})
 
@@ -173,8 +173,15 @@ def partition_from_json(raw: bytes) -> Partition:
     return Partition(**orjson.loads(raw))
 
 
-def _condition(told: dict[str, Any], name: str) -> Match | Labels | Period:
-    kind: Any = type(getattr(Conditions(), name))
+_KINDS: Mapping[str, Any] = {
+    each.name: type(default)
+    for each in fields(Conditions)
+    if isinstance(default := getattr(Conditions(), each.name), Match | Labels | Period)
+}
+"""The conditions that a view's filters can be."""
+
+
+def _condition(told: dict[str, Any], kind: Any) -> Match | Labels | Period:
     found: Match | Labels | Period = kind(
         **{key: tuple(value) if isinstance(value, list) else value for key, value in told.items()}
     )

@@ -1,17 +1,20 @@
 """How much of a conversation fits into a model's context window: counting, cutting, and when it is time for a summary.
 
-Tokens are counted as a quarter of the UTF-8 bytes: a tokenizer of each model would have to be fetched. English text has some four letters
-to a token, and in scripts of three bytes a letter a token is a letter or a bit more, so the count is right within a quarter or so.
+Tokens are estimated (`core.token_estimate`), of the role and the text as the Agent Memory Server counts them. A long conversation is judged
+by samples of all its text, and each message has its share by its bytes: counting costs 4 ms at most, however long it is.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from proxy.core.memory_server.working import Message
+from proxy.core.token_estimate import text_tokens
 from proxy.errors import RequestError
 
-BYTES_PER_TOKEN = 4
+WHOLE_CHARS = 16_384
+"""Conversations up to here are counted message by message; what is longer is sampled, as `core.token_estimate` samples a long text."""
 SUMMARY_SHARE = 0.7
 """Of the window: beyond it, older messages are summarised. The Agent Memory Server's default."""
 KEPT_SHARE = 0.4
@@ -64,14 +67,9 @@ def window_of(model_name: str | None, context_window_max: int | None) -> int | N
     return _WINDOWS[max(known, key=len)]
 
 
-def tokens_of_text(text: str) -> int:
-    """Estimated tokens of a text, 1 at least."""
-    return max(1, -(-len(text.encode(errors="replace")) // BYTES_PER_TOKEN))
-
-
 def tokens_of(messages: Sequence[Message]) -> int:
     """Estimated tokens of messages, their roles with them."""
-    return sum(_tokens(message) for message in messages)
+    return math.ceil(sum(_tokens(messages)))
 
 
 def use_of(messages: Sequence[Message], window: int | None) -> tuple[float | None, float | None]:
@@ -90,7 +88,8 @@ def fitting(messages: Sequence[Message], window: int | None) -> tuple[Message, .
     """The newest messages that fit into a window, the last one in any case; all where none was named."""
     if window is None:
         return tuple(messages)
-    return tuple(messages[len(messages) - max(_count_fitting(messages, window), min(1, len(messages))) :])
+    count = max(_count_fitting(_tokens(messages), window), min(1, len(messages)))
+    return tuple(messages[len(messages) - count :])
 
 
 def parts_for_summary(
@@ -102,19 +101,20 @@ def parts_for_summary(
         The older messages, to be summarised, and the newest ones, to be kept; None where all may stay as it is.
     """
     size = DEFAULT_WINDOW if window is None else window
-    if len(messages) < 2 or tokens_of(messages) <= int(size * SUMMARY_SHARE):
+    tokens = _tokens(messages)
+    if len(messages) < 2 or math.ceil(sum(tokens)) <= int(size * SUMMARY_SHARE):
         return None
-    kept = max(1, _count_fitting(messages, int(size * KEPT_SHARE)))
+    kept = max(1, _count_fitting(tokens, int(size * KEPT_SHARE)))
     return tuple(messages[:-kept]), tuple(messages[-kept:])
 
 
-def _count_fitting(messages: Sequence[Message], window: int) -> int:
-    left = window
-    for count, message in enumerate(reversed(messages)):
-        left -= _tokens(message)
+def _count_fitting(tokens: Sequence[float], window: int) -> int:
+    left = float(window)
+    for count, each in enumerate(reversed(tokens)):
+        left -= each
         if left < 0:
             return count
-    return len(messages)
+    return len(tokens)
 
 
 def _percent(used: int, of: int) -> float:
@@ -123,5 +123,10 @@ def _percent(used: int, of: int) -> float:
     return 100.0 if of <= 0 else min(100.0, 100.0 * used / of)
 
 
-def _tokens(message: Message) -> int:
-    return tokens_of_text(f"{message.role}: {message.content}")
+def _tokens(messages: Sequence[Message]) -> list[float]:
+    lines = [f"{message.role}: {message.content}" for message in messages]
+    if sum(map(len, lines)) <= WHOLE_CHARS:
+        return [float(text_tokens(line)) for line in lines]
+    sizes = [len(line.encode("utf-8", "surrogatepass")) for line in lines]
+    price = text_tokens("\n".join(lines)) / sum(sizes)
+    return [size * price for size in sizes]

@@ -112,7 +112,7 @@ def session(*texts: str, memories: Sequence[str] = (), context: str | None = Non
     )
 
 
-HUNDRED_TOKENS = ["x" * 394] * 9
+HUNDRED_TOKENS = [" ".join(["tea"] * 99)] * 9
 
 
 async def until(condition: Callable[[], Awaitable[Any]]) -> Any:

@@ -11,7 +11,6 @@ from proxy.core.memory_server.window import (
     fitting,
     parts_for_summary,
     tokens_of,
-    tokens_of_text,
     use_of,
     window_of,
 )
@@ -58,12 +57,15 @@ def test_a_model_nobody_knows_is_refused_with_what_to_send_instead() -> None:
     assert caught.value.status == 422
 
 
-def test_tokens_are_a_quarter_of_the_bytes() -> None:
-    assert [tokens_of_text(text) for text in ("", "abcd", "abcde", "日本語の文")] == [1, 1, 2, 4]
+def test_a_long_conversation_is_sampled_and_comes_to_much_the_same() -> None:
+    said_once = said(*("We walked along the river, and told stories of the sea." for _ in range(100)))
+    assert tokens_of(said_once) == 100 * tokens_of(said_once[:1])
+    assert tokens_of(said_once * 100) == pytest.approx(100 * tokens_of(said_once), rel=0.1)
+    assert len(fitting(said_once * 100, 1000)) == pytest.approx(1000 / tokens_of(said_once[:1]), rel=0.1)
 
 
 def test_use_is_told_where_a_window_was_named() -> None:
-    hundred = said("x" * (400 - len("user: ")))
+    hundred = said(" ".join(["tea"] * 99))
     assert tokens_of(hundred) == 100
     assert use_of(hundred, None) == (None, None)
     assert use_of((), 1000) == (0.0, 0.0)
@@ -100,7 +102,7 @@ def test_a_summary_parts_the_conversation_and_loses_nothing(messages: tuple[Mess
 
 
 def test_a_window_that_nobody_named_is_taken_to_be_small() -> None:
-    short, long = said(*("x" * 4000 for _ in range(10))), said(*("x" * 4000 for _ in range(12)))
+    short, long = said(*("tea " * 1000 for _ in range(11))), said(*("tea " * 1000 for _ in range(12)))
     assert tokens_of(short) < 0.7 * DEFAULT_WINDOW < tokens_of(long)
     assert parts_for_summary(short, None) is None
     assert parts_for_summary(long, None) is not None
