@@ -34,6 +34,7 @@ class Task:
 
     Attributes:
         fields: all that Deja tells of it.
+        over: set by the worker when it has reported what became of it.
     """
 
     def __init__(self, fields: dict[str, Any]) -> None:

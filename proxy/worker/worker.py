@@ -176,7 +176,7 @@ class Worker:
                 answer = self._wire.send("POST", f"{_tasks(self.queue)}/claim", wish, timeout_s=self._wait_s + ANSWER_S)
             except httpx.TransportError as error:
                 log.warning("cannot reach Deja to claim (%s)", type(error).__name__)
-                recover = True
+                recover = recover or not isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout))
             else:
                 if code(answer) == "queue_not_found":
                     self._create()
@@ -230,7 +230,7 @@ class Worker:
             return "fail", failure(wish, retry=True) | ({} if wish.in_s is None else {"retry_in_s": wish.in_s})
         except Fatal as wish:
             return "fail", failure(wish, retry=False)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # a cancellation or an exit, too: nobody waits for this thread to tell it
             log.warning("task %s failed in attempt %d (%s)", task.id, task.attempt, type(error).__name__)
             return "fail", failure(error, retry=True)
         return "complete", {"result": result}

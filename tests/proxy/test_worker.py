@@ -201,6 +201,11 @@ def test_without_a_handler_or_a_url_it_says_so() -> None:
         pytest.param(Fatal("never"), {"error": {"type": "Fatal", "message": "never"}, "retry": False}, id="fatal"),
         pytest.param(SystemExit(3), {"error": {"type": "SystemExit", "message": "3"}, "retry": True}, id="exit"),
         pytest.param(
+            asyncio.CancelledError("gone"),
+            {"error": {"type": "CancelledError", "message": "gone"}, "retry": True},
+            id="cancellation",
+        ),
+        pytest.param(
             ValueError("\ud800" + "x" * 9999),
             {"error": {"type": "ValueError", "message": "?" + "x" * 1999}, "retry": True},
             id="long, and no Unicode",
@@ -289,6 +294,14 @@ def test_a_claim_whose_answer_was_lost_is_followed_by_one_that_recovers() -> Non
     with working(deja, lambda task: None):
         deja.wait_for(deja.has("claim", 5))
     assert [claim["recover"] for claim in deja.bodies("claim")[:5]] == [True, True, False, True, False]
+
+
+def test_a_claim_that_never_left_is_simply_made_again() -> None:
+    deja = MadeUpDeja()
+    deja.answers["claim"] = [httpx.Response(200, json={"data": []}), httpx.ConnectError("refused")]
+    with working(deja, lambda task: None):
+        deja.wait_for(deja.has("claim", 4))
+    assert [claim["recover"] for claim in deja.bodies("claim")[:4]] == [True, False, False, False]
 
 
 def test_recovering_waits_until_nothing_is_held_which_it_would_take_away() -> None:
