@@ -301,9 +301,9 @@ class Memories:
 
     # --- many ------------------------------------------------------------------------------------------------------------------
 
-    async def search(self, tenant: str, wanted: Search) -> FoundMemories:
+    async def search(self, tenant: str, wanted: Search, *, is_use: bool = True) -> FoundMemories:
         """Find a tenant's memories; see `MemorySearch.search`."""
-        return await self._search.search(tenant, wanted)
+        return await self._search.search(tenant, wanted, is_use=is_use)
 
     async def forget(
         self,

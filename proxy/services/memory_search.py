@@ -25,8 +25,13 @@ class MemorySearch:
         self._deadline_s = deadline_s
         self._now = now
 
-    async def search(self, tenant: str, wanted: Search) -> FoundMemories:
+    async def search(self, tenant: str, wanted: Search, *, is_use: bool = True) -> FoundMemories:
         """Find a tenant's memories, best first; those that hold now unless `as_of` says when.
+
+        Args:
+            tenant: whose.
+            wanted: what is looked for.
+            is_use: it counts as a use of what is found; False for the background, or nothing would ever be forgotten for want of use.
 
         Raises:
             RequestError: 400 naming what cannot be searched for; 503 where a text cannot be embedded now.
@@ -45,7 +50,8 @@ class MemorySearch:
         except IndexMissingError:
             self._upkeep.index_missing()
             raise
-        self._upkeep.found(tenant, [one.memory for one in found.found])
+        if is_use:
+            self._upkeep.found(tenant, [one.memory for one in found.found])
         return found
 
     async def _vector(self, wanted: Search) -> bytes | None:

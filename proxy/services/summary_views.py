@@ -41,7 +41,7 @@ LOOK_S = 60.0
 class LongTerm(Protocol):
     """Long-term memory; see `services.memories`."""
 
-    async def search(self, tenant: str, wanted: Search) -> FoundMemories:
+    async def search(self, tenant: str, wanted: Search, *, is_use: bool = True) -> FoundMemories:
         """Find, or list where there is no text."""
 
 
@@ -268,7 +268,7 @@ class SummaryViews:
         offset: int | None = 0
         while offset is not None and offset < MAX_MEMORIES:
             page = await self._long_term.search(
-                tenant, Search(text="", conditions=conditions, limit=PAGE, offset=offset)
+                tenant, Search(text="", conditions=conditions, limit=PAGE, offset=offset), is_use=False
             )
             found += [each.memory for each in page.found]
             offset = page.next_offset

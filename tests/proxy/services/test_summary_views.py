@@ -65,7 +65,8 @@ class LongTerm:
         self.memories = memories
         self.searches: list[Search] = []
 
-    async def search(self, tenant: str, wanted: Search) -> FoundMemories:
+    async def search(self, tenant: str, wanted: Search, *, is_use: bool = True) -> FoundMemories:
+        assert not is_use, "a summary is no use of a memory: it could never be forgotten for want of use"
         self.searches.append(wanted)
         match = wanted.conditions.user
         fit = [each for each in self.memories if match == Match() or each.user in (match.one_of or ())]
@@ -148,7 +149,7 @@ async def test_a_model_that_fails_leaves_no_summary_and_says_so(make: Make, tena
 async def test_what_nobody_foresaw_ends_the_task_and_is_not_quoted(make: Make, tenant: str) -> None:
     long_term = LongTerm(MEMORY)
 
-    async def broken(*_: Any) -> Any:
+    async def broken(*_: Any, **__: Any) -> Any:
         raise ValueError("a secret")
 
     long_term.search = broken  # type: ignore[method-assign]
@@ -176,9 +177,9 @@ async def test_a_task_that_is_under_way_is_told_and_not_begun_again(make: Make, 
     long_term = LongTerm(MEMORY)
     search = long_term.search
 
-    async def slow(*arguments: Any) -> Any:
+    async def slow(*arguments: Any, **named: Any) -> Any:
         await release.wait()
-        return await search(*arguments)
+        return await search(*arguments, **named)
 
     long_term.search = slow  # type: ignore[method-assign]
     service = make(long_term)
