@@ -29,6 +29,7 @@ from proxy.services.journal import JournalUpkeep
 from proxy.services.kept import Kept
 from proxy.services.memories import Memories
 from proxy.services.memory_judging import SameJudge
+from proxy.services.memory_through_proxy import MemoryReader, ReadPolicy
 from proxy.services.memory_upkeep import MemoryUpkeep
 from proxy.services.recorder import Recorder
 from proxy.services.recordings import Tape
@@ -46,7 +47,7 @@ from proxy.services.task_wakeups import Lines
 from proxy.services.tasks import TaskPolicy, Tasks
 from proxy.services.timeline import Timeline
 from proxy.services.working_memory import WorkingMemories
-from proxy.settings import AgentSettings, EventSettings, Settings
+from proxy.settings import AgentSettings, EventSettings, MemorySettings, Settings
 from proxy.stores.agents import AgentStore
 from proxy.stores.append_file import AppendFile
 from proxy.stores.breaker import Guard
@@ -62,6 +63,7 @@ from proxy.stores.recordings import RecordingStore
 from proxy.stores.responses import ResponseStore
 from proxy.stores.session_index import ListedForks, SessionIndex
 from proxy.stores.session_records import SessionRecords
+from proxy.stores.session_users import SessionUsers
 from proxy.stores.sessions import Limits as SessionLimits
 from proxy.stores.sessions import SessionStore
 from proxy.stores.signals import SignalBus
@@ -185,6 +187,7 @@ class Fleet:
             EventStore(client, retention=_retention(settings.events), max_streams=settings.events.max_streams),
             self.tails,
             guard,
+            self.kept,
             background,
             deadline_s=deadline_s,
             event_bytes=settings.events.event_bytes,
@@ -215,6 +218,13 @@ class Fleet:
         metrics.signal_subscribers.set_function(lambda: self.signals.subscribers)
 
         self._open_memories(client, guard, embedder, deadline_s, settings.embedder.deadline_ms / 1000)
+        self.memory_reader = MemoryReader(
+            self.memories,
+            SessionUsers(client),
+            guard,
+            policy=_read_policy(settings.memory),
+            on_read=metrics.show_memory_read,
+        )
         self._open_memory_server(settings, client, guard, upstreams, metrics)
 
     def _open_sessions(self, settings: Settings, client: Redis, guard: Guard) -> None:
@@ -345,6 +355,15 @@ class Fleet:
 
 def _retention(wanted: EventSettings) -> Retention:
     return Retention(wanted.max_events, wanted.max_age_s, max(wanted.max_events, wanted.max_unread_events))
+
+
+def _read_policy(wanted: MemorySettings) -> ReadPolicy:
+    return ReadPolicy(
+        most=wanted.read_limit,
+        max_tokens=wanted.read_tokens,
+        max_distance=wanted.read_max_distance,
+        deadline_s=wanted.read_deadline_ms / 1000,
+    )
 
 
 def _agent_bounds(wanted: AgentSettings) -> AgentBounds:

@@ -18,6 +18,7 @@ from proxy.core.coordination.events import Fields, Filters, StreamInfo, Trimmed,
 from proxy.errors import StoreError
 from proxy.ports import Guard, StreamEntry
 from proxy.services.background import Background
+from proxy.services.kept import Kept
 from proxy.services.tails import Gap, Tails
 
 logger = logging.getLogger("deja.events")
@@ -98,6 +99,7 @@ class Events:
         store: where they are.
         tails: follows them.
         guard: bounds what Redis may cost.
+        kept: waits until what is acknowledged is kept.
         background: runs what outlives a request.
         deadline_s: for one command.
         event_bytes: of one event, at most.
@@ -111,6 +113,7 @@ class Events:
         store: EventStore,
         tails: Tails,
         guard: Guard,
+        kept: Kept,
         background: Background,
         *,
         deadline_s: float,
@@ -122,6 +125,7 @@ class Events:
         self._store = store
         self._tails = tails
         self._guard = guard
+        self._kept = kept
         self._background = background
         self._deadline_s = deadline_s
         self.event_bytes = event_bytes
@@ -133,7 +137,7 @@ class Events:
 
     async def append(self, tenant: str, stream: str, events: Sequence[Fields]) -> list[str]:
         """Append events, all or none; their ids in order."""
-        async with self._guard.within(self._deadline_s):
+        async with self._kept.keeping(), self._guard.within(self._deadline_s):
             event_ids, is_due = await self._store.append(tenant, stream, events)
         self._on_append(len(event_ids))
         if is_due:

@@ -18,7 +18,9 @@ from proxy.services import event_groups, events
 from proxy.services.background import Background
 from proxy.services.event_groups import EventGroups
 from proxy.services.events import Events, Page
+from proxy.services.kept import Kept
 from proxy.services.tails import Tails
+from proxy.stores.append_file import AppendFile
 from proxy.stores.breaker import Guard
 from proxy.stores.client import open_client
 from proxy.stores.event_groups import EventGroupStore
@@ -48,6 +50,9 @@ class Rig:
             EventStore(self.client, retention=retention, max_streams=100),
             self.tails,
             self.guard,
+            Kept(
+                AppendFile(self.client, self.client), self.guard, self.background, deadline_s=deadline_s, patience_s=5.0
+            ),
             self.background,
             deadline_s=deadline_s,
             event_bytes=1000,
