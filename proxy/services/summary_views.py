@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
@@ -65,6 +65,9 @@ class Store(Protocol):
 
     async def partitions(self, tenant: str, view_id: str) -> list[Partition]:
         """All partitions."""
+
+    async def drop_partitions(self, tenant: str, view_id: str, groups: Sequence[Group]) -> int:
+        """Remove partitions."""
 
     async def write_task(self, tenant: str, task: Task) -> None:
         """Write a task."""
@@ -189,6 +192,22 @@ class SummaryViews:
         """How a task stands, None if there is none."""
         found = await self._bounded(self._store.task(tenant, task_id))
         return None if found is None else found.seen_at(self._now(), silence_s=SILENCE_S)
+
+    async def erase_session(self, tenant: str, session: str) -> int:
+        """Remove the summaries that may tell of a session; how many. The next run makes them anew from what is left."""
+        return await self._erase(tenant, "session_id", session)
+
+    async def erase_user(self, tenant: str, user: str) -> int:
+        """Remove the summaries that may tell of a user; how many. The next run makes them anew from what is left."""
+        return await self._erase(tenant, "user_id", user)
+
+    async def _erase(self, tenant: str, field: str, value: str) -> int:
+        erased = 0
+        for view in await self.views(tenant):
+            found = await self._bounded(self._store.partitions(tenant, view.view_id))
+            groups = [each.group for each in found if each.group.get(field, value) == value]
+            erased += await self._bounded(self._store.drop_partitions(tenant, view.view_id, groups))
+        return erased
 
     async def keep_fresh(self) -> None:
         """Refresh the views that ask for it, each in one process at a time, until cancelled."""

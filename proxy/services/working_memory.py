@@ -54,6 +54,9 @@ class Store(Protocol):
     async def drop(self, tenant: str, name: SessionName) -> bool:
         """Remove."""
 
+    async def drop_some(self, tenant: str, list_tag: str) -> tuple[int, bool]:
+        """Remove the first of a list."""
+
     async def page(
         self, tenant: str, *, namespace: str | None, user: str | None, offset: int, count: int
     ) -> tuple[int, list[str]]:
@@ -213,6 +216,22 @@ class WorkingMemories:
         """How many sessions there are, and the ids of some, those that changed last first."""
         async with self._guard.within(self._deadline_s):
             return await self._store.page(tenant, namespace=namespace, user=user, offset=offset, count=limit)
+
+    async def erase_session(self, tenant: str, session: str) -> int:
+        """Remove the sessions with an id, whosever they are; how many there were."""
+        return await self._erase(tenant, keys.same_id_tag(session))
+
+    async def erase_user(self, tenant: str, user: str) -> int:
+        """Remove all sessions of a user; how many there were."""
+        return await self._erase(tenant, keys.list_tag(user=user))
+
+    async def _erase(self, tenant: str, list_tag: str) -> int:
+        erased, may_be_more = 0, True
+        while may_be_more:
+            async with self._guard.within(self._deadline_s):
+                count, may_be_more = await self._store.drop_some(tenant, list_tag)
+            erased += count
+        return erased
 
     async def run(self) -> None:
         """Take up promotions that were left, until cancelled."""

@@ -9,12 +9,14 @@ task       hash    task_id, view_id, status, created_at, started_at, completed_a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from redis.asyncio import Redis
 
 from proxy.core.memory_server import keys
 from proxy.core.memory_server.views import (
+    Group,
     Partition,
     Task,
     TaskStatus,
@@ -79,6 +81,13 @@ class SummaryViewStore:
         with translated():
             found: Any = await self._client.hgetall(keys.view(tenant, view_id))
         return [partition_from_json(found[group]) for group in sorted(found)]
+
+    async def drop_partitions(self, tenant: str, view_id: str, groups: Sequence[Group]) -> int:
+        """Remove summaries of partitions; how many there were. One round trip."""
+        if not groups:
+            return 0
+        with translated():
+            return int(await self._client.hdel(keys.view(tenant, view_id), *map(group_key, groups)))
 
     async def write_task(self, tenant: str, task: Task) -> None:
         """Write how a task stands. One round trip."""

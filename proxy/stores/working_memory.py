@@ -22,6 +22,8 @@ from proxy.stores.responses import script
 NAMESAKES = 1000
 """Sessions with one id that are looked at for the only one that fits, some 2 us each; beyond, the caller has to say whose is meant."""
 WAITING_PAGE = 100
+DROPPED = 100
+"""Sessions removed by one call, some 30 ms."""
 
 
 class WorkingMemoryStore:
@@ -92,6 +94,27 @@ class WorkingMemoryStore:
         with translated():
             total, *found = await self._page(names, [keys.memory_prefix(tenant), lists, offset, count])
         return int(total), [session.decode() for session in found]
+
+    async def drop_some(self, tenant: str, list_tag: str) -> tuple[int, bool]:
+        """Remove the first sessions of a list, `keys.list_tag` or `keys.same_id_tag`; how many, and whether there may be more.
+
+        Two round trips, and one for each session.
+        """
+        name, prefix = keys.list_prefix(tenant) + list_tag, keys.memory_prefix(tenant)
+        with translated():
+            tags: Any = await self._client.zrange(name, 0, DROPPED - 1)
+            async with self._client.pipeline(transaction=False) as pipe:
+                for tag in tags:
+                    pipe.hmget(prefix + tag.decode(), ["session_id", "user_id", "namespace"])
+                rows: list[Any] = await pipe.execute()
+            gone = [tag for tag, row in zip(tags, rows, strict=True) if row[0] is None]
+            if gone:
+                await self._client.zrem(name, *gone)
+        there = [[word.decode() for word in row] for row in rows if row[0] is not None]
+        dropped = [
+            await self.drop(tenant, SessionName(session, user or None, of or None)) for session, user, of in there
+        ]
+        return sum(dropped), bool(tags)
 
     async def mark(self, tenant: str, memory: WorkingMemory) -> bool:
         """Write the memories of a session anew, unless it was put again since `memory` was read; whether it was done. One round trip."""

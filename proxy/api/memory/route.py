@@ -23,7 +23,7 @@ from proxy.api.bodies import json_body
 from proxy.api.deps import Services
 from proxy.api.errors import CLIENT_LEFT, status_of
 from proxy.api.identity import _CREDENTIALS as CREDENTIALS
-from proxy.errors import DejaError, RequestError, StoreError, where
+from proxy.errors import DejaError, RequestError, StoreError, StoreFullError, where
 from proxy.ports import Headers
 
 logger = logging.getLogger("deja.memory")
@@ -88,7 +88,7 @@ def problem(error: DejaError) -> Response:
     elif isinstance(error, RequestError):
         told["code"] = error.code
     elif isinstance(error, StoreError):
-        told["code"] = "redis_unavailable"
+        told["code"] = "store_full" if isinstance(error, StoreFullError) else "redis_unavailable"
     return json(told, status=status)
 
 

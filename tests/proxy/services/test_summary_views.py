@@ -235,3 +235,16 @@ async def test_another_tenant_has_no_such_view(make: Make, tenant: str) -> None:
         with pytest.raises(RequestError, match="not found") as caught:
             await call
         assert caught.value.status == 404
+
+
+async def test_what_may_tell_of_an_erased_user_goes_and_what_tells_of_others_stays(make: Make, tenant: str) -> None:
+    service = make(LongTerm(MEMORY, replace(MEMORY, user="bob")))
+    await service.create(tenant, VIEW)
+    await service.create(tenant, View("v2", ("memory_type",)))
+    for group in ({"user_id": "ann"}, {"user_id": "bob"}):
+        await service.run_partition(tenant, "v1", group, ())
+    await service.run_partition(tenant, "v2", {"memory_type": "semantic"}, ())
+    assert await service.erase_user(tenant, "ann") == 2
+    assert [each.group for each in await service.partitions(tenant, "v1", {})] == [{"user_id": "bob"}]
+    assert await service.partitions(tenant, "v2", {}) == []
+    assert await service.erase_session(tenant, "any") == 1

@@ -298,3 +298,14 @@ async def test_a_redis_that_is_known_to_be_away_is_told_at_once(make: Make, clie
         with pytest.raises(StoreUnavailableError):
             await call
     await service._guard.aclose()  # type: ignore[attr-defined]
+
+
+async def test_a_session_and_a_user_are_erased_whatever_else_they_are_called(make: Make) -> None:
+    service, tenant = make(), uuid.uuid4().hex
+    for name in (SessionName("s", "ann", "work"), SessionName("s", "bob"), SessionName("t", "ann"), SessionName("t")):
+        await service.put(tenant, WorkingMemory(name), window_tokens=None, credentials=())
+    assert await service.erase_user(tenant, "ann") == 2
+    assert await service.erase_user(tenant, "ann") == 0
+    assert await service.erase_session(tenant, "s") == 1
+    assert await service.erase_session(uuid.uuid4().hex, "t") == 0
+    assert await service.sessions(tenant, namespace=None, user=None, offset=0, limit=9) == (1, ["t"])

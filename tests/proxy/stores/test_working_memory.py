@@ -205,3 +205,17 @@ async def test_any_redis_client_reads_a_session(store: WorkingMemoryStore, clien
     assert plain[b"user_id"] == b"u"
     assert plain[b"context"] == b"They met."
     assert "世界" in plain[b"messages"].decode()
+
+
+async def test_a_list_is_dropped_some_at_a_time(
+    store: WorkingMemoryStore, client: Redis, tenant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.stores.working_memory.DROPPED", 2)
+    for name, user in (("a", "u"), ("b", "u"), ("c", "u"), ("d", "v"), ("a", None)):
+        await store.put(tenant, replace(session(name, user), ttl_s=100))
+    await client.delete(keys.working_memory(tenant, SessionName("b", "u")))  # evicted
+    of_user = keys.list_tag(user="u")
+    assert await store.drop_some(tenant, of_user) == (1, True)
+    assert await store.drop_some(tenant, of_user) == (1, True)
+    assert await store.drop_some(tenant, of_user) == (0, False)
+    assert sorted((await store.page(tenant, namespace=None, user=None, offset=0, count=9))[1]) == ["a", "d"]
