@@ -10,8 +10,9 @@
 
     worker.run()  # until SIGTERM; then what is held is finished
 
-It imports nothing else of Deja's: copy the folder into any project that has httpx. A handler may be a function, which runs in a thread of
-the pool, or a coroutine function, which runs on one loop that all share. What goes over HTTP is told in docs/guide/tasks.md.
+It imports nothing else of Deja's: a project that has httpx may copy `proxy/worker/`, path and all. A handler may be a function, which runs
+in a thread of the pool, or a coroutine function, which runs on one loop that all share. What goes over HTTP is told in
+docs/guide/tasks.md.
 
 A task may be done twice (a worker dies after the deed and before it could say so), but is completed once: let what a handler does elsewhere
 carry an idempotency key made of `task.id`.
