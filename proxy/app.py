@@ -14,6 +14,7 @@ from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
 from starlette.routing import Route
 
 from embeddings import prepare
@@ -296,6 +297,7 @@ class Application:
             ),
             on_index_missing=self.upkeep.index_missing,
             now=time.time,
+            memory=self.fleet.memory_reader,
         )
         return chat.ChatCompletions(
             completions=completions,
@@ -430,7 +432,8 @@ def create_app(settings: Settings, *, redis_url: str, environ: Mapping[str, str]
     app.add_middleware(HotPath, routes={CHAT_PATH: deja.answer_chat})  # added last, so it is met first
     routes = (health, journal, sessions, cache, budget, models, langcache, agents, tasks, event_groups, events, signals)
     for module in (*routes, memory, users):
-        app.include_router(module.router)
+        # Not include_router, which matches each request twice (40 to 65 µs); no router is included with a prefix or anything else to add.
+        app.router.routes.extend(each.original_route for each in iter_route_contexts(module.router.routes))
     app.router.routes.append(Route(CHAT_PATH, endpoint=_Endpoint(deja.answer_chat), methods=["POST"]))
     app.router.routes.append(Route("/v1/{path:path}", endpoint=deja.passthrough))
     errors.install(app)

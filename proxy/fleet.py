@@ -21,7 +21,7 @@ from proxy.services.agents import Agents
 from proxy.services.asking_again import Asker
 from proxy.services.background import Background
 from proxy.services.embedding import NO_FINGERPRINT, BoundedEmbedder
-from proxy.services.erasure import Erasure, RecordSink
+from proxy.services.erasure import Erasable, Erasure, RecordSink, UserErasable
 from proxy.services.erasure import Stores as ErasedStores
 from proxy.services.event_groups import EventGroups
 from proxy.services.events import Events
@@ -111,7 +111,11 @@ class Fleet:
         deadline_s = settings.redis.store_deadline_ms / 1000
         self._append_file = AppendFile(client, open_client(redis_url, deadline_ms=None, max_connections=1))
         self.kept = Kept(
-            self._append_file, guard, background, deadline_s=deadline_s, patience_s=settings.tasks.fsync_timeout_s
+            self._append_file,
+            guard,
+            background,
+            deadline_s=deadline_s,
+            patience_s=settings.redis.keep_deadline_ms / 1000,
         )
         self._stream_tails = StreamTails(client, open_client(redis_url, deadline_ms=None, max_connections=1))
         self.tails = Tails(self._stream_tails, guard, background, deadline_s=deadline_s)
@@ -243,6 +247,8 @@ class Fleet:
         trace_s = max(settings.decisions.ttl_s, wanted.ttl_s)
         self._session_records = SessionRecords(client, index, limits=limits, trace_s=trace_s, now=time.time)
         self.traces = TraceStore(client)
+        self._erased_by_session: dict[str, Erasable] = {}  # filled by those who keep something of sessions, or of users
+        self._erased_by_user: dict[str, UserErasable] = {}
         self.erasure = Erasure(
             ErasedStores(
                 sessions=store,
@@ -252,8 +258,8 @@ class Fleet:
                 decisions=DecisionEraser(client),
                 journal=JournalEraser(client),
                 recordings=RecordingEdits(client, ttl_s=wanted.ttl_s),
-                by_session={},
-                by_user={},
+                by_session=self._erased_by_session,
+                by_user=self._erased_by_user,
             ),
             guard,
             flush=self._flush,
@@ -304,6 +310,13 @@ class Fleet:
             deadline_s=deadline_s,
             now=time.time,
         )
+        # Sessions first: what is in them would go on becoming memories.
+        for kind, each in (
+            ("working_memories", self.working_memories),
+            ("memories", self.memories),
+            ("summaries", self.summary_views),
+        ):
+            self._erased_by_session[kind] = self._erased_by_user[kind] = each
 
     def _note_task(self, verb: str, at: QueueKeys, record: Mapping[str, str]) -> None:
         """Tell the timeline of the session that a task names."""

@@ -73,6 +73,9 @@ class RedisSettings(_Section):
     store_deadline_ms: float = Field(
         500.0, gt=0, description="The same for storing an answer, before its last byte leaves."
     )
+    keep_deadline_ms: float = Field(
+        5000.0, gt=0, description="A task's step that is not known to be kept for so long is answered with 503."
+    )
     max_connections: int = Field(64, ge=1, description="Connections to Redis, at most.")
     max_memory_bytes: int = Field(
         1 << 30, ge=64 << 20, description="Memory cap of the embedded server; an external one has its own."
@@ -237,7 +240,7 @@ class TaskSettings(_Section):
     max_ended: int = Field(100_000, ge=1, description="Ended tasks kept per queue; older ones go first.")
     retention_s: int = Field(604_800, ge=1, description="Seconds an ended task is kept. A queue may say otherwise.")
     max_attempts: int = Field(
-        3, ge=1, le=100, description="Claims after which a failing task is dead. A queue may say otherwise."
+        5, ge=1, le=100, description="Claims after which a failing task is dead. A queue may say otherwise."
     )
     lease_s: float = Field(
         60.0, ge=1, le=86_400, description="Seconds a worker may be silent. A queue may say otherwise."
@@ -248,9 +251,6 @@ class TaskSettings(_Section):
         description="Seconds before a second attempt, doubled for each further one. A queue may say otherwise.",
     )
     max_backoff_s: float = Field(300.0, ge=0, description="Most of them. A queue may say otherwise.")
-    fsync_timeout_s: float = Field(
-        5.0, gt=0, description="Seconds to wait for the disk, where a queue's durability is fsync."
-    )
 
 
 class MemorySettings(_Section):
@@ -258,6 +258,14 @@ class MemorySettings(_Section):
 
     model: str | None = Field(
         None, description="Model that writes summaries; unset: nothing is summarised, and all messages are kept."
+    )
+    read_limit: int = Field(5, ge=1, le=50, description="Memories told with one request, at most.")
+    read_tokens: int = Field(1000, ge=100, le=100_000, description="Tokens they may take together, about.")
+    read_max_distance: float = Field(
+        0.7, gt=0, le=2, description="Cosine distance beyond which a memory has nothing to do with a question."
+    )
+    read_deadline_ms: float = Field(
+        100.0, gt=0, description="Looking for memories takes no longer; the request goes on without."
     )
 
 

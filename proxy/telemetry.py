@@ -41,7 +41,7 @@ class Metrics:
         )
         self.stage = Histogram(
             "deja_stage_duration_seconds",
-            "Time in one stage: lookup, embed, verify, upstream (to the answer's head).",
+            "Time in one stage: memory, lookup, embed, verify, upstream (to the answer's head).",
             ["stage"],
             buckets=_SECONDS,
             registry=self.registry,
@@ -112,6 +112,15 @@ class Metrics:
             ["purpose"],
             registry=self.registry,
         )
+        self.memory_reads = Counter(
+            "deja_memory_reads",
+            "Requests that asked for memories, by what they got: found, none, or why none were looked for.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.memories_told = Counter(
+            "deja_memories_told", "Memories told to models with requests.", registry=self.registry
+        )
         self.wrong_hit_rate = Gauge(
             "deja_wrong_hit_rate",
             "Wrong hits by meaning / hits by meaning over all namespaces, from audits: estimate, and low and high of its 95 % interval.",
@@ -161,6 +170,14 @@ class Metrics:
         self.memory_calls.labels(purpose).inc()
         if isinstance(tokens, int) and tokens > 0:
             self.memory_tokens.labels(purpose).inc(tokens)
+
+    def show_memory_read(self, found: int | str) -> None:
+        """Count a request that asked for memories; how many it got, or a word for why none were looked for."""
+        if isinstance(found, str):
+            self.memory_reads.labels(found).inc()
+            return
+        self.memory_reads.labels("found" if found else "none").inc()
+        self.memories_told.inc(found)
 
     def show_audit_call(self, purpose: str, tokens: object) -> None:
         """Count a call of an audit; `tokens` as a provider wrote them, or None."""

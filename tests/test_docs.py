@@ -171,6 +171,7 @@ def test_every_response_header_is_documented() -> None:
         confidence_clamped=True,
         usage_estimated=True,
         not_stored=NotStored.STATUS,
+        memory="read=1",
         timings_ms={"lookup": 1.0},
     )
     sent = {name.decode() for name, _ in response_headers((), outcome, "req_1")}

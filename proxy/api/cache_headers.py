@@ -57,6 +57,8 @@ def response_headers(upstream: Headers, outcome: Outcome, request_id: str) -> He
         headers.append((b"x-deja-warning", b"confidence-clamped"))
     if outcome.not_stored not in (None, NotStored.REQUEST) and outcome.stored_as is None:
         headers.append((b"x-deja-not-stored", str(outcome.not_stored).encode()))
+    if outcome.memory is not None:
+        headers.append((b"x-deja-memory", outcome.memory.encode()))
     if outcome.timings_ms:
         timing = ", ".join(f"{name};dur={value:.2f}" for name, value in outcome.timings_ms.items())
         headers.append((b"server-timing", timing.encode()))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from proxy.core import names
-from proxy.core.models import Directives, Mode
+from proxy.core.models import Directives, MemoryUse, Mode
 from proxy.errors import RequestError
 
 MAX_TTL_S = 365 * 86_400
@@ -28,10 +28,13 @@ HEADERS: dict[str, str] = {
     "x-deja-session": "session",
     "x-deja-agent": "agent",
     "x-deja-confidence": "confidence",
+    "x-deja-memory": "memory",
 }
 """Request header -> field of `Directives`."""
 
-BODY_FIELDS = frozenset({"mode", "namespace", "ttl_s", "tags", "session", "agent", "confidence", "query", "context"})
+BODY_FIELDS = frozenset(
+    {"mode", "namespace", "ttl_s", "tags", "session", "agent", "confidence", "memory", "query", "context"}
+)
 _DIALECT_FIELDS = frozenset({"ttl", "s-maxage", "s-max-age", "no-cache", "no-store", "namespace", "use-cache"})
 
 
@@ -63,8 +66,6 @@ def _from_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, Any]:
         elif raw_name.startswith(b"x-deja-"):
             name = raw_name.decode("latin-1")
             label = "-".join(part.capitalize() for part in name.split("-")).replace("-Ttl", "-TTL")
-            if name == "x-deja-memory":
-                raise _bad(label, "memory through the proxy is not part of this version; leave the header out")
             if name not in HEADERS:
                 raise _bad(label, f"no such header; known are {', '.join(sorted(HEADERS))}")
             field = HEADERS[name]
@@ -144,6 +145,13 @@ def _mode(label: str, value: Any) -> Mode:
         raise _bad(label, f"choose one of {', '.join(Mode)}") from None
 
 
+def _memory(label: str, value: Any) -> MemoryUse:
+    try:
+        return MemoryUse(value)
+    except ValueError:
+        raise _bad(label, f"choose one of {', '.join(MemoryUse)}") from None
+
+
 def _seconds(label: str, value: Any, *, least: int) -> int:
     number = value
     if isinstance(value, str) and re.fullmatch(r"\d{1,18}", value):
@@ -209,6 +217,7 @@ _PARSERS: dict[str, Callable[[str, Any], Any]] = {
     "session": _name,
     "agent": _name,
     "confidence": _confidence,
+    "memory": _memory,
     "query": _text,
     "context": _text,
 }

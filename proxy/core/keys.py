@@ -103,7 +103,7 @@ class Place:
         room: everything but the conversation.
         fingerprint: the room and all messages: the exact key.
         prefix_hash: the conversation before the last turn, None for a first turn.
-        turn_hash: whatever the last turn holds besides its text (a name, say).
+        turn_hash: whatever the last turn holds besides its text (a name, the memories told with it).
     """
 
     room: str
@@ -121,6 +121,7 @@ def place_of(
     family: str,
     query: str | None = None,
     context: str | None = None,
+    memories: str | None = None,
 ) -> Place:
     """Compute room, fingerprint and prefix hash of a request.
 
@@ -132,6 +133,7 @@ def place_of(
         family: route family, such as `chat`.
         query: the text the caller wants matched by meaning in place of the last user turn.
         context: what the caller wants compared exactly in place of the prefix.
+        memories: digest of the memories told with the last turn, None for none.
     """
     room = digest("room", tenant, namespace, list(upstream), family, request.keyed, request.instructions)
     prefix_hash = None
@@ -140,12 +142,14 @@ def place_of(
     elif request.prefix:
         prefix_hash = prefix_hash_of(request.prefix)
     last = {name: value for name, value in request.last.items() if name != "content"}
+    # Memories are not in the prefix: the next request comes without them, and its answer depends on its own alone.
+    told = [] if memories is None else [memories]
     # A named query leaves the last message itself free, so what surrounds the query must be in `context` or in the room.
     return Place(
         room=room,
-        fingerprint=digest("request", room, request.prefix, request.last, query, context),
+        fingerprint=digest("request", room, request.prefix, request.last, query, context, *told),
         prefix_hash=prefix_hash,
-        turn_hash=digest("turn", last, query is not None),
+        turn_hash=digest("turn", last, query is not None, *told),
     )
 
 

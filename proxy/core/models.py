@@ -32,6 +32,24 @@ class Mode(StrEnum):
         return self not in (Mode.OFF, Mode.READ_ONLY)
 
 
+class MemoryUse(StrEnum):
+    """What a request asks of long-term memory."""
+
+    READ = "read"
+    WRITE = "write"
+    BOTH = "both"
+
+    @property
+    def reads(self) -> bool:
+        """Whether memories are told to the model."""
+        return self is not MemoryUse.WRITE
+
+    @property
+    def writes(self) -> bool:
+        """Whether memories are drawn from the turn."""
+        return self is not MemoryUse.READ
+
+
 class HitKind(StrEnum):
     """Which tier served."""
 
@@ -125,6 +143,7 @@ class Directives:
         confidence: the caller's own, stricter floor in [0, 1], or None.
         query: the text matched by meaning in place of the last user turn, or None.
         context: text compared exactly in place of the conversation's prefix, or None.
+        memory: what it asks of long-term memory, None for nothing.
     """
 
     mode: Mode = Mode.SEMANTIC
@@ -140,6 +159,7 @@ class Directives:
     confidence: float | None = None
     query: str | None = None
     context: str | None = None
+    memory: MemoryUse | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,8 @@ class Outcome:
         verdict: what the judge said of the candidates; None when it was not asked.
         confidence_clamped: the caller asked for a looser level than the server's.
         usage_estimated: the usage in the answer is a count of our own.
-        timings_ms: `lookup`, `embed`, `verify`, `upstream`, where they ran.
+        memory: what became of the wish to read memories, as the header says it; None where there was none.
+        timings_ms: `memory`, `lookup`, `embed`, `verify`, `upstream`, where they ran.
     """
 
     hit: HitKind | None = None
@@ -50,6 +51,7 @@ class Outcome:
     verdict: Verdict | None = None
     confidence_clamped: bool = False
     usage_estimated: bool = False
+    memory: str | None = None
     timings_ms: dict[str, float] = field(default_factory=dict)
 
     @property

@@ -23,6 +23,7 @@ from proxy.ports import Embedder, Guard, Judge, ResponseStore, UpstreamRequest, 
 from proxy.services import ids
 from proxy.services.calls import Call, Decision, Reply
 from proxy.services.keeper import Keeper, why_unreadable
+from proxy.services.memory_through_proxy import MemoryReader
 from proxy.services.repeats import Repeats
 from proxy.services.single_flight import Flight, Flights
 
@@ -66,6 +67,7 @@ class Completions:
         policy: Policy,
         on_index_missing: Callable[[], None],
         now: Callable[[], float],
+        memory: MemoryReader | None = None,
     ) -> None:
         self._responses = responses
         self._vectors = vectors
@@ -79,12 +81,13 @@ class Completions:
         self._policy = policy
         self._on_index_missing = on_index_missing
         self._now = now
+        self._memory = memory
 
     # --- reading ---------------------------------------------------------------------------------------------------------------
 
     async def decide(self, call: Call) -> Decision:
         """Look for a stored answer. On return `outcome.hit` says whether there is one; never raises on account of the cache."""
-        decision = self._place(call)
+        decision = await self._placed(call)
         try:
             state = await self._look(decision)
         except Exception as error:
@@ -120,7 +123,19 @@ class Completions:
                 case _:
                     assert_never(state)
 
-    def _place(self, call: Call) -> Decision:
+    async def _placed(self, call: Call) -> Decision:
+        """Place a call, together with the memories that it wants told."""
+        wish = call.directives.memory
+        if self._memory is None or wish is None or not wish.reads:
+            return self._place(call)
+        started = time.perf_counter()
+        recalled = await self._memory.recall(call)
+        decision = self._place(recalled.call, memories=recalled.version)
+        decision.outcome.memory = recalled.told
+        _took(decision, "memory", started)
+        return decision
+
+    def _place(self, call: Call, *, memories: str | None = None) -> Decision:
         route = self._upstreams.resolve(call.request.model)
         place = keys.place_of(
             call.request,
@@ -130,6 +145,7 @@ class Completions:
             family="chat",
             query=call.directives.query,
             context=call.directives.context,
+            memories=memories,
         )
         return Decision(call, route, place)
 

@@ -14,7 +14,7 @@ from functools import partial
 
 from proxy.core.memory import keys
 from proxy.core.memory.keys import Kind
-from proxy.core.memory.records import Conditions, Labels, Match, Memory, MemoryType, Period
+from proxy.core.memory.records import Conditions, Labels, Match, Memory, MemoryType, Owner, Period
 
 ID = "id"
 Prefixes = tuple[tuple[str, str], ...]
@@ -28,6 +28,7 @@ def fulfils(memory: Memory, conditions: Conditions) -> bool:
         and _matches(memory.user, conditions.user)
         and _matches(memory.session, conditions.session)
         and _matches(memory.namespace, conditions.namespace)
+        and conditions.owner in (None, Owner(memory.user, memory.namespace))
         and _labelled(memory.topics, conditions.topics)
         and _labelled(memory.entities, conditions.entities)
         and _within(memory.created_at, conditions.created)
@@ -118,6 +119,11 @@ def query(tenant: str, conditions: Conditions, *, as_of: float | None, now: floa
         clauses = _add_labels(clauses, kind, labels, partial(keys.label_tag, tenant, kind))
     if clauses is None:
         return None
+    if (owner := conditions.owner) is not None:
+        clauses = [
+            *clauses,
+            _any("scope", [keys.owner_tag(tenant, owner.user, owner.namespace, each) for each in MemoryType]),
+        ]
     for field, period in (
         ("created_at", conditions.created), ("accessed_at", conditions.accessed), ("event_at", conditions.event),
     ):  # fmt: skip

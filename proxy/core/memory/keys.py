@@ -77,7 +77,12 @@ def label_tag(tenant: str, kind: str, value: str) -> str:
 
 def scope_tag(tenant: str, memory: Memory) -> str:
     """What two memories share that can say the same: tenant, user, namespace and type, with none for one of them."""
-    return digest("memory-scope", tenant, memory.user, memory.namespace, memory.memory_type.value)
+    return owner_tag(tenant, memory.user, memory.namespace, memory.memory_type)
+
+
+def owner_tag(tenant: str, user: str | None, namespace: str | None, memory_type: MemoryType) -> str:
+    """The same of whoever's memories of a type."""
+    return digest("memory-scope", tenant, user, namespace, memory_type.value)
 
 
 def text_digest(memory: Memory) -> str:

@@ -110,6 +110,14 @@ class Period:
 
 
 @dataclass(frozen=True, slots=True)
+class Owner:
+    """Exactly whose a memory is; None is nobody's, and not anybody's."""
+
+    user: str | None
+    namespace: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Conditions:
     """Which memories of a tenant are meant; all conditions hold together."""
 
@@ -123,6 +131,7 @@ class Conditions:
     created: Period = field(default_factory=Period)
     accessed: Period = field(default_factory=Period)
     event: Period = field(default_factory=Period)
+    owner: Owner | None = None
 
 
 class SearchMode(StrEnum):

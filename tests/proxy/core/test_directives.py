@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.directives import HEADERS, MAX_TAGS, MAX_TTL_S, parse_directives
-from proxy.core.models import Directives, Mode
+from proxy.core.models import Directives, MemoryUse, Mode
 from proxy.errors import RequestError
 
 DEFAULT = Directives()
@@ -54,6 +54,7 @@ def test_a_request_that_says_nothing_gets_the_default_mode() -> None:
         ("x_deja_agent", "planner", "agent", "planner"),
         ("x_deja_confidence", "0.9", "confidence", 0.9),
         ("x_deja_confidence", "1", "confidence", 1.0),
+        ("x_deja_memory", "both", "memory", MemoryUse.BOTH),
     ],
 )
 def test_each_header_sets_its_field(header: str, value: str, field: str, meaning: Any) -> None:
@@ -91,7 +92,7 @@ def test_every_mode_can_be_asked_for(mode: Mode) -> None:
         pytest.param(b"x-deja-confidence", b"-0.1", "X-Deja-Confidence", id="confidence negative"),
         pytest.param(b"x-deja-confidence", b"nan", "X-Deja-Confidence", id="confidence nan"),
         pytest.param(b"x-deja-confidence", b"high", "X-Deja-Confidence", id="confidence a word"),
-        pytest.param(b"x-deja-memory", b"read", "X-Deja-Memory", id="memory, not yet"),
+        pytest.param(b"x-deja-memory", b"yes", "X-Deja-Memory", id="memory"),
         pytest.param(b"x-deja-no-store", b"1", "X-Deja-No-Store", id="unknown header"),
         pytest.param(b"x-deja-", b"1", "X-Deja-", id="nameless header"),
         pytest.param(b"cache-control", b"max-age=soon", "Cache-Control: max-age", id="max-age a word"),

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core import keys
+from proxy.core.canonical import canonical_chat
 from proxy.core.keys import Place, digest, partition_of, tenant_of
 from proxy.errors import RequestError
 from tests.builders import assistant, chat_body, place, system, user
@@ -332,3 +333,24 @@ def test_a_tenants_decisions_share_a_slot_and_no_other_tenants_keys() -> None:
 
     assert {hash_tag(name) for name in names("a")} == {"a"}
     assert len(names("a") | names("b")) == 10
+
+
+# --- memories told with the last turn -----------------------------------------------------------------------------------------------
+
+
+def told(memories: str | None) -> Place:
+    return keys.place_of(
+        canonical_chat(chat_body(user("Hi"), assistant("Hello"), user("Which pet?"))),
+        tenant="t",
+        namespace="",
+        upstream=("u",),
+        family="chat",
+        memories=memories,
+    )
+
+
+def test_memories_are_part_of_the_turn_and_not_of_the_conversation_that_goes_on_without_them() -> None:
+    without, some, others = told(None), told("0a"), told("0b")
+    assert len({each.fingerprint for each in (without, some, others)}) == 3
+    assert len({each.turn_hash for each in (without, some, others)}) == 3
+    assert len({(each.room, each.prefix_hash) for each in (without, some, others)}) == 1

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from proxy.core.memory.records import Conditions, Labels, Match, Memory, MemoryType, Period
+from proxy.core.memory.records import Conditions, Labels, Match, Memory, MemoryType, Owner, Period
 
 NOW = 1_800_000_000.0
 DAY = 86_400.0
@@ -94,6 +94,7 @@ def conditions() -> Any:
     """Two kinds of conditions at a time at most: with more, nothing ever fulfils them."""
     parts = {
         "user": matches(), "session": matches(), "namespace": matches(), "topics": labels(), "entities": labels(),
+        "owner": st.builds(Owner, optional(NAMES), optional(NAMES)),
         "created": periods(), "accessed": periods(), "event": periods(),
         "memory_type": st.builds(Match, one_of=optional(st.lists(st.sampled_from([each.value for each in MemoryType])).map(tuple))),
     }  # fmt: skip

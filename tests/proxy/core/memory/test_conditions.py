@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.memory.conditions import fulfils, prefixes, query, resolved
-from proxy.core.memory.records import Conditions, Labels, Match, MemoryType, Period
+from proxy.core.memory.records import Conditions, Labels, Match, MemoryType, Owner, Period
 from tests.proxy.core.memory.builders import NOW, conditions, memories, memory
 
 ONE = memory(
@@ -28,6 +28,9 @@ ONE = memory(
         (Conditions(user=Match(none_of=("anna",))), False),
         (Conditions(namespace=Match(starts_with="work/")), True),
         (Conditions(namespace=Match(starts_with="work/b")), False),
+        (Conditions(owner=Owner("anna", "work/a")), True),
+        (Conditions(owner=Owner("anna", None)), False),
+        (Conditions(owner=Owner(None, "work/a")), False),
         (Conditions(memory_type=Match(one_of=("semantic", "message"))), False),
         (Conditions(memory_type=Match(starts_with="epi")), True),
         (Conditions(memory_id=Match(one_of=("m1",))), True),

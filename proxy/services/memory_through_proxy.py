@@ -1,0 +1,172 @@
+"""Memory through the proxy, the read side: what is remembered of a request's user is told to the model with the request.
+
+It never breaks the call: whatever goes wrong, the request goes on as it was sent, and a word says why. What is drawn from the answered
+turn afterwards is `services.extraction`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Protocol
+
+import orjson
+
+from proxy.core.canonical import OWN_FIELDS
+from proxy.core.memory.injection import QUERY_CHARS, Injection, injection_of, question_in, with_memories
+from proxy.core.memory.records import Conditions, FoundMemories, Owner, Search
+from proxy.core.sessions import user_of
+from proxy.errors import RequestError, StoreError, where
+from proxy.ports import Guard
+from proxy.services.calls import Call
+
+logger = logging.getLogger("deja.memory")
+
+
+class Skipped(StrEnum):
+    """Why no memories were looked for, or told."""
+
+    NO_USER = "no-user"  # neither the request nor its session says whose memories
+    NO_QUESTION = "no-question"  # no words of a user to look for
+    DEADLINE = "deadline"
+    EMBEDDER_UNAVAILABLE = "embedder-unavailable"
+    STORE_UNAVAILABLE = "store-unavailable"
+    ERROR = "error"
+
+
+class Finder(Protocol):
+    """Long-term memory; see `services.memories`."""
+
+    async def search(self, tenant: str, wanted: Search) -> FoundMemories:
+        """The memories that fit, best first."""
+
+
+class SessionUsers(Protocol):
+    """Knows whose a session is."""
+
+    async def user_of(self, tenant: str, session: str) -> str | None:
+        """The user of a session, None where it has none. Raises StoreError."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPolicy:
+    """Bounds.
+
+    Attributes:
+        most: memories told with one request.
+        max_tokens: of them together, about.
+        max_distance: cosine distance in [0, 2] beyond which a memory has nothing to do with the question.
+        deadline_s: for the whole look.
+    """
+
+    most: int
+    max_tokens: int
+    max_distance: float
+    deadline_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What became of the wish to read.
+
+    Attributes:
+        call: with the memories in what travels upstream; as it was where there are none.
+        version: digest of the memories told, None for none.
+        told: in a word for header and metric: `read=3`, `skipped=no-user`.
+    """
+
+    call: Call
+    version: str | None
+    told: str
+
+
+class MemoryReader:
+    """Tells the model what is remembered.
+
+    Args:
+        memories: where they are found.
+        users: whose a session is.
+        guard: bounds what Redis may cost.
+        policy: bounds.
+        on_read: told of each look: how many were told, or why none were looked for.
+    """
+
+    def __init__(
+        self,
+        memories: Finder,
+        users: SessionUsers,
+        guard: Guard,
+        *,
+        policy: ReadPolicy,
+        on_read: Callable[[int | Skipped], None],
+    ) -> None:
+        self._memories = memories
+        self._users = users
+        self._guard = guard
+        self._policy = policy
+        self._on_read = on_read
+
+    async def recall(self, call: Call) -> Recalled:
+        """Look for what is remembered of the request's user, and add it; never raises on account of memory."""
+        found = await self._bounded(call)
+        if isinstance(found, Skipped):
+            self._on_read(found)
+            return Recalled(call, None, f"skipped={found}")
+        self._on_read(found.count if found is not None else 0)
+        if found is None:
+            return Recalled(call, None, "read=0")
+        return Recalled(_with(call, found), found.version, f"read={found.count}")
+
+    async def _bounded(self, call: Call) -> Injection | Skipped | None:
+        try:
+            async with asyncio.timeout(self._policy.deadline_s):
+                return await self._look(call)
+        except TimeoutError:
+            return Skipped.DEADLINE
+        except StoreError as error:
+            logger.debug("request %s goes without memories: %s", call.request_id, error)
+            return Skipped.STORE_UNAVAILABLE
+        except RequestError as error:
+            if error.code == "embedder_unavailable":
+                return Skipped.EMBEDDER_UNAVAILABLE
+            logger.warning("request %s goes without memories: %s", call.request_id, error)
+            return Skipped.ERROR
+        except Exception as error:
+            # The same wall as around the cache: the call goes on without.
+            logger.error("request %s goes without memories: %s", call.request_id, where(error))
+            return Skipped.ERROR
+
+    async def _look(self, call: Call) -> Injection | Skipped | None:
+        told_in = question_in(call.sent["messages"])
+        if told_in is None:
+            return Skipped.NO_QUESTION
+        user = await self._user(call)
+        if user is None:
+            return Skipped.NO_USER
+        # The very text that is matched by meaning, where it is: its vector is made once for both.
+        text = call.directives.query or call.request.question or told_in
+        wanted = Search(
+            text=text[:QUERY_CHARS],
+            conditions=Conditions(owner=Owner(user, call.directives.namespace or None)),
+            limit=self._policy.most,
+            max_distance=self._policy.max_distance,
+        )
+        found = await self._memories.search(call.tenant, wanted)
+        return injection_of(found.found, max_tokens=self._policy.max_tokens)
+
+    async def _user(self, call: Call) -> str | None:
+        user = user_of(call.sent)
+        if user is not None or call.directives.session is None:
+            return user
+        async with self._guard.within(self._policy.deadline_s):
+            return await self._users.user_of(call.tenant, call.directives.session)
+
+
+def _with(call: Call, injection: Injection) -> Call:
+    # In the caller's order of fields: providers' prefix caches see tools and schemas as they are without memories.
+    body = {name: value for name, value in call.sent.items() if name not in OWN_FIELDS}
+    body["messages"] = with_memories(call.sent["messages"], injection.block)
+    return replace(call, body=orjson.dumps(body), prompt_chars=call.prompt_chars + len(injection.block))
