@@ -317,6 +317,14 @@ class Memories:
         """Forget what a policy lets go; see `MemorySweeps.forget`."""
         return await self._sweeps.forget(tenant, policy, conditions or Conditions(), limit=limit, is_dry_run=is_dry_run)
 
+    async def erase_session(self, tenant: str, session: str) -> int:
+        """Remove all memories of a session for good, pinned ones too; how many."""
+        return await self._sweeps.erase(tenant, keys.Kind.SESSION, session)
+
+    async def erase_user(self, tenant: str, user: str) -> int:
+        """Remove all memories of a user for good, pinned ones too; how many."""
+        return await self._sweeps.erase(tenant, keys.Kind.USER, user)
+
     async def compact(
         self, tenant: str, conditions: Conditions | None = None, *, after: str | None = None, limit: int | None = None
     ) -> Compacted:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from proxy.core.memory.keys import Kind
 from proxy.core.memory.records import Conditions, Memory
 from proxy.core.memory.storage import Kept, Put, Vector
 
@@ -44,6 +45,9 @@ class MemoryStore(Protocol):
 
     async def set_vector(self, tenant: str, kept: Kept, vector: Vector) -> bool:
         """Give a memory its vector."""
+
+    async def count_of(self, tenant: str, kind: Kind, name: str) -> int:
+        """How many memories a user, a session or a namespace has."""
 
     async def ids_after(self, tenant: str, after: str | None, count: int) -> list[str]:
         """One step of a walk over a tenant's ids."""

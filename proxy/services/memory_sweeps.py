@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from proxy.core.memory import forgetting, merging, sameness
 from proxy.core.memory.conditions import fulfils
 from proxy.core.memory.forgetting import ForgetPolicy, Forgotten
+from proxy.core.memory.keys import Kind
 from proxy.core.memory.records import Conditions, Memory, MemoryType
 from proxy.core.memory.storage import Kept
 from proxy.ports import Guard
@@ -77,6 +78,22 @@ class MemorySweeps:
             async with self._guard.within(self._deadline_s):
                 deleted += await self._store.drop(tenant, dict.fromkeys(ids[start : start + DROP_STEP]))
         return Forgotten(scanned, tuple(ids), deleted, is_dry_run)
+
+    async def erase(self, tenant: str, kind: Kind, name: str) -> int:
+        """Remove all memories of a user, or a session, pinned and replaced ones among them; how many. May be repeated."""
+        async with self._guard.within(self._deadline_s):
+            left = await self._store.count_of(tenant, kind, name)
+        erased = 0
+        if not left:
+            return 0
+        async for page in self._pages(tenant, None):
+            ids = [kept.memory.memory_id for kept in page if getattr(kept.memory, kind.value) == name]
+            for start in range(0, len(ids), DROP_STEP):
+                async with self._guard.within(self._deadline_s):
+                    erased += await self._store.drop(tenant, dict.fromkeys(ids[start : start + DROP_STEP]))
+            if erased >= left:
+                break
+        return erased
 
     async def compact(self, tenant: str, conditions: Conditions, *, after: str | None, limit: int | None) -> Compacted:
         """Merge each memory into an older one that says the same, if there is one.

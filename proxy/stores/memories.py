@@ -168,6 +168,12 @@ class MemoryStore:
             if not cursor:
                 return list(dict.fromkeys(found))
 
+    async def count_of(self, tenant: str, kind: Kind, name: str) -> int:
+        """How many memories a user, a session or a namespace of a tenant has, replaced ones too. One round trip."""
+        with translated():
+            found: Any = await self._client.hget(keys.names(tenant, kind), name)
+        return int(found or 0)
+
     async def count(self, tenant: str) -> int:
         """How many memories a tenant has, replaced ones too. One round trip."""
         with translated():

@@ -656,6 +656,44 @@ async def test_partitions_are_summarised_one_by_one_and_all_at_once(
     assert await memory.get_task("nowhere") is None
 
 
+# ── erasure ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_an_erased_user_and_an_erased_session_are_nowhere_any_more(
+    memory: MemoryAPIClient, stranger: MemoryAPIClient, upstream: FakeUpstream
+) -> None:
+    for each in (memory, stranger):
+        await each.create_long_term_memory(
+            [
+                fact("Ann likes tea", "tea", user_id="ann"),
+                fact("Ann likes cocoa", "cocoa", user_id="ann", session_id="s"),
+                fact("Bob likes chess", "chess", user_id="bob", session_id="s"),
+                fact("Bob likes bees", "bees", user_id="bob"),
+            ]
+        )
+        await each.edit_long_term_memory("tea", {"pinned": True})
+        for user, session in (("ann", "a"), ("bob", "s"), ("bob", "b")):
+            await each.put_working_memory(
+                session, WorkingMemory(session_id=session, user_id=user, messages=said("Hello"))
+            )
+    view = await memory.create_summary_view(
+        CreateSummaryViewRequest(source="long_term", group_by=["user_id"], model_name="gpt-4o-mini")
+    )
+    for user in ("ann", "bob"):
+        await memory.run_summary_view_partition(view.id, {"user_id": user})
+    erased = (await memory._client.delete("/v1/users/ann")).json()["erased"]
+    assert (erased["working_memories"], erased["memories"], erased["summaries"]) == (1, 2, 1)
+    assert {each.id for each in (await memory.search_long_term_memory("")).memories} == {"chess", "bees"}
+    assert sorted((await memory.list_sessions()).sessions) == ["b", "s"]
+    assert [each.group for each in await memory.list_summary_view_partitions(view.id)] == [{"user_id": "bob"}]
+    erased = (await memory._client.delete("/v1/sessions/s")).json()["erased"]
+    assert (erased["working_memories"], erased["memories"]) == (1, 1)
+    assert {each.id for each in (await memory.search_long_term_memory("")).memories} == {"bees"}
+    assert (await memory.list_sessions()).sessions == ["b"]
+    assert (await stranger.search_long_term_memory("")).total == 4
+    assert (await stranger.list_sessions()).total == 3
+
+
 # ── walls and errors ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
