@@ -329,7 +329,7 @@ async def requeue(queue: str, task_id: str, request: Request, tenant: Tenant, de
     return _json(await deps.tasks.requeue(tenant, queue, task_id))
 
 
-@router.api_route("/{rest:path}", methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
+@router.api_route("/{rest:path}", methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
 async def nothing_here(rest: str, request: Request) -> Response:
     """A mistyped path of a queue is an error here: passed through, a task's payload would go to the model provider."""
     raise RequestError(
