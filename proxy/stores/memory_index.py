@@ -120,7 +120,15 @@ class MemoryIndex:
     async def by_words(self, tenant: str, narrowed: str, terms: Sequence[str], k: int) -> tuple[list[Hit], int]:
         """The memories with some of these words, with BM25 scores, best first, and how many there are in all. One round trip."""
         reply = await self._search(
-            _scored(narrowed, terms), "SCORER", "BM25STD", "WITHSCORES", *_returning(field_names()), "LIMIT", 0, k
+            _scored(narrowed, terms),
+            "VERBATIM",
+            "SCORER",
+            "BM25STD",
+            "WITHSCORES",
+            *_returning(field_names()),
+            "LIMIT",
+            0,
+            k,
         )
         found = []
         for score, row in zip(reply[2::3], reply[3::3], strict=True):
@@ -165,7 +173,7 @@ class MemoryIndex:
     def _creation(self) -> tuple[Any, ...]:
         schema: list[Any] = [part for tag in _TAGS for part in (f"tag_{tag}", "TAG")]
         schema += [part for number in _NUMBERS for part in (number, "NUMERIC")]
-        schema += ("created_at", "NUMERIC", "SORTABLE", "words", "TEXT")
+        schema += ("created_at", "NUMERIC", "SORTABLE", "words", "TEXT", "NOSTEM")
         if self._dim:
             attributes = ("TYPE", "FLOAT32", "DIM", self._dim, "DISTANCE_METRIC", "COSINE", *_GRAPH)
             schema += (self._vector, "VECTOR", "HNSW", len(attributes), *attributes)
