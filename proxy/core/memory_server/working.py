@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import orjson
@@ -173,7 +173,7 @@ _JSON = ("messages", "memories", "data", "strategy_config")
 
 
 def _plain(value: Any) -> dict[str, Any]:
-    return asdict(value)
+    return {each.name: getattr(value, each.name) for each in fields(value)}  # flat; `asdict` would copy deeply
 
 
 def _known(kind: type[Any], one: Mapping[str, Any]) -> dict[str, Any]:
