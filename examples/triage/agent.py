@@ -52,7 +52,7 @@ class Agent:
 
     def run(self, step: Step) -> None:
         """Work until SIGTERM."""
-        self._deja.put(f"/agents/{self.name}", json={"status": "idle", "role": self.role}).raise_for_status()
+        self._tell(status="idle", current_task=None)
         heart = threading.Thread(target=self._beat, daemon=True)
         heart.start()
         try:
@@ -116,7 +116,10 @@ class Agent:
     def _tell(self, **state: Any) -> None:
         """Say what this agent is doing. Others look at it; the work does not hang on it."""
         try:
-            self._deja.patch(f"/agents/{self.name}", json=state).raise_for_status()
+            answer = self._deja.patch(f"/agents/{self.name}", json=state)
+            if answer.status_code == 404:  # its first word ever
+                answer = self._deja.put(f"/agents/{self.name}", json={"role": self.role} | state)
+            answer.raise_for_status()
         except httpx.HTTPError as error:
             log.warning("cannot tell my state (%s)", type(error).__name__)
 
