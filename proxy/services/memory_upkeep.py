@@ -23,8 +23,9 @@ CALLS_S = 5.0
 """For the commands of one step; nobody waits for it."""
 TOUCH_AFTER_S = 60.0
 """A memory's `accessed_at` may lag behind by so much: each note of it is indexed anew by Redis, vector and all, 0.4 to 1 ms."""
-TOUCHES = 40
-"""Notes a round, so that they take Redis some 3 % of its time. What waits longer is noted later, with the right count."""
+NOTE_EVERY_S = 0.04
+"""Between two such notes, so that they take Redis some 3 % of its time and no search waits for more than one. What waits longer is noted
+later, with the right count."""
 MAX_WAITING = 20_000
 EMBEDDED_AT_ONCE = 32
 
@@ -116,11 +117,14 @@ class MemoryUpkeep:
 
     async def _note(self) -> None:
         now = self._now()
-        due = [at for at, (due, _, _) in self._found.items() if due <= now][:TOUCHES]
-        for tenant, memory_id in due:
+        due = [at for at, (due, _, _) in self._found.items() if due <= now]
+        for tenant, memory_id in due[: int(ROUND_S / NOTE_EVERY_S)]:
+            if self._wake.is_set():
+                return
             _, at, times = self._found.pop((tenant, memory_id))
             async with self._guard.within(CALLS_S):
                 await self._store.touch(tenant, memory_id, at=at, times=times)
+            await asyncio.sleep(NOTE_EVERY_S)
 
     async def _embed_missing(self) -> None:
         if self._rounds_to_look > 0:
