@@ -14,6 +14,7 @@ from pydantic import Field
 from proxy.api import errors
 from proxy.api.bodies import Body, body_of, json_body
 from proxy.api.deps import Deps, Services, Tenant
+from proxy.api.direct import DirectRoute
 from proxy.api.streaming import events_of, last_event_id
 from proxy.core import names, stream_ids
 from proxy.core.coordination import agents, versions
@@ -23,7 +24,7 @@ from proxy.errors import RequestError
 from proxy.ports import StreamEntry
 from proxy.services.tails import Gap
 
-router = APIRouter(prefix="/v1/agents")
+router = APIRouter(prefix="/v1/agents", route_class=DirectRoute)
 
 HEARTBEAT_BYTES = 1024
 SNAPSHOT = "snapshot"

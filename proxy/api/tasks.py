@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field
 from proxy.api.asgi import ClientLeft, UntilClientLeaves
 from proxy.api.bodies import Body, checked, json_body
 from proxy.api.deps import Deps, Services, Tenant
+from proxy.api.direct import DirectRoute
 from proxy.api.streaming import GAP, last_event_id, stream
 from proxy.core import sse, stream_ids
 from proxy.core.coordination import task_requests as limits
@@ -22,7 +23,7 @@ from proxy.errors import RequestError
 from proxy.services.tails import Gap
 from proxy.services.task_views import Event, TaskFilter
 
-router = APIRouter(prefix="/v1/queues")
+router = APIRouter(prefix="/v1/queues", route_class=DirectRoute)
 
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Attempts = Annotated[int, Field(ge=1, le=limits.MAX_ATTEMPTS)]
