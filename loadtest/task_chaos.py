@@ -101,7 +101,11 @@ def _is_up(process: subprocess.Popen[bytes], port: int, folder: Path) -> bool:
     if process.poll() is not None:
         raise SystemExit(f"deja ended with {process.returncode}:\n{(folder / 'deja.log').read_text()[-3000:]}")
     with socket.create_connection(("127.0.0.1", port), timeout=1):
-        return bool(Line(port, KEY).insist("GET", "/ready")[1]["parts"]["redis"]["status"] == "ok")
+        line = Line(port, KEY)
+    try:
+        return bool(line.insist("GET", "/ready")[1]["parts"]["redis"]["status"] == "ok")
+    finally:
+        line.close()
 
 
 def redis_pid(process: subprocess.Popen[bytes]) -> int | None:
@@ -190,6 +194,7 @@ class Chaos:
                     if self._is_order_judged(f"order-{attempt}"):
                         break
                 self._reader.close()
+                self._line.close()
         return self.report
 
     def _under_fire(self) -> None:

@@ -27,6 +27,10 @@ class Line:
         self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
 
+    def close(self) -> None:
+        """Close the connection; the next call opens another."""
+        self._connection.close()
+
     def insist(self, method: str, path: str, body: object = None) -> tuple[int, Any, int]:
         """Send it again until there is an answer that will not change; returns status, answer, and how often it was sent again.
 

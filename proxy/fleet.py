@@ -14,6 +14,7 @@ from proxy.core.coordination.agents import Bounds as AgentBounds
 from proxy.core.coordination.events import Retention
 from proxy.core.coordination.keys import QueueKeys
 from proxy.core.coordination.tasks import Durability, QueueConfig
+from proxy.core.memory.extraction import Strategy
 from proxy.core.recording import Step
 from proxy.ports import Upstreams
 from proxy.services.agent_upkeep import AgentUpkeep
@@ -25,11 +26,13 @@ from proxy.services.erasure import Erasable, Erasure, RecordSink, UserErasable
 from proxy.services.erasure import Stores as ErasedStores
 from proxy.services.event_groups import EventGroups
 from proxy.services.events import Events
+from proxy.services.extraction import Extraction
+from proxy.services.extraction import Policy as ExtractionPolicy
 from proxy.services.journal import JournalUpkeep
 from proxy.services.kept import Kept
 from proxy.services.memories import Memories
 from proxy.services.memory_judging import SameJudge
-from proxy.services.memory_through_proxy import MemoryReader, ReadPolicy
+from proxy.services.memory_through_proxy import MemoryReader, MemoryWriter, ReadPolicy, Turn, TurnSink
 from proxy.services.memory_upkeep import MemoryUpkeep
 from proxy.services.recorder import Recorder
 from proxy.services.recordings import Tape
@@ -41,6 +44,7 @@ from proxy.services.summaries import Summaries
 from proxy.services.summary_views import SummaryViews
 from proxy.services.tails import Tails
 from proxy.services.task_claims import Claims
+from proxy.services.task_erasure import TaskErasure
 from proxy.services.task_upkeep import TaskUpkeep
 from proxy.services.task_views import TaskViews
 from proxy.services.task_wakeups import Lines
@@ -55,6 +59,7 @@ from proxy.stores.client import open_client
 from proxy.stores.erasure import DecisionEraser, EntryEraser, JournalEraser
 from proxy.stores.event_groups import EventGroupStore
 from proxy.stores.events import EventStore
+from proxy.stores.extraction import ExtractionStore
 from proxy.stores.journal import JournalStore
 from proxy.stores.memories import MemoryStore
 from proxy.stores.memory_index import MemoryIndex
@@ -179,6 +184,7 @@ class Fleet:
             on_change=self._note_task,
         )
         self.task_views = TaskViews(task_lists, self.tails, guard, deadline_s=deadline_s)
+        self._erased_by_session["tasks"] = TaskErasure(task_store, task_lists, guard, deadline_s=deadline_s)
         self._task_upkeep = TaskUpkeep(
             task_store,
             task_lists,
@@ -222,14 +228,12 @@ class Fleet:
         metrics.signal_subscribers.set_function(lambda: self.signals.subscribers)
 
         self._open_memories(client, guard, embedder, deadline_s, settings.embedder.deadline_ms / 1000)
-        self.memory_reader = MemoryReader(
-            self.memories,
-            SessionUsers(client),
-            guard,
-            policy=_read_policy(settings.memory),
-            on_read=metrics.show_memory_read,
+        asker = Asker(
+            answer_bytes=settings.limits.answer_bytes,
+            on_call=lambda purpose, usage: metrics.show_memory_call(purpose, usage.get("total_tokens")),
         )
-        self._open_memory_server(settings, client, guard, upstreams, metrics)
+        self._open_memory_through_proxy(settings, client, guard, upstreams, metrics, asker)
+        self._open_memory_server(settings, client, guard, upstreams, asker)
 
     def _open_sessions(self, settings: Settings, client: Redis, guard: Guard) -> None:
         """Before the recorders: they write into sessions what was not erased."""
@@ -282,14 +286,43 @@ class Fleet:
             store, self._memory_upkeep, guard, embedder, self._same_judge, deadline_s=deadline_s, now=time.time
         )
 
+    def _open_memory_through_proxy(
+        self, settings: Settings, client: Redis, guard: Guard, upstreams: Upstreams, metrics: Metrics, asker: Asker
+    ) -> None:
+        wanted, deadline_s = settings.memory, settings.redis.store_deadline_ms / 1000
+        users = SessionUsers(client)
+        self.memory_reader = MemoryReader(
+            self.memories, users, guard, policy=_read_policy(wanted), on_read=metrics.show_memory_read
+        )
+        self.extraction = Extraction(
+            ExtractionStore(client),
+            self.tasks,
+            self.memories,
+            asker,
+            upstreams,
+            guard,
+            policy=ExtractionPolicy(wanted.model, wanted.write_delay_s, wanted.write_lease_s, deadline_s),
+            on_drawn=metrics.show_memory_draw,
+            now=time.time,
+        )
+        self._turns: Recorder[Turn] = Recorder(
+            TurnSink(self.extraction, users, guard, deadline_s=deadline_s),
+            guard,
+            queue_records=settings.journal.queue_records,
+            on_drop=metrics.turns_dropped.inc,
+            what="turns to be remembered",
+            size_of=lambda turn: turn.size_bytes,
+            queue_bytes=settings.recordings.queue_bytes,
+        )
+        self.queues.append(self._turns)
+        self.memory_writer = MemoryWriter(
+            self._turns, strategy=Strategy(wanted.strategy), prompt=wanted.prompt, now=time.time
+        )
+
     def _open_memory_server(
-        self, settings: Settings, client: Redis, guard: Guard, upstreams: Upstreams, metrics: Metrics
+        self, settings: Settings, client: Redis, guard: Guard, upstreams: Upstreams, asker: Asker
     ) -> None:
         deadline_s = settings.redis.store_deadline_ms / 1000
-        asker = Asker(
-            answer_bytes=settings.limits.answer_bytes,
-            on_call=lambda purpose, usage: metrics.show_memory_call(purpose, usage.get("total_tokens")),
-        )
         summaries = Summaries(asker, upstreams, model=settings.memory.model)
         self.working_memories = WorkingMemories(
             WorkingMemoryStore(client),
@@ -340,6 +373,8 @@ class Fleet:
         self._background.spawn(self._task_upkeep.run(), name="tasks")
         self._background.spawn(self.recorder.run(), name="recorder")
         self._background.spawn(self.steps.run(), name="recordings")
+        self._background.spawn(self._turns.run(), name="turns to be remembered")
+        self._background.spawn(self.extraction.run(), name="extraction")
         self._background.spawn(self._journal_upkeep.run(), name="journal")
         self._background.spawn(self.events.run(), name="events")
         self._background.spawn(self.signals.run(), name="signals")
@@ -357,6 +392,7 @@ class Fleet:
         """Write what is still to be recorded; the background has ended before."""
         await self.recorder.drain(deadline_s=deadline_s)
         await self.steps.drain(deadline_s=deadline_s)
+        await self._turns.drain(deadline_s=deadline_s)
 
     async def aclose(self) -> None:
         """Close the connections of its own; the background has ended before."""

@@ -36,7 +36,7 @@ CONSUMER_KEPT_MS = 3_600_000
 """After an hour in which it neither asked nor held anything, a worker's name is forgotten."""
 _SCRIPTS = (
     *("configure", "submit", "claim", "renew", "complete", "fail", "release", "return", "pause", "input"),
-    *("reject", "cancel", "requeue", "sweep", "prune"),
+    *("reject", "cancel", "requeue", "sweep", "prune", "erase"),
 )
 
 
@@ -141,6 +141,10 @@ class TaskStore:
     async def prune(self, queue: QueueKeys, *, keep: int) -> int:
         """Remove tasks that ended too long ago, or are more than `keep`; returns how many went."""
         return int((await self._run("prune", queue, keep, PRUNED_AT_ONCE, CONSUMER_KEPT_MS))[1])
+
+    async def erase(self, queue: QueueKeys, session: str, task_ids: Sequence[str]) -> int:
+        """Remove those of some tasks that were submitted in a session; returns how many there were."""
+        return int((await self._run("erase", queue, session, *task_ids))[1])
 
 
 def task_script(name: str) -> str:

@@ -508,6 +508,15 @@ def _keys_of(plain: redis.Redis, task: str) -> QueueKeys:
     return QueueKeys(newest.partition("{")[2].partition("/")[0], "work")
 
 
+def test_erasing_a_session_erases_its_tasks(queue: Queue, deja: DejaProcess) -> None:
+    queue.submit(id="mine", payload="private", session="s-1")
+    queue.submit(id="other", session="s-2")
+    answer = queue.http.delete(f"{deja.base_url}/sessions/s-1")
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["erased"]["tasks"] == 1
+    assert [task["id"] for task in queue.get("/tasks").json()["data"]] == ["other"]
+
+
 def test_steps_are_counted(queue: Queue, deja: DejaProcess) -> None:
     queue.submit()
     queue.claim()

@@ -146,6 +146,23 @@ local function lose(id, reason)
   end
 end
 
+-- Remove a record with all that leads to it; what would hand it out was withdrawn before.
+local function forget(id, state)
+  local key, parent, dead = get(id, 'idempotency_key', 'parent', 'dead')
+  redis.call('ZREM', base .. 'state:' .. state, id)
+  redis.call('ZREM', base .. 'tasks', id)
+  if key and key ~= '' and redis.call('HGET', base .. 'idempotency', key) == id then
+    redis.call('HDEL', base .. 'idempotency', key)
+  end
+  if parent and parent ~= '' then
+    redis.call('ZREM', base .. 'children:' .. parent, id)
+  end
+  if dead and dead ~= '' then
+    redis.call('XDEL', base .. 'dead', dead)
+  end
+  redis.call('UNLINK', record(id))
+end
+
 local function due(name, limit)
   return redis.call('ZRANGEBYSCORE', base .. name, '-inf', now, 'LIMIT', 0, limit)
 end

@@ -4,19 +4,7 @@
 local keep, limit, removed = tonumber(ARGV[2]), tonumber(ARGV[3]), 0
 
 local function remove(id, state)
-  local key, parent, dead = get(id, 'idempotency_key', 'parent', 'dead')
-  redis.call('ZREM', base .. 'state:' .. state, id)
-  redis.call('ZREM', base .. 'tasks', id)
-  if key and key ~= '' and redis.call('HGET', base .. 'idempotency', key) == id then
-    redis.call('HDEL', base .. 'idempotency', key)
-  end
-  if parent and parent ~= '' then
-    redis.call('ZREM', base .. 'children:' .. parent, id)
-  end
-  if dead and dead ~= '' then
-    redis.call('XDEL', base .. 'dead', dead)
-  end
-  redis.call('UNLINK', record(id))
+  forget(id, state)
   removed = removed + 1
 end
 

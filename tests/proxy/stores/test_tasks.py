@@ -18,6 +18,8 @@ from redis.asyncio import Redis
 from proxy.core.coordination.keys import QueueKeys
 from proxy.core.coordination.task_requests import ClaimRequest, Submission, submission
 from proxy.errors import StoreFullError
+from proxy.services.task_erasure import TaskErasure
+from proxy.stores.breaker import Guard
 from proxy.stores.client import open_client
 from proxy.stores.task_lists import TaskLists
 from proxy.stores.tasks import TaskStore
@@ -485,6 +487,29 @@ async def test_too_many_ended_tasks_are_removed_oldest_first_and_the_dead_letter
     assert await store.prune(queue, keep=5) == 15
     assert plain.zrange(queue.key("tasks"), 0, -1) == ["t00", "t16", "t17", "t18", "t19"]
     assert problems(plain, queue) == []
+
+
+async def test_the_tasks_of_a_session_are_erased_whatever_became_of_them(
+    store: TaskStore, lists: TaskLists, queue: QueueKeys, client: Redis, plain: redis.Redis
+) -> None:
+    await submit(store, queue, *(new(f"t{n}", session="s", idempotency_key=f"k{n}", deadline_s=60) for n in range(6)))
+    await submit(
+        store, queue, new("later", session="s", delay_s=60), new("other", session="s2", parent="t0"), new("none")
+    )
+    held = await claim(store, queue, count=5)
+    for task, verb in zip(held, ("complete", "fail", "pause", "release"), strict=False):
+        rest = (b"1", "0", "", "0") if verb == "fail" else VERBS[verb]
+        await store.step(verb, queue, task["id"], task["lease"], *rest)
+    await store.register(queue)
+    guard = Guard(client.ping)
+    erasure = TaskErasure(store, lists, guard, deadline_s=5)
+    assert await erasure.erase_session(queue.tenant, "s") == 7
+    assert await erasure.erase_session(queue.tenant, "s") == 0
+    assert problems(plain, queue) == []
+    assert await ids(store, queue) == ["other", "none"]
+    assert not plain.exists(queue.key("idempotency"), queue.key("deadlines"))
+    assert (await store.step("complete", queue, "t4", held[4]["lease"], b"1")).word == "task_not_found"
+    await guard.aclose()
 
 
 async def test_updates_are_capped(client: Redis, queue: QueueKeys, plain: redis.Redis) -> None:
