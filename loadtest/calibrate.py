@@ -40,6 +40,8 @@ SHARES: Mapping[str, float] = {
     "authored, rewordings_facts": 0.5, "authored, rewordings_howto": 0.5, "authored, rewordings_software": 0.5,
     "authored, rewordings_money": 0.5, "authored, rewordings_health": 0.5, "authored, rewordings_search": 0.5,
     "authored, rewordings_general": 0.5, "authored, rewordings_followups": 0.5,
+    "authored, assistant": 0.5, "authored, banking": 0.5, "authored, community": 0.5, "authored, doctors": 0.5,
+    "authored, documentation": 0.5, "authored, knowledge": 0.5, "authored, searches": 0.5, "authored, support": 0.5, "authored, turns": 0.5,
     "clinc150 test": 0.5, "support, new intents": 0.5, "restaurant, another slot": 0.5, "askubuntu_long": 0.25, "arena": 0.25,
 }  # fmt: skip
 """The mixture of traffic the levels are certified for; sets not named are printed and count for nothing."""
