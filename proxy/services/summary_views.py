@@ -217,6 +217,8 @@ class SummaryViews:
                 await self.refresh_due()
             except DejaError as error:
                 logger.debug("refreshing summary views is put off: %s", error)
+            except Exception as error:  # whatever it is, the next look must still come
+                logger.error("refreshing summary views failed with %s", where(error))
 
     async def refresh_due(self) -> None:
         """Refresh those views whose turn it is; what cannot be summarised now waits for its next turn."""

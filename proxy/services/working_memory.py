@@ -238,13 +238,12 @@ class WorkingMemories:
         while True:
             await asyncio.sleep(self._round_s)
             try:
-                async with self._guard.within(self._deadline_s):
-                    left = await self._store.waiting(since_s=self._left_s)
+                for tenant, redis_key, mark in await self._bounded(self._store.waiting(since_s=self._left_s)):
+                    await self._promote(tenant, redis_key, mark)
             except DejaError as error:
                 logger.debug("looking for promotions is put off: %s", error)
-                continue
-            for tenant, redis_key, mark in left:
-                await self._promote(tenant, redis_key, mark)
+            except Exception as error:  # whatever it is, the next round must still come
+                logger.error("looking for promotions failed with %s", where(error))
 
     async def _within_window(
         self, memory: WorkingMemory, window_tokens: int | None, credentials: Headers
@@ -266,22 +265,33 @@ class WorkingMemories:
         try:
             memory = await self._bounded(self._store.read(redis_key))
             if memory is not None and (wanted := memory.to_promote()):
+                refused: list[str] = []
                 for start in range(0, len(wanted), BATCH):
-                    await self._long_term.store(tenant, wanted[start : start + BATCH])
-                await self._bounded(self._store.mark(tenant, memory.promoted(self._now())))
+                    refused += await self._store_batch(tenant, wanted[start : start + BATCH])
+                await self._bounded(self._store.mark(tenant, memory.promoted(self._now(), but=refused)))
             await self._bounded(self._store.settle(tenant, redis_key, mark))
-        except RequestError as error:
-            # It was checked when it was put: whatever this is, the next look would meet it again.
-            logger.error("memories of a session are not promoted: %s", where(error))
-            await self._give_up(tenant, redis_key, mark)
         except DejaError as error:
             logger.warning("a promotion is put off: %s", error)
 
-    async def _give_up(self, tenant: str, redis_key: str, mark: str) -> None:
+    async def _store_batch(self, tenant: str, memories: Sequence[Memory]) -> list[str]:
+        """Store memories; ids of those that are refused, whatever is done: the next look would meet that again, the next put may not."""
         try:
-            await self._bounded(self._store.settle(tenant, redis_key, mark))
-        except DejaError as error:
-            logger.debug("a promotion that failed stays noted: %s", error)
+            await self._long_term.store(tenant, memories)
+        except RequestError:
+            return [each.memory_id for each in memories if not await self._is_stored(tenant, each)]
+        return []
+
+    async def _is_stored(self, tenant: str, memory: Memory) -> bool:
+        """Store one, as a fact of its own where the one it replaces is not there."""
+        for attempt in (memory, replace(memory, replaces=None)):
+            try:
+                await self._long_term.store(tenant, [attempt])
+            except RequestError as error:
+                refusal = error
+            else:
+                return True
+        logger.error("a memory of a session is not promoted: %s", where(refusal))
+        return False
 
     async def _bounded(self, call: Coroutine[Any, Any, T]) -> T:
         try:

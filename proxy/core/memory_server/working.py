@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -114,10 +114,14 @@ class WorkingMemory:
         """The memories that belong into long-term memory and are not there."""
         return [kept.memory for kept in self.memories if kept.persisted_at is None]
 
-    def promoted(self, at: float) -> WorkingMemory:
-        """The same with every memory marked as gone to long-term memory."""
+    def promoted(self, at: float, *, but: Collection[str] = ()) -> WorkingMemory:
+        """The same with every memory marked as gone to long-term memory, but those with some ids."""
         return replace(
-            self, memories=tuple(replace(kept, persisted_at=kept.persisted_at or at) for kept in self.memories)
+            self,
+            memories=tuple(
+                kept if kept.memory.memory_id in but else replace(kept, persisted_at=kept.persisted_at or at)
+                for kept in self.memories
+            ),
         )
 
 

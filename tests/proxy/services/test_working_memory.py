@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -264,12 +265,27 @@ async def test_what_a_dead_process_left_is_taken_up_by_another(make: Make, backg
     await stored(long_term, "a", "b")
 
 
-async def test_a_memory_that_is_refused_for_good_is_given_up(make: Make, client: Redis) -> None:
-    long_term = LongTerm(RequestError("No."))
-    await make(long_term).put(TENANT, session(memories=["a"]), window_tokens=None, credentials=())
+async def test_a_memory_that_is_refused_takes_no_other_with_it(make: Make, client: Redis) -> None:
+    class Choosy(LongTerm):
+        async def store(self, tenant: str, memories: Sequence[Memory], *, is_deduplicated: bool = True) -> Any:
+            self.was_called.set()
+            for each in memories:
+                if each.memory_id == "bad" or each.replaces == "nothing":
+                    raise RequestError("No.")
+                self.stored.append((tenant, each))
+
+    long_term = Choosy()
+    given = session(memories=["a", "bad", "b"])
+    orphan = KeptMemory(replace(memory("c"), replaces="nothing"))
+    given = replace(given, memories=(*given.memories, orphan))
+    service = make(long_term)
+    await service.put(TENANT, given, window_tokens=None, credentials=())
     await asyncio.wait_for(long_term.was_called.wait(), 5)
     await nothing_waits(client)
-    assert long_term.stored == []
+    assert set(long_term.ids) == {"a", "b", "c"}
+    found = await service.find(TENANT, given.name)
+    assert found is not None
+    assert [each.memory_id for each in found.to_promote()] == ["bad"]
 
 
 async def test_a_session_that_is_gone_has_nothing_to_promote(make: Make, client: Redis, background: Background) -> None:
