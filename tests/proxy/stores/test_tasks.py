@@ -19,6 +19,7 @@ from proxy.core.coordination.keys import QueueKeys
 from proxy.core.coordination.task_requests import ClaimRequest, Submission, submission
 from proxy.errors import StoreFullError
 from proxy.services.task_erasure import TaskErasure
+from proxy.stores import tasks as tasks_module
 from proxy.stores.breaker import Guard
 from proxy.stores.client import open_client
 from proxy.stores.task_lists import TaskLists
@@ -468,6 +469,25 @@ async def test_what_ended_long_ago_is_removed_with_all_that_leads_to_it(
         for name in ("config", "task:open", "tasks", "state:working", "leases", "ready:5", "updates", "dead")
     }
     assert plain.xlen(queue.key("dead")) == 0
+    assert problems(plain, queue) == []
+
+
+async def test_workers_that_are_gone_are_forgotten_and_those_that_hold_something_are_not(
+    store: TaskStore, queue: QueueKeys, plain: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await submit(store, queue, new("a"), new("b"), new("c"))
+    (gone,) = await claim(store, queue, worker="gone", count=1)
+    await store.step("complete", queue, "a", gone["lease"], b"1")
+    await claim(store, queue, worker="busy", count=1)
+    (back,) = await claim(store, queue, worker="back", count=1)
+    await store.step("release", queue, "c", back["lease"])
+    await store.prune(queue, keep=100)
+    assert len(plain.xinfo_consumers(queue.key("ready:5"), "workers")) == 4
+    monkeypatch.setattr(tasks_module, "CONSUMER_KEPT_MS", 0)
+    await asyncio.sleep(0.01)
+    await store.prune(queue, keep=100)
+    left = {consumer["name"] for consumer in plain.xinfo_consumers(queue.key("ready:5"), "workers")}
+    assert left == {"busy", "~returned"}
     assert problems(plain, queue) == []
 
 
