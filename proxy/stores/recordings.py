@@ -130,8 +130,9 @@ class RecordingStore:
         first = len(parts.messages) - known + 1 if known else 0
         base = parts.messages[first - 1][0] if known else ""
         fields = {"request_id": step.request_id, **step.told, **parts.named}
-        erased = keys.session_key(keys.session_tag(step.tenant, step.session), "erased")
-        call: list[Any] = [4, *_keys(step.tenant, step.session), erased]
+        tag = keys.session_tag(step.tenant, step.session)
+        beside = [keys.session_key(tag, name) for name in ("erased", "meta")]
+        call: list[Any] = [5, *_keys(step.tenant, step.session), *beside]
         call += (self._max_bytes, self._ttl_s, step.request_id, base, _began_ms(step, behind_s))
         call += ("all" if step.user is None else keys.user_tag(step.tenant, step.user), 2 * len(fields))
         for pair in (*fields.items(), *parts.messages[first:], *parts.others):

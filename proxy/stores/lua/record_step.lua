@@ -3,8 +3,9 @@
 -- KEYS[2]  parts: hash, name -> JSON, and request id -> number of its step
 -- KEYS[3]  recording: hash of bytes, steps, skipped
 -- KEYS[4]  erased: hash, 'all' or a user's digest -> when that was erased (unix ms)
+-- KEYS[5]  meta: hash of the session, which may say how long it is kept
 -- ARGV[1]  bytes a recording may take
--- ARGV[2]  seconds it is kept
+-- ARGV[2]  seconds it is kept unless the session says otherwise
 -- ARGV[3]  request id
 -- ARGV[4]  name of a part that must be there, since the others build on it | ""
 -- ARGV[5]  when the request began, by Redis' clock (unix ms)
@@ -38,8 +39,9 @@ for at = last + 1, #ARGV, 2 do
   end
 end
 local function keep()
+  local ttl_s = redis.call('HGET', KEYS[5], 'ttl_s') or ARGV[2]
   for at = 1, 3 do
-    redis.call('EXPIRE', KEYS[at], ARGV[2])
+    redis.call('EXPIRE', KEYS[at], ttl_s)
   end
 end
 local used = tonumber(redis.call('HGET', KEYS[3], 'bytes') or 0)

@@ -367,3 +367,10 @@ async def test_any_client_puts_a_request_together_as_documented(client: Redis, t
         name = link["after"]
     assert {**json.loads(parts[fields[b"fields"]]), "messages": messages} == step.sent
     assert put_together({"head": "missing", "fields": ""}, {}) is None
+
+
+async def test_a_recording_is_kept_as_long_as_its_session_says(client: Redis, tenant: str) -> None:
+    tag = keys.session_tag(tenant, "s")
+    await client.hset(keys.session_keys(tag)[2], "ttl_s", "20")
+    await store_of(client).append([step_of(tenant, 1, [user("hi")])])
+    assert {await client.ttl(key) for key in keys.recording_keys(tag)} <= {19, 20}
