@@ -6,7 +6,7 @@ batch, and a request's age taken off. So clocks need not agree, and a request th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -63,12 +63,16 @@ class SessionRecords:
         for at, reply in zip(spoken, replies, strict=True):
             is_kept[at] = reply == 1
         named = [at for at, record in enumerate(records) if record.session and is_kept[at]]
-        calls = [call for at in named for call in self._recorded(records[at], behind_s)]
+        # All in one round trip: what is listed first, and a session once, however much is written of it.
+        listings = list({self._listing(records[at]): None for at in named})
+        calls = [(self._index.add_script, self._listed(listing)) for listing in listings]
+        calls += [(self._record, self._recorded(records[at], behind_s)) for at in named]
         replies = await self._send(calls)
-        for at, listed_ms, (state, _) in zip(named, replies[::2], replies[1::2], strict=True):
+        listed_ms = dict(zip(listings, replies, strict=False))
+        for at, (state, _) in zip(named, replies[len(listings) :], strict=True):
             is_kept[at] = state >= 0
             if not is_kept[at]:
-                await self._unlist(records[at], listed_ms)
+                await self._unlist(records[at], listed_ms[self._listing(records[at])])
         return is_kept
 
     async def _unlist(self, record: Record, listed_ms: int) -> None:
@@ -86,10 +90,12 @@ class SessionRecords:
         if not named:
             return is_kept
         behind_s = await self.clock()
-        replies = await self._send([(self._settle, self._settled(records[at])) for at in named])
-        for at, erased in zip(named, replies, strict=True):
+        parts = list({self._part(records[at]): None for at in named})
+        replies = await self._send([(self._settle, self._settled(*part)) for part in parts])
+        erased = dict(zip(parts, replies, strict=True))
+        for at in named:
             began_ms = _began_ms(records[at], behind_s)
-            is_kept[at] = all(moment is None or began_ms > int(moment) for moment in erased)
+            is_kept[at] = all(moment is None or began_ms > int(moment) for moment in erased[self._part(records[at])])
         return is_kept
 
     async def clock(self) -> float:
@@ -104,31 +110,35 @@ class SessionRecords:
         wire = traces.to_wire(Trace(record.request_id, record.session or ""))
         return [2, *at, _began_ms(record, behind_s), self._until_ms(record, behind_s), wire]
 
-    def _recorded(self, record: Record, behind_s: float) -> Iterable[tuple[AsyncScript, list[Any]]]:
+    @staticmethod
+    def _listing(record: Record) -> tuple[str, str, str | None, str | None]:
+        return record.tenant, record.session or "", record.user, record.agent
+
+    def _listed(self, listing: tuple[str, str, str | None, str | None]) -> list[Any]:
+        tenant, session, user, agent = listing
+        return self._index.added(tenant, session, facets(tenant, user=user, agent=agent))
+
+    def _recorded(self, record: Record, behind_s: float) -> list[Any]:
         session, limits = record.session or "", self._limits
-        listed = facets(record.tenant, user=record.user, agent=record.agent)
-        yield self._index.add_script, self._index.added(record.tenant, session, listed)
         tag = keys.user_tag(record.tenant, record.user) if record.user else ""
         wire = traces.to_wire(Trace(record.request_id, session)) if record.request_id else b""
-        call: list[Any] = [
-            *self._head(record, session),
-            limits.max_turns,
-            limits.max_bytes,
-            _began_ms(record, behind_s),
-        ]
-        call += (record.request_id, record.user or "", tag, record.agent or "", f"{record.at:.3f}")
-        call += (wire, self._until_ms(record, behind_s))
+        call: list[Any] = [*self._head(record.tenant, session), limits.max_turns, limits.max_bytes]
+        call += (_began_ms(record, behind_s), record.request_id, record.user or "", tag, record.agent or "")
+        call += (f"{record.at:.3f}", wire, self._until_ms(record, behind_s))
         for role, message in record.turns:
             call += (role, message, estimated(message))
-        yield self._record, call
+        return call
 
-    def _settled(self, record: Record) -> list[Any]:
-        tag = keys.user_tag(record.tenant, record.user) if record.user else _NOBODY
-        return [*self._head(record, record.session or ""), tag]
+    @staticmethod
+    def _part(record: Record) -> tuple[str, str, str]:
+        return record.tenant, record.session or "", record.user or ""
 
-    def _head(self, record: Record, session: str) -> list[Any]:
-        found = session_keys(record.tenant, session)
-        return [len(found), *found, record.tenant, session, self._limits.ttl_s]
+    def _settled(self, tenant: str, session: str, user: str) -> list[Any]:
+        return [*self._head(tenant, session), keys.user_tag(tenant, user) if user else _NOBODY]
+
+    def _head(self, tenant: str, session: str) -> list[Any]:
+        found = session_keys(tenant, session)
+        return [len(found), *found, tenant, session, self._limits.ttl_s]
 
     def _until_ms(self, record: Record, behind_s: float) -> int:
         return int((record.at + behind_s + self._trace_s) * 1000) + 1000
