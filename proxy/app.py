@@ -304,6 +304,7 @@ class Application:
             identity=self.identity,
             recorder=self.recorder,
             tape=self.fleet.tape,
+            memory=self.fleet.memory_writer,
             decisions=DecisionLog(self.decision_recorder, is_on=settings.decisions.max_per_tenant > 0, now=time.time),
             error_budget=self.error_budget,
             metrics=self.metrics,

@@ -56,7 +56,7 @@ from proxy.stores.agents import AgentStore
 from proxy.stores.append_file import AppendFile
 from proxy.stores.breaker import Guard
 from proxy.stores.client import open_client
-from proxy.stores.erasure import DecisionEraser, EntryEraser, JournalEraser
+from proxy.stores.erasure import DecisionEraser, EntryEraser, EventEraser, JournalEraser
 from proxy.stores.event_groups import EventGroupStore
 from proxy.stores.events import EventStore
 from proxy.stores.extraction import ExtractionStore
@@ -205,6 +205,7 @@ class Fleet:
             on_append=metrics.events_appended.inc,
             on_missed=metrics.events_missed.inc,
         )
+        self._erased_by_session["appended_events"] = EventEraser(client)
         self.event_groups = EventGroups(
             EventGroupStore(client, max_streams=settings.events.max_streams),
             self.tails,
@@ -316,7 +317,7 @@ class Fleet:
         )
         self.queues.append(self._turns)
         self.memory_writer = MemoryWriter(
-            self._turns, strategy=Strategy(wanted.strategy), prompt=wanted.prompt, now=time.time
+            self._turns, strategy=Strategy(wanted.strategy), prompt=wanted.prompt or "", now=time.time
         )
 
     def _open_memory_server(

@@ -257,7 +257,24 @@ class MemorySettings(_Section):
     """Memory that a model has a part in."""
 
     model: str | None = Field(
-        None, description="Model that writes summaries; unset: nothing is summarised, and all messages are kept."
+        None,
+        description="Model that writes summaries and draws memories; unset: nothing is summarised, and what users plainly say of "
+        "themselves is remembered word for word.",
+    )
+    strategy: Literal["discrete", "summary", "preferences", "custom"] = Field(
+        "discrete", description="How a model draws memories from what is said through the proxy."
+    )
+    prompt: str | None = Field(
+        None, max_length=10_000, description="What it is to draw, in your words, where that is `custom`."
+    )
+    write_delay_s: float = Field(
+        10.0,
+        gt=0,
+        le=3600,
+        description="What one session says within so many seconds is drawn from together, after them.",
+    )
+    write_lease_s: float = Field(
+        30.0, ge=1, le=3600, description="Seconds after which another process takes over the drawing of one that died."
     )
     read_limit: int = Field(5, ge=1, le=50, description="Memories told with one request, at most.")
     read_tokens: int = Field(1000, ge=100, le=100_000, description="Tokens they may take together, about.")

@@ -102,7 +102,7 @@ class Metrics:
         )
         self.memory_calls = Counter(
             "deja_memory_calls",
-            "Calls to providers that memory made, by what for: conversation or view.",
+            "Calls to providers that memory made, by what for: conversation, view or extraction.",
             ["purpose"],
             registry=self.registry,
         )
@@ -120,6 +120,22 @@ class Metrics:
         )
         self.memories_told = Counter(
             "deja_memories_told", "Memories told to models with requests.", registry=self.registry
+        )
+        self.memory_draws = Counter(
+            "deja_memory_draws",
+            "Groups of messages that memories were drawn from: by a model, by rules, nothing found, or failed and tried again.",
+            ["how"],
+            registry=self.registry,
+        )
+        self.memories_drawn = Counter(
+            "deja_memories_drawn",
+            "Memories that came of them, before those that say the same are merged.",
+            registry=self.registry,
+        )
+        self.turns_dropped = Counter(
+            "deja_memory_turns_dropped",
+            "Turns that were to be remembered and were lost for want of room while Redis was away.",
+            registry=self.registry,
         )
         self.wrong_hit_rate = Gauge(
             "deja_wrong_hit_rate",
@@ -178,6 +194,11 @@ class Metrics:
             return
         self.memory_reads.labels("found" if found else "none").inc()
         self.memories_told.inc(found)
+
+    def show_memory_draw(self, how: str, count: int) -> None:
+        """Count a group that memories were drawn from, and how many came of it."""
+        self.memory_draws.labels(how).inc()
+        self.memories_drawn.inc(count)
 
     def show_audit_call(self, purpose: str, tokens: object) -> None:
         """Count a call of an audit; `tokens` as a provider wrote them, or None."""

@@ -54,6 +54,8 @@ class DejaProcess:
             # A shared two-core machine stalls for longer than a served one should: tests judge what happens, not how fast.
             "DEJA_REDIS__DEADLINE_MS": "1000",
             "DEJA_EMBEDDER__DEADLINE_MS": "10000",
+            "DEJA_MEMORY__READ_DEADLINE_MS": "10000",
+            "DEJA_MEMORY__WRITE_DELAY_S": "0.5",
             "DEJA_AUDIT__SHARE": "0",  # tests count what reaches the provider
             **environment,
         }

@@ -305,6 +305,8 @@ def test_every_redis_key_is_documented() -> None:
         memory_keys.ids("0e"),
         memory_keys.names("0e", memory_keys.Kind.USER),
         memory_keys.texts("0e"),
+        memory_keys.extraction("0f", "178-10"),
+        memory_keys.extraction_taken("0f"),
     ]
     documented = [row[0].strip("`") for row in rows((REFERENCE / "redis.md").read_text()) if "deja:v1:" in row[0]]
     patterns = [

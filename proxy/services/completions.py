@@ -23,7 +23,7 @@ from proxy.ports import Embedder, Guard, Judge, ResponseStore, UpstreamRequest, 
 from proxy.services import ids
 from proxy.services.calls import Call, Decision, Reply
 from proxy.services.keeper import Keeper, why_unreadable
-from proxy.services.memory_through_proxy import MemoryReader
+from proxy.services.memory_through_proxy import MemoryReader, write_wish
 from proxy.services.repeats import Repeats
 from proxy.services.single_flight import Flight, Flights
 
@@ -126,12 +126,17 @@ class Completions:
     async def _placed(self, call: Call) -> Decision:
         """Place a call, together with the memories that it wants told."""
         wish = call.directives.memory
-        if self._memory is None or wish is None or not wish.reads:
+        if wish is None or self._memory is None:
             return self._place(call)
+        written = write_wish(call)
+        if not wish.reads:
+            decision = self._place(call)
+            decision.outcome.memory = written
+            return decision
         started = time.perf_counter()
         recalled = await self._memory.recall(call)
         decision = self._place(recalled.call, memories=recalled.version)
-        decision.outcome.memory = recalled.told
+        decision.outcome.memory = recalled.told if written is None else f"{recalled.told}, {written}"
         _took(decision, "memory", started)
         return decision
 

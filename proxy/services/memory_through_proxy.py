@@ -1,27 +1,31 @@
-"""Memory through the proxy, the read side: what is remembered of a request's user is told to the model with the request.
+"""Memory through the proxy: what is remembered of a request's user is told to the model; what was said is handed on to be remembered.
 
-It never breaks the call: whatever goes wrong, the request goes on as it was sent, and a word says why. What is drawn from the answered
-turn afterwards is `services.extraction`.
+It never breaks the call: whatever goes wrong, the request goes on as it was sent, and a word says why. How memories are drawn from an
+answered turn, off its path, is `services.extraction`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 import orjson
 
-from proxy.core.canonical import OWN_FIELDS
+from proxy.core.canonical import OWN_FIELDS, plain_text
+from proxy.core.keys import digest
+from proxy.core.memory.extraction import MAX_SAID_CHARS, Said, Source, Strategy
 from proxy.core.memory.injection import QUERY_CHARS, Injection, injection_of, question_in, with_memories
 from proxy.core.memory.records import Conditions, FoundMemories, Owner, Search
 from proxy.core.sessions import user_of
 from proxy.errors import RequestError, StoreError, where
-from proxy.ports import Guard
-from proxy.services.calls import Call
+from proxy.ports import Guard, Headers, Upstream
+from proxy.services.calls import Call, Decision
+from proxy.services.extraction import Extraction
+from proxy.services.recorder import Recorder
 
 logger = logging.getLogger("deja.memory")
 
@@ -170,3 +174,106 @@ def _with(call: Call, injection: Injection) -> Call:
     body = {name: value for name, value in call.sent.items() if name not in OWN_FIELDS}
     body["messages"] = with_memories(call.sent["messages"], injection.block)
     return replace(call, body=orjson.dumps(body), prompt_chars=call.prompt_chars + len(injection.block))
+
+
+# --- writing -------------------------------------------------------------------------------------------------------------------
+
+_CREDENTIALS = frozenset({b"authorization", b"api-key", b"x-api-key"})
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What was said in one request and its answer.
+
+    Attributes:
+        source: whose it is; the user may still be missing, where the request names a session alone.
+        said: the user's message, and the answer if there is one to read.
+        upstream, credentials: where the request went, and by which right.
+    """
+
+    source: Source
+    said: tuple[Said, ...]
+    upstream: Upstream
+    credentials: Headers
+
+    @property
+    def size_bytes(self) -> int:
+        """About."""
+        return sum(len(each.text) for each in self.said)
+
+
+class TurnSink:
+    """Hands turns on to `Extraction`; written in batches by a `Recorder`, off the path.
+
+    Args:
+        extraction: takes them.
+        users: whose a session is.
+        guard: bounds what Redis may cost.
+        deadline_s: for one look at a session.
+    """
+
+    def __init__(self, extraction: Extraction, users: SessionUsers, guard: Guard, *, deadline_s: float) -> None:
+        self._extraction = extraction
+        self._users = users
+        self._guard = guard
+        self._deadline_s = deadline_s
+
+    async def append(self, records: Sequence[Turn]) -> None:
+        """Hand turns on; what belongs to nobody is left out, since nobody could be told of it. Raises StoreError."""
+        for turn in records:
+            source = turn.source
+            if source.user is None and source.session is not None:
+                async with self._guard.within(self._deadline_s):
+                    source = replace(source, user=await self._users.user_of(source.tenant, source.session))
+            if source.user is None:
+                continue
+            self._extraction.lend(source, turn.upstream, turn.credentials)
+            try:
+                await self._extraction.take(source, turn.said)
+            except RequestError as error:
+                logger.warning("a turn is not remembered: %s", error)
+
+
+class MemoryWriter:
+    """Notes what was said, for memories to be drawn from it.
+
+    Args:
+        turns: takes them off the path.
+        strategy, prompt: how memories are drawn.
+        now: unix time in seconds.
+    """
+
+    def __init__(self, turns: Recorder[Turn], *, strategy: Strategy, prompt: str, now: Callable[[], float]) -> None:
+        self._turns = turns
+        self._strategy = strategy
+        self._prompt = prompt
+        self._now = now
+
+    def note(self, decision: Decision, answered: Mapping[str, Any] | None) -> None:
+        """Note an answered request that wished so; some 10 us and the length of the user's message."""
+        call = decision.call
+        wish = call.directives.memory
+        user, session = user_of(call.sent), call.directives.session
+        text = question_in(call.sent["messages"])
+        if wish is None or not wish.writes or text is None or (user is None and session is None):
+            return
+        source = Source(call.tenant, user, session, call.directives.namespace or None, self._strategy, self._prompt)
+        turns = sum(message.get("role") == "user" for message in call.sent["messages"])
+        at = self._now()
+        # The same turn sent again, or once more in a loop of tool calls, has the same id: its place in the conversation, and its words.
+        said = [Said(digest("user-said", turns, text), "user", text[:MAX_SAID_CHARS], at)]
+        answer = plain_text(answered.get("content")) if answered is not None else None
+        if answer:
+            answer_id = digest("answer-said", turns, text, answer)
+            said.append(Said(answer_id, "assistant", answer[:MAX_SAID_CHARS], at + 0.001))
+        credentials = tuple(pair for pair in call.headers if pair[0] in _CREDENTIALS)
+        self._turns.put(Turn(source, tuple(said), decision.route.upstream, credentials))
+
+
+def write_wish(call: Call) -> str | None:
+    """What becomes of the wish to remember, as the header says it; None where there is none."""
+    wish = call.directives.memory
+    if wish is None or not wish.writes:
+        return None
+    is_somebodys = user_of(call.sent) is not None or call.directives.session is not None
+    return "write=later" if is_somebodys else "write=no-user"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -180,3 +181,73 @@ def test_the_session_keeps_what_was_said_and_not_what_was_told(
 def test_a_wish_that_is_no_wish_is_refused(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match="X-Deja-Memory"):
         ask(client, QUESTION, headers={"X-Deja-Memory": "yes"})
+
+
+# --- remembering ---------------------------------------------------------------------------------------------------------------------
+
+Memories = list[dict[str, Any]]
+
+
+def memories_of(deja: DejaProcess, client: openai.OpenAI, **user: Any) -> Memories:
+    """All memories of a client's tenant, or of one user."""
+    answer = httpx.post(
+        f"{deja.base_url}/long-term-memory/search",
+        json={"text": "", "limit": 100} | ({"user_id": {"eq": user["user"]}} if user else {}),
+        headers={"Authorization": f"Bearer {client.api_key}"},
+        timeout=20,
+    )
+    assert answer.status_code == 200, answer.text
+    found: Memories = answer.json()["memories"]
+    return found
+
+
+def wait_for(deja: DejaProcess, client: openai.OpenAI, count: int, timeout_s: float = 15.0) -> Memories:
+    """The memories of a client's tenant, once there are so many."""
+    give_up_at = time.monotonic() + timeout_s
+    while len(found := memories_of(deja, client)) < count:
+        assert time.monotonic() < give_up_at, found
+        time.sleep(0.05)
+    return found
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_a_user_says_of_herself_is_remembered_and_told_later(
+    deja: DejaProcess, client: openai.OpenAI, upstream: FakeUpstream, stream: bool
+) -> None:
+    both = {"X-Deja-Memory": "both"}
+    said = "I have a pet parrot called Coco. How long do parrots live?"
+    told = ask(client, said, headers=both | {"X-Deja-Session": "s1"}, user="ann", stream=stream)
+    assert told.headers["x-deja-memory"] == "read=0, write=later"
+    (memory,) = wait_for(deja, client, 1)
+    assert (memory["text"], memory["memory_type"]) == ("I have a pet parrot called Coco.", "message")
+    assert (memory["user_id"], memory["session_id"], memory["entities"]) == ("ann", "s1", ["Coco"])
+    later = ask(client, QUESTION, headers=both, user="ann", stream=stream)
+    assert later.headers["x-deja-memory"] == "read=1, write=later"
+    assert "parrot called Coco" in sent_text(upstream)
+
+
+def test_the_same_turn_sent_again_is_remembered_once_also_where_the_cache_answers(
+    deja: DejaProcess, client: openai.OpenAI
+) -> None:
+    write = {"X-Deja-Memory": "write", "X-Deja-Session": "s1"}
+    told = [ask(client, "I live in Leeds.", headers=write, user="ann") for _ in range(3)]
+    assert told[0].headers["x-deja-memory"] == "write=later"
+    ask(client, turns("I live in Leeds.", "Nice.", "I work as a nurse."), headers=write, user="ann")
+    ask(client, "I work as a nurse.", headers=write, user="bob")
+    found = wait_for(deja, client, 3)
+    time.sleep(1.0)  # nothing comes after
+    assert len(memories_of(deja, client)) == 3
+    assert sorted((memory["user_id"], memory["text"]) for memory in found) == [
+        ("ann", "I live in Leeds."),
+        ("ann", "I work as a nurse."),
+        ("bob", "I work as a nurse."),
+    ]
+
+
+def test_what_belongs_to_nobody_or_was_not_to_be_remembered_is_not(deja: DejaProcess, client: openai.OpenAI) -> None:
+    nobody = ask(client, "I live in Leeds.", headers={"X-Deja-Memory": "write"})
+    assert nobody.headers["x-deja-memory"] == "write=no-user"
+    ask(client, "I live in York.", headers=READ, user="ann")
+    ask(client, "I live in Hull.", user="ann")
+    ask(client, "I live in Bath.", headers={"X-Deja-Memory": "write"}, user="ann")
+    assert [memory["text"] for memory in wait_for(deja, client, 1)] == ["I live in Bath."]

@@ -31,6 +31,7 @@ from proxy.services.calls import Call, Decision, Reply
 from proxy.services.completions import Completions
 from proxy.services.decisions import DecisionLog
 from proxy.services.error_budget import ErrorBudget
+from proxy.services.memory_through_proxy import MemoryWriter
 from proxy.services.recorder import Recorder
 from proxy.services.recordings import Tape
 from proxy.telemetry import Metrics
@@ -53,6 +54,7 @@ class ChatCompletions:
         identity: who is asking.
         recorder: takes what is to be recorded.
         tape: takes the requests of sessions whole.
+        memory: takes what is to be remembered.
         decisions: takes what was decided.
         error_budget: audits a share of the hits.
         metrics: counts.
@@ -74,6 +76,7 @@ class ChatCompletions:
         identity: Identity,
         recorder: Recorder[Record],
         tape: Tape,
+        memory: MemoryWriter,
         decisions: DecisionLog,
         error_budget: ErrorBudget,
         metrics: Metrics,
@@ -88,6 +91,7 @@ class ChatCompletions:
         self._identity = identity
         self._recorder = recorder
         self._tape = tape
+        self._memory = memory
         self._decisions = decisions
         self._error_budget = error_budget
         self.metrics = metrics
@@ -178,6 +182,8 @@ class ChatCompletions:
             )
         )
         self._tape.put(decision, status=status, answer=answer)
+        if call.directives.memory is not None and status == 200:
+            self._memory.note(decision, answered)
         self._decisions.put(decision)
         self._error_budget.consider(decision, answered)
 
@@ -216,7 +222,8 @@ class _Exchange:
         reply = self._route.completions.reply_from_cache(decision)
         await self._send_reply(decision, reply)
         entry = decision.outcome.entry
-        if decision.call.directives.session is not None and entry is not None:  # only a session keeps the words
+        wishes = decision.call.directives
+        if (wishes.session is not None or wishes.memory is not None) and entry is not None:  # only these keep the words
             self._finish(reply.status, _stored_message(entry.body), entry.body)
         else:
             self._finish(reply.status)

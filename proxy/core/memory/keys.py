@@ -4,10 +4,12 @@
     deja:v1:memory-ids:{<tenant>}               zset  ids of a tenant's memories, all with score 0: walked in their order
     deja:v1:memory-names:{<tenant>}:<kind>      hash  user, session or namespace -> how many memories are theirs
     deja:v1:memory-texts:{<tenant>}             hash  digest of text and scope -> id of the memory that says it
+    deja:v1:extraction:{<source>}:<group>       hash  messages that wait for memories to be drawn from them
+    deja:v1:extraction-taken:{<source>}         zset  messages of a session that are or were in a group, by when (unix s)
     deja:v1:memory-index:<embedder>             -     the RediSearch index over all memories, for one embedder
 
 The braces are Redis Cluster's hash tag: a tenant's memories share a slot, so that one script keeps a memory and the lists together. None of
-these keys has a TTL: Redis evicts only keys that do.
+these keys has a TTL, since Redis evicts only keys that do; but what was taken goes after a week, and a group an hour after it is done.
 """
 
 from __future__ import annotations
@@ -50,6 +52,16 @@ def names(tenant: str, kind: Kind) -> str:
 def texts(tenant: str) -> str:
     """Which memory says a text."""
     return f"{PREFIX}memory-texts:{{{tenant}}}"
+
+
+def extraction(tag: str, group: str) -> str:
+    """Messages of one source that memories are drawn from together."""
+    return f"{PREFIX}extraction:{{{tag}}}:{group}"
+
+
+def extraction_taken(tag: str) -> str:
+    """Messages of one source that are or were in a group."""
+    return f"{PREFIX}extraction-taken:{{{tag}}}"
 
 
 def index_name(fingerprint: str) -> str:

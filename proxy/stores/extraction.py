@@ -1,0 +1,97 @@
+"""What was said and waits for memories to be drawn from it, in groups. Each method is one atomic step.
+
+group    hash    about (whose it is, JSON), said:<digest of a message id> (a message, JSON), closed, drawn (memories, JSON)
+taken    zset    digests of the messages of a session that are or were in a group, by when (unix s)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+from redis.asyncio import Redis
+
+from proxy.core.keys import digest
+from proxy.core.memory import keys
+from proxy.core.memory.extraction import Group, Said, Source, Strategy
+from proxy.core.memory.records import Memory, MemoryType
+from proxy.stores.client import translated
+from proxy.stores.responses import script
+
+TAKEN_S = 7 * 86_400
+"""How long a message is known to have been taken: clients that send again do so within minutes, queues within days."""
+CLOSED_S = 3600
+"""How long a finished group stays closed: longer than any process stands still between naming a group and adding to it."""
+MAX_MESSAGES = 200
+"""Of one group: what a model reads at once."""
+
+
+class ExtractionStore:
+    """Groups in Redis. Every method may raise the `StoreError`s of `stores.client.translated`.
+
+    Args:
+        client: binary replies.
+    """
+
+    def __init__(self, client: Redis) -> None:
+        self._client = client
+        self._add = client.register_script(script("extraction_add"))
+        self._close = client.register_script(script("extraction_close"))
+        self._settle = client.register_script(script("extraction_settle"))
+
+    async def add(self, source: Source, group: str, said: Sequence[Said]) -> int | None:
+        """Add messages, each once in a session; how many were new, None if the group is closed or full."""
+        arguments: list[Any] = [orjson.dumps(asdict(source)), TAKEN_S, MAX_MESSAGES]
+        for each in said:
+            arguments += (digest("said", each.message_id), orjson.dumps(asdict(each)))
+        with translated():
+            new = int(
+                await self._add([keys.extraction(source.tag, group), keys.extraction_taken(source.tag)], arguments)
+            )
+        return None if new < 0 else new
+
+    async def close(self, tag: str, group: str) -> Group | None:
+        """Close a group and read it; None if there is nothing to be done for it."""
+        with translated():
+            flat: Any = await self._close([keys.extraction(tag, group)], [CLOSED_S])
+        fields = dict(zip(flat[::2], flat[1::2], strict=True))
+        if b"about" not in fields:
+            return None
+        said = [Said(**orjson.loads(value)) for name, value in fields.items() if name.startswith(b"said:")]
+        about = orjson.loads(fields[b"about"])
+        return Group(
+            source=Source(**about | {"strategy": Strategy(about["strategy"])}),
+            said=tuple(sorted(said, key=lambda each: (each.at, each.message_id))),
+            drawn=_memories(fields[b"drawn"]) if b"drawn" in fields else None,
+        )
+
+    async def settle(self, tag: str, group: str, drawn: Sequence[Memory]) -> tuple[Memory, ...] | None:
+        """Write down what was drawn; the memories that count, which are those of whoever was first. None if the group is finished."""
+        with translated():
+            found: Any = await self._settle(
+                [keys.extraction(tag, group)], [orjson.dumps([asdict(each) for each in drawn])]
+            )
+        return None if found is None else _memories(found)
+
+    async def finish(self, tag: str, group: str) -> None:
+        """The memories are stored: let everything go but that the group is closed."""
+        name = keys.extraction(tag, group)
+        with translated():
+            async with self._client.pipeline(transaction=True) as pipe:
+                pipe.delete(name)
+                pipe.hset(name, "closed", "1")
+                pipe.expire(name, CLOSED_S)
+                await pipe.execute()
+
+
+def _memories(written: bytes) -> tuple[Memory, ...]:
+    found = []
+    for one in orjson.loads(written):
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in one.items()
+        }
+        values["memory_type"] = MemoryType(one["memory_type"])
+        found.append(Memory(**values))
+    return tuple(found)
