@@ -1,4 +1,4 @@
-"""Erases what requests left outside of their sessions: cache entries, events of the journal, decisions. In batches: Redis has one thread.
+"""Erases what sessions left elsewhere: cache entries, decisions, events of the journal and of applications. In batches, for Redis' sake.
 
 Everything here may be done again: what is gone is passed over.
 """
@@ -12,6 +12,7 @@ import orjson
 from redis.asyncio import Redis
 
 from proxy.core import keys
+from proxy.core.coordination import keys as shared
 from proxy.core.traces import Trace
 from proxy.stores.client import translated
 from proxy.stores.responses import script
@@ -61,6 +62,27 @@ class JournalEraser:
                 keys=[keys.JOURNAL], args=[after, JOURNAL_PAGE, tenant, len(sessions), *sessions, *request_ids]
             )
         return last.decode() if last else None, int(gone)
+
+
+class EventEraser:
+    """Events that applications appended, in Redis. Raises the `StoreError`s of `stores.client.translated`."""
+
+    def __init__(self, client: Redis) -> None:
+        self._client = client
+        self._erase = client.register_script(script("erase_events"))
+
+    async def erase_session(self, tenant: str, session: str) -> int:
+        """Remove a session's events from all streams of a tenant; returns how many there were."""
+        erased = 0
+        with translated():
+            streams: Any = await self._client.smembers(shared.event_streams(tenant))
+            for stream in sorted(streams):
+                after: Any = "0-0"
+                while after:
+                    at = [shared.events(tenant, stream.decode())]
+                    after, gone = await self._erase(keys=at, args=[after, JOURNAL_PAGE, session])
+                    erased += int(gone)
+        return erased
 
 
 class DecisionEraser:

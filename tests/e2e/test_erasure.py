@@ -119,6 +119,9 @@ def test_an_erased_session_is_nowhere_any_more_and_its_neighbour_is_untouched(
         f"/sessions/{session}/messages", json={"messages": [{"role": "user", "content": f"by API: {word}"}]}
     )
     tenant.http.put(f"/sessions/{session}/data", json={"secret": word})
+    for whose, what in ((session, word), (neighbour, kept_word)):
+        event = {"type": "visited", "data": {"what": what}}
+        tenant.http.post("/events", json=event, headers={"X-Deja-Session": whose}).raise_for_status()
     tenant.turns(session, 5)
     for one in (tenant, other):
         one.turns(neighbour, 2)
@@ -127,8 +130,9 @@ def test_an_erased_session_is_nowhere_any_more_and_its_neighbour_is_untouched(
 
     erased = tenant.erase(f"/sessions/{session}")
     counts = {"sessions": 1, "messages": 5, "data": 1, "decisions": 2, "cache_entries": 1, "recordings": 2}
+    counts["appended_events"] = 1
     assert {kind: erased[kind] for kind in counts} == counts
-    assert erased["journal_events"] == erased["events"] == 2
+    assert erased["journal_events"] == erased["events"] == 3  # two requests, and the event appended
     assert holds(word) == []
 
     assert set(tenant.erase(f"/sessions/{session}").values()) == {0}

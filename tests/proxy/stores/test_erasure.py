@@ -10,11 +10,12 @@ import pytest
 from redis.asyncio import Redis
 
 from proxy.core import keys
+from proxy.core.coordination import keys as shared
 from proxy.core.decision_log import DecisionRecord, Seen
 from proxy.core.models import ContextRecord
 from proxy.core.traces import Trace
 from proxy.stores.decisions import DecisionStore
-from proxy.stores.erasure import JOURNAL_PAGE, DecisionEraser, EntryEraser, JournalEraser
+from proxy.stores.erasure import JOURNAL_PAGE, DecisionEraser, EntryEraser, EventEraser, JournalEraser
 from proxy.stores.responses import ResponseStore
 from tests.builders import entry, place
 
@@ -179,3 +180,23 @@ async def test_the_words_of_erased_questions_leave_the_decisions_that_quote_them
     assert found[1].asked == "asked 2"
     assert "quoted ent_2" not in repr(await client.xrange(keys.decision_keys(tenant).judged))
     assert len([one async for one in store.recent(tenant, limit=10)]) == 3
+
+
+# --- events of applications -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_sessions_events_leave_every_stream_of_their_tenant_and_no_other(client: Redis, tenant: str) -> None:
+    other = f"{tenant}x"
+    for whose in (tenant, other):
+        for stream in ("orders", "visits"):
+            await client.sadd(shared.event_streams(whose), stream)
+            for number in range(JOURNAL_PAGE + 10):
+                event: Any = {"type": "x", "session": f"s{number % 5}", "data": "{}"}
+                await client.xadd(shared.events(whose, stream), event)
+            await client.xadd(shared.events(whose, stream), {"type": "no session", "data": "s1"})
+    eraser = EventEraser(client)
+    assert await eraser.erase_session(tenant, "s1") == 2 * (JOURNAL_PAGE + 10) // 5
+    assert await eraser.erase_session(tenant, "s1") == 0
+    left: Any = await client.xrange(shared.events(tenant, "orders"))
+    assert len(left) == JOURNAL_PAGE + 11 - (JOURNAL_PAGE + 10) // 5
+    assert await client.xlen(shared.events(other, "orders")) == JOURNAL_PAGE + 11
