@@ -42,8 +42,6 @@ _LISTED = (
 )
 LATE_MS = 60_000
 """A session that is listed and not there is taken off the list after this: before, it may just be being written."""
-_PAGE = 200
-"""Turns read at once while looking for all of them."""
 
 
 @dataclass(frozen=True, slots=True)
