@@ -37,10 +37,13 @@ from loadtest.memory_facts import Fact, fact, facts_of_a_user, kinds, stream
 from proxy.core.memory import keys
 from proxy.core.memory.records import Conditions, Match, Memory, MemoryType, Search, SearchMode, Stored
 from proxy.core.memory.storage import Vector
+from proxy.services.background import Background
 from proxy.services.embedding import NO_FINGERPRINT, BoundedEmbedder
+from proxy.services.kept import Kept
 from proxy.services.memories import Memories
 from proxy.services.memory_judging import SameJudge
 from proxy.services.memory_upkeep import MemoryUpkeep
+from proxy.stores.append_file import AppendFile
 from proxy.stores.breaker import Guard
 from proxy.stores.client import open_client
 from proxy.stores.embedded import EmbeddedRedis
@@ -72,7 +75,8 @@ async def opened(redis_url: str | None = None) -> AsyncIterator[Rig]:
     if server is not None:
         server.start()
     client = open_client(redis_url or (server.url if server else ""), deadline_ms=None)
-    guard, store = Guard(client.ping), MemoryStore(client)
+    guard, store, background = Guard(client.ping), MemoryStore(client), Background()
+    kept = Kept(AppendFile(client, client), guard, background, deadline_s=10, patience_s=10)
     model = prepare.open_embedder("package", ARTIFACTS, "int8", threads=1, model="", api_key=None)
     embedder, judge = BoundedEmbedder(deadline_s=10, is_alone=lambda: True), SameJudge(deadline_s=10)
     upkeep = MemoryUpkeep(
@@ -85,10 +89,13 @@ async def opened(redis_url: str | None = None) -> AsyncIterator[Rig]:
     try:
         while not upkeep.is_complete:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.01)
-        yield Rig(Memories(store, upkeep, guard, embedder, judge, deadline_s=10, now=time.time), store, model, client)
+        yield Rig(
+            Memories(store, upkeep, guard, embedder, judge, kept, deadline_s=10, now=time.time), store, model, client
+        )
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+        await background.aclose()
         for part in (embedder, verifier, guard, client):
             await part.aclose()
         if server is not None:

@@ -248,7 +248,9 @@ class Fleet:
             max_data_bytes=wanted.max_data_bytes,
             body_bytes=settings.limits.body_bytes,
         )
-        self.sessions = Sessions(store, guard, bounds=bounds, deadline_s=settings.redis.store_deadline_ms / 1000)
+        self.sessions = Sessions(
+            store, guard, self.kept, bounds=bounds, deadline_s=settings.redis.store_deadline_ms / 1000
+        )
         trace_s = max(settings.decisions.ttl_s, wanted.ttl_s)
         self._session_records = SessionRecords(client, index, limits=limits, trace_s=trace_s, now=time.time)
         self.traces = TraceStore(client)
@@ -284,7 +286,14 @@ class Fleet:
         self._same_judge = SameJudge(deadline_s=judging_deadline_s)
         self._client, self._memory_store = client, store
         self.memories = Memories(
-            store, self._memory_upkeep, guard, embedder, self._same_judge, deadline_s=deadline_s, now=time.time
+            store,
+            self._memory_upkeep,
+            guard,
+            embedder,
+            self._same_judge,
+            self.kept,
+            deadline_s=deadline_s,
+            now=time.time,
         )
 
     def _open_memory_through_proxy(
@@ -330,6 +339,7 @@ class Fleet:
             self.memories,
             summaries,
             guard,
+            self.kept,
             self._background,
             deadline_s=deadline_s,
             now=time.time,

@@ -261,3 +261,10 @@ class Guard(Protocol):
 
     def within(self, deadline_s: float) -> AbstractAsyncContextManager[None]:
         """Guard the calls inside the block; raises StoreUnavailableError when they got no answer in time."""
+
+
+class Keeping(Protocol):
+    """Sees to it that what is acknowledged is kept."""
+
+    def keeping(self) -> AbstractAsyncContextManager[None]:
+        """Leave the block once what was written inside survives the death of any process; raises RequestError 503, StoreError."""

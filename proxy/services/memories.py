@@ -18,7 +18,7 @@ from proxy.core.memory.forgetting import ForgetPolicy, Forgotten
 from proxy.core.memory.records import Conditions, FoundMemories, Memory, Search, Stored, StoredMemory
 from proxy.core.memory.storage import Kept, Vector
 from proxy.errors import EmbeddingError, IndexMissingError, RequestError, StoreError
-from proxy.ports import Embedder, Guard
+from proxy.ports import Embedder, Guard, Keeping
 from proxy.services.memory_judging import SameJudge
 from proxy.services.memory_ports import Hit, MemoryStore
 from proxy.services.memory_search import MemorySearch
@@ -49,6 +49,7 @@ class Memories:
         guard: bounds what Redis may cost.
         embedder: makes vectors.
         judge: says whether two say the same.
+        kept: waits until what is acknowledged is kept.
         deadline_s: for each group of Redis commands.
         now: unix time in seconds.
     """
@@ -60,10 +61,12 @@ class Memories:
         guard: Guard,
         embedder: Embedder,
         judge: SameJudge,
+        kept: Keeping,
         *,
         deadline_s: float,
         now: Callable[[], float],
     ) -> None:
+        self._kept = kept
         self._store = store
         self._upkeep = upkeep
         self._guard = guard
@@ -103,10 +106,11 @@ class Memories:
             )
         given = [limits.checked(memory) for memory in memories]
         embeddings = await self._embed([memory.text for memory in given])
-        return [
-            await self._store_one(tenant, memory, embedding, is_deduplicated, ends_older)
-            for memory, embedding in zip(given, embeddings, strict=True)
-        ]
+        async with self._kept.keeping():
+            return [
+                await self._store_one(tenant, memory, embedding, is_deduplicated, ends_older)
+                for memory, embedding in zip(given, embeddings, strict=True)
+            ]
 
     async def _store_one(
         self, tenant: str, memory: Memory, embedding: Embedding | None, is_deduplicated: bool, ends_older: bool
@@ -283,7 +287,7 @@ class Memories:
                 return None
             changed = limits.checked(replace(there.memory, **changes, updated_at=self._now()))
             embedding = (await self._embed([changed.text]))[0] if changed.text != there.memory.text else None
-            async with self._guard.within(self._deadline_s):
+            async with self._kept.keeping(), self._guard.within(self._deadline_s):
                 put = await self._store.put(
                     tenant, changed, expected=there.revision, vector=self._vector(embedding), now=self._now()
                 )
@@ -294,9 +298,10 @@ class Memories:
     async def delete(self, tenant: str, memory_ids: Sequence[str]) -> int:
         """Remove a tenant's memories for good; how many of them were there."""
         ids, dropped = list(dict.fromkeys(memory_ids)), 0
-        for start in range(0, len(ids), DROP_STEP):
-            async with self._guard.within(self._deadline_s):
-                dropped += await self._store.drop(tenant, dict.fromkeys(ids[start : start + DROP_STEP]))
+        async with self._kept.keeping():
+            for start in range(0, len(ids), DROP_STEP):
+                async with self._guard.within(self._deadline_s):
+                    dropped += await self._store.drop(tenant, dict.fromkeys(ids[start : start + DROP_STEP]))
         return dropped
 
     # --- many ------------------------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from proxy.core.sessions import (
     window,
 )
 from proxy.errors import RequestError
-from proxy.ports import Guard
+from proxy.ports import Guard, Keeping
 from proxy.services.keyed_locks import KeyedLocks
 
 ATTEMPTS = 50
@@ -90,13 +90,15 @@ class Sessions:
     Args:
         store: where they are.
         guard: bounds what Redis may cost.
+        kept: waits until what is acknowledged is kept.
         bounds: what one may take.
         deadline_s: for one call.
     """
 
-    def __init__(self, store: SessionStore, guard: Guard, *, bounds: Bounds, deadline_s: float) -> None:
+    def __init__(self, store: SessionStore, guard: Guard, kept: Keeping, *, bounds: Bounds, deadline_s: float) -> None:
         self._store = store
         self._guard = guard
+        self._kept = kept
         self.bounds = bounds
         self._deadline_s = deadline_s
         self._locks = KeyedLocks()
@@ -176,7 +178,7 @@ class Sessions:
             checked_user(user, "user")
         if agent is not None:
             names.checked(agent, "agent")
-        async with self._guard.within(self._deadline_s):
+        async with self._kept.keeping(), self._guard.within(self._deadline_s):
             appended = await self._store.append(
                 tenant, session, taken, key=key or "", digest=digest("append", list(messages)), user=user, agent=agent
             )
@@ -201,7 +203,7 @@ class Sessions:
             RequestError: 400, the name cannot be used.
         """
         checked_session(session)
-        async with self._guard.within(self._deadline_s):
+        async with self._kept.keeping(), self._guard.within(self._deadline_s):
             return await self._store.set(tenant, session, fields)
 
     async def replace_data(self, tenant: str, session: str, data: Any, conditions: Conditions) -> tuple[int, bytes]:
@@ -227,7 +229,7 @@ class Sessions:
                 if not conditions.hold(version or None):
                     raise VersionConflictError(version or None)
                 wire = checked_data(change(orjson.loads(data) if data else {}), max_bytes=self.bounds.max_data_bytes)
-                async with self._guard.within(self._deadline_s):
+                async with self._kept.keeping(), self._guard.within(self._deadline_s):
                     written = await self._store.write_data(tenant, session, wire, version=version)
                 if isinstance(written, int):
                     return written, wire

@@ -17,7 +17,7 @@ from proxy.core.memory.records import Memory
 from proxy.core.memory_server import keys, window
 from proxy.core.memory_server.working import Message, SessionName, WorkingMemory
 from proxy.errors import DejaError, RequestError, where
-from proxy.ports import Guard, Headers
+from proxy.ports import Guard, Headers, Keeping
 from proxy.services.background import Background
 from proxy.services.summaries import NoSummary, Summaries
 
@@ -108,6 +108,7 @@ class WorkingMemories:
         long_term: takes the memories in them.
         summaries: for sessions that outgrow their window.
         guard: bounds what Redis may cost.
+        kept: waits until what is acknowledged is kept.
         background: runs promotions.
         deadline_s: for one command.
         now: unix time in seconds.
@@ -121,6 +122,7 @@ class WorkingMemories:
         long_term: LongTerm,
         summaries: Summaries,
         guard: Guard,
+        kept: Keeping,
         background: Background,
         *,
         deadline_s: float,
@@ -133,6 +135,7 @@ class WorkingMemories:
         self._long_term = long_term
         self._summaries = summaries
         self._guard = guard
+        self._kept = kept
         self._background = background
         self._deadline_s = deadline_s
         self._now = now
@@ -189,7 +192,7 @@ class WorkingMemories:
         """
         memory, summarised = await self._within_window(memory.owned(), window_tokens, credentials)
         mark = None
-        async with self._guard.within(self._deadline_s):
+        async with self._kept.keeping(), self._guard.within(self._deadline_s):
             if memory.to_promote():
                 mark = await self._store.wait(tenant, memory.name)
             stored = await self._store.put(tenant, memory)
@@ -207,7 +210,7 @@ class WorkingMemories:
         found = await self.find(tenant, name)
         if found is None:
             return False
-        async with self._guard.within(self._deadline_s):
+        async with self._kept.keeping(), self._guard.within(self._deadline_s):
             return await self._store.drop(tenant, found.name)
 
     async def sessions(

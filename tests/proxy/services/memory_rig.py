@@ -18,6 +18,7 @@ from proxy.services.memory_upkeep import MemoryUpkeep
 from proxy.stores.breaker import Guard
 from proxy.stores.memories import MemoryStore
 from proxy.stores.memory_index import MemoryIndex
+from tests.keeping import KeptAtOnce
 from tests.proxy.core.memory.builders import NOW
 
 
@@ -70,7 +71,7 @@ async def rigged(client: Redis, *, deadline_s: float = 5.0) -> AsyncIterator[Rig
     bare = MemoryIndex(client, store, fingerprint=NO_FINGERPRINT, dim=0)
     upkeep = MemoryUpkeep(store, guard, embedder, bare, now=clock)
     judge = SameJudge(deadline_s=5)
-    memories = Memories(store, upkeep, guard, embedder, judge, deadline_s=deadline_s, now=clock)
+    memories = Memories(store, upkeep, guard, embedder, judge, KeptAtOnce(), deadline_s=deadline_s, now=clock)
     running = asyncio.get_running_loop().create_task(upkeep.run())
     try:
         yield Rig(client, memories, upkeep, store, embedder, judge, clock)

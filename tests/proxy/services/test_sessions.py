@@ -13,6 +13,7 @@ from proxy.core.sessions import About, Appended, Message, Session
 from proxy.errors import RequestError
 from proxy.services.keyed_locks import KeyedLocks
 from proxy.services.sessions import Bounds, Sessions
+from tests.keeping import KeptAtOnce
 
 
 class Guard:
@@ -75,7 +76,7 @@ def store() -> Store:
 @pytest.fixture
 def sessions(store: Store) -> Sessions:
     bounds = Bounds(max_turns=10, max_message_bytes=1000, max_data_bytes=200, body_bytes=1000)
-    return Sessions(store, Guard(), bounds=bounds, deadline_s=1.0)
+    return Sessions(store, Guard(), KeptAtOnce(), bounds=bounds, deadline_s=1.0)
 
 
 async def test_a_merge_that_meets_another_writer_is_made_again_on_what_that_one_wrote(
@@ -107,7 +108,7 @@ async def test_whoever_never_gets_a_turn_is_told_so(store: Store, sessions: Sess
     store.strangers = 10_000
     bounds = Bounds(max_turns=1, max_message_bytes=1, max_data_bytes=1 << 20, body_bytes=1)
     with pytest.raises(RequestError) as caught:
-        await Sessions(store, Guard(), bounds=bounds, deadline_s=1.0).merge_data("t", "s", {"a": 1}, ANY)
+        await Sessions(store, Guard(), KeptAtOnce(), bounds=bounds, deadline_s=1.0).merge_data("t", "s", {"a": 1}, ANY)
     assert caught.value.code == "write_contention"
 
 

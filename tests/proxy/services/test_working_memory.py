@@ -24,6 +24,7 @@ from proxy.services.working_memory import Summarised, WorkingMemories
 from proxy.stores.breaker import Guard
 from proxy.stores.client import open_client
 from proxy.stores.working_memory import WorkingMemoryStore
+from tests.keeping import KeptAtOnce
 from tests.proxy.services.auditing import KEY, Provider, Upstreams
 from tests.redis_server import private_redis
 
@@ -86,6 +87,7 @@ def make(client: Redis, background: Background) -> Make:
             long_term or LongTerm(),
             Summaries(asker, upstreams, model=model),
             Guard(client.ping),
+            KeptAtOnce(),
             background,
             deadline_s=5.0,
             now=lambda: NOW,
