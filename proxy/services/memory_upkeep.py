@@ -96,8 +96,8 @@ class MemoryUpkeep:
 
     async def _round(self) -> bool:
         try:
-            async with self._guard.within(CALLS_S):
-                if not self.is_complete:
+            if not self.is_complete:  # a guard around nothing would learn that Redis answers
+                async with self._guard.within(CALLS_S):
                     if await self.index.ensure():
                         logger.info("the index of memories was not there and has been created")
                     self.is_complete = await self.index.is_complete()

@@ -39,6 +39,7 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         self._slots = asyncio.Semaphore(max_connections)
         self._idle: deque[tuple[httpx.AsyncHTTPTransport, float]] = deque()
         self._all: set[httpx.AsyncHTTPTransport] = set()
+        self._closing: set[asyncio.Task[None]] = set()
         self._proxy = proxy
         self._tls = httpx.create_ssl_context()  # 20 ms each, so one for all
         # The first is made now, connected later: a proxy of a kind that cannot be used is told at the start.
@@ -55,8 +56,8 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         transport = self._idle.pop()[0] if self._idle else self._open()
         try:
             response = await transport.handle_async_request(request)
-        except BaseException:  # a cancelled call gives its place back too
-            self._give_back(transport)
+        except BaseException:  # a cancelled call gives its place back too, but not what it held
+            self._retire(transport)
             raise
         assert isinstance(response.stream, httpx.AsyncByteStream)
         response.stream = _Lent(response.stream, self, transport)
@@ -67,6 +68,7 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         self._idle.clear()
         while self._all:
             await self._all.pop().aclose()
+        await asyncio.gather(*self._closing, return_exceptions=True)
 
     async def _wait_for_slot(self, request: httpx.Request) -> None:
         if not self._slots.locked():
@@ -92,6 +94,18 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         self._idle.append((transport, time.monotonic()))
         self._slots.release()
 
+    def _retire(self, transport: httpx.AsyncHTTPTransport) -> None:
+        """Give the place back without the connection, and close that beside the call, which may be a cancelled one.
+
+        A cancellation at the wrong moment leaves httpcore's connection neither idle nor closed (1.0.9: its shield holds off anyio's
+        cancellations, not asyncio's). A transport that keeps such a one is busy for good, and would be taken for every call to come.
+        """
+        self._all.discard(transport)
+        self._slots.release()
+        closing = asyncio.get_running_loop().create_task(transport.aclose())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
     async def _close_oldest(self) -> None:
         """Close the connection unused for longest, if it is too old to be used again. One at a time keeps up: each
         call can leave no more than one behind."""
@@ -102,7 +116,7 @@ class ConnectionPool(httpx.AsyncBaseTransport):
 
 
 class _Lent(httpx.AsyncByteStream):
-    """A body that gives its connection back when closed, once."""
+    """A body that gives its connection back when closed, once; one that was not read to its end gives back the place alone."""
 
     def __init__(
         self, stream: httpx.AsyncByteStream, pool: ConnectionPool, transport: httpx.AsyncHTTPTransport
@@ -110,9 +124,12 @@ class _Lent(httpx.AsyncByteStream):
         self._stream = stream
         self._pool = pool
         self._transport: httpx.AsyncHTTPTransport | None = transport
+        self._is_whole = False
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._stream.__aiter__()
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for piece in self._stream:
+            yield piece
+        self._is_whole = True
 
     async def aclose(self) -> None:
         transport, self._transport = self._transport, None
@@ -120,8 +137,13 @@ class _Lent(httpx.AsyncByteStream):
             return
         try:
             await self._stream.aclose()
-        finally:
-            self._pool._give_back(transport)
+        except BaseException:
+            self._pool._retire(transport)
+            raise
+        if not self._is_whole:
+            self._pool._retire(transport)
+            return
+        self._pool._give_back(transport)
         await self._pool._close_oldest()
 
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
 
 import httpx
 import pytest
@@ -87,3 +89,59 @@ def test_a_socks_proxy_that_cannot_be_used_is_told_at_the_start(monkeypatch: pyt
         OpenAIUpstream(
             "https://provider.invalid/v1", api_key=None, connect_timeout_s=1, read_timeout_s=1, max_connections=1
         )
+
+
+async def read_and_close(pool: ConnectionPool, fake: FakeUpstream) -> None:
+    """A call that closes its answer whatever happens, as Deja's do."""
+    timeout = {"connect": 2.0, "read": 5.0, "write": 5.0, "pool": 1.0}
+    url = f"{fake.base_url}/chat/completions"
+    response = await pool.handle_async_request(
+        httpx.Request("POST", url, content=b"{}", extensions={"timeout": timeout})
+    )
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    try:
+        async for _ in response.stream:
+            pass
+    finally:
+        await response.stream.aclose()
+
+
+async def give_up_after(awaitable: Coroutine[Any, Any, object], ticks: int) -> None:
+    """Cancel it after so many turns of the event loop, as a caller who leaves does, wherever it is then."""
+    task = asyncio.get_running_loop().create_task(awaitable)
+    for _ in range(ticks):
+        await asyncio.sleep(0)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+@pytest.mark.parametrize("is_warm", [True, False], ids=["kept connection", "new connection"])
+async def test_a_call_given_up_at_any_moment_leaves_nothing_behind_that_blocks_the_next(
+    fake_upstream: FakeUpstream, is_warm: bool
+) -> None:
+    for ticks in range(1, 40):
+        pool = ConnectionPool(max_connections=1)
+        if is_warm:
+            await call(pool, fake_upstream)
+        await give_up_after(read_and_close(pool, fake_upstream), ticks)
+        assert (await call(pool, fake_upstream, pool_timeout_s=1.0)).status_code == 200, f"after {ticks} turns"
+        await pool.aclose()
+
+
+@pytest.mark.parametrize("is_read", [True, False], ids=["read to its end", "not read"])
+async def test_closing_that_is_given_up_at_any_moment_blocks_nothing_either(
+    fake_upstream: FakeUpstream, is_read: bool
+) -> None:
+    for ticks in range(1, 12):
+        pool = ConnectionPool(max_connections=1)
+        timeout = {"connect": 2.0, "read": 5.0, "write": 5.0, "pool": 1.0}
+        url = f"{fake_upstream.base_url}/chat/completions"
+        request = httpx.Request("POST", url, content=b"{}", extensions={"timeout": timeout})
+        response = await pool.handle_async_request(request)
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        if is_read:
+            assert [piece async for piece in response.stream]
+        await give_up_after(response.stream.aclose(), ticks)
+        assert (await call(pool, fake_upstream, pool_timeout_s=1.0)).status_code == 200, f"after {ticks} turns"
+        await pool.aclose()
