@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hmac
 from collections.abc import Iterable, Sequence
 
@@ -69,4 +71,15 @@ def credentials_of(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, ...]:
 
 def _token(value: bytes) -> bytes:
     scheme, _, token = value.partition(b" ")
-    return token.strip() if scheme.lower() == b"bearer" else value
+    if scheme.lower() == b"bearer":
+        return token.strip()
+    return _basic(token.strip()) or value if scheme.lower() == b"basic" else value
+
+
+def _basic(token: bytes) -> bytes:
+    """The key that stands alone in a URL, `http://:KEY@host` or `http://KEY@host`; nothing where there are both a user and a password."""
+    try:
+        user, colon, password = base64.b64decode(token, validate=True).partition(b":")
+    except binascii.Error:
+        return b""
+    return b"" if (user and password) or not colon else user or password

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+
 import pytest
 
 from proxy.api.identity import Identity
@@ -38,6 +40,14 @@ def test_a_key_is_read_wherever_openai_azure_and_anthropic_put_it(name: bytes) -
 @pytest.mark.parametrize("value", [b"bearer sk-1", b"BEARER  sk-1 ", b"Bearer sk-1"])
 def test_how_bearer_is_written_makes_no_difference(value: bytes) -> None:
     assert tenant((b"authorization", value)) == tenant(*bearer("sk-1"))
+
+
+@pytest.mark.parametrize("pair", [b":sk-1", b"sk-1:"])
+def test_a_key_alone_in_a_url_is_that_key(pair: bytes) -> None:
+    """http://:sk-1@host: for clients that have no setting for a key."""
+    basic = (b"authorization", b"Basic " + base64.b64encode(pair))
+    assert tenant(basic) == tenant(*bearer("sk-1"))
+    assert tenant(basic, keys=(b"sk-1",)) == tenant(*bearer("sk-1"), keys=(b"sk-1",))
 
 
 def test_other_schemes_keep_callers_apart_too() -> None:
