@@ -54,7 +54,6 @@ ARTIFACTS = Path(".deja/artifacts")
 AT = 1_750_000_000.0
 BATCH = 500
 USERS, MEMORIES_OF_A_USER = 1_000, 100
-PROBES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,13 +360,9 @@ async def run(options: argparse.Namespace) -> None:
                 await speed(ask, users, options.searches)
                 if options.url:
                     print(f"  floor     {over.floor(options.searches)}")
-                if not options.url:
-                    await stored(
-                        rig,
-                        "other",
-                        [memory(f"other-{number}", f"Note number {number}", "user-1") for number in range(50)],
-                    )
-                    await walls(rig, tenant, users, PROBES)
+                others = [memory(f"other-{number}", f"Note number {number}", "user-1") for number in range(50)]
+                await stored(rig, "other", others)
+                await walls(rig, tenant, users, options.probes)
 
 
 async def _tenant_of(rig: Rig, over: OverHttp) -> str:
@@ -386,6 +381,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder with follow_ups.jsonl.gz and cast_conversations.jsonl.gz")
     parser.add_argument("--users", type=int, help="how many users, instead of the usual number")
     parser.add_argument("--searches", type=int, default=500, help="searches of each mode")
+    parser.add_argument("--probes", type=int, default=10_000, help="searches for what is another's")
     parser.add_argument("--url", help="of a running Deja, to search through HTTP")
     parser.add_argument("--redis", help="its Redis")
     parser.add_argument("--loaded", action="store_true", help="the memories are there from an earlier run")

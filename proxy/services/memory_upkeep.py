@@ -121,7 +121,10 @@ class MemoryUpkeep:
         for tenant, memory_id in due[: int(ROUND_S / NOTE_EVERY_S)]:
             if self._wake.is_set():
                 return
-            _, at, times = self._found.pop((tenant, memory_id))
+            noted = self._found.pop((tenant, memory_id), None)
+            if noted is None:  # dropped meanwhile, since too many waited
+                continue
+            _, at, times = noted
             async with self._guard.within(CALLS_S):
                 await self._store.touch(tenant, memory_id, at=at, times=times)
             await asyncio.sleep(NOTE_EVERY_S)
