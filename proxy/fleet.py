@@ -311,6 +311,7 @@ class Fleet:
             asker,
             upstreams,
             guard,
+            self.kept,
             policy=ExtractionPolicy(wanted.model, wanted.write_delay_s, wanted.write_lease_s, deadline_s),
             on_drawn=metrics.show_memory_draw,
             now=time.time,

@@ -3,6 +3,7 @@
 What a session says within one stretch of time is one group, and a group is one task: it waits until the stretch is over, so that a
 conversation is read together. Theory of once and only once, whatever dies when:
 
+- each step is kept before the next begins: it survives the death of Redis, too;
 - the task is submitted before the first message is added, so no group is without a task; a group that is closed takes no message any more;
 - a message is added once in a session, by its id; adding it again does nothing;
 - what a model drew is written down before any of it is stored, and the first that is written counts; so a second run stores the same;
@@ -36,7 +37,7 @@ from proxy.core.memory.extraction import (
 )
 from proxy.core.memory.records import Memory
 from proxy.errors import DejaError, RequestError, StoreError, where
-from proxy.ports import Guard, Headers, Upstream, UpstreamRequest, Upstreams
+from proxy.ports import Guard, Headers, Keeping, Upstream, UpstreamRequest, Upstreams
 from proxy.services import ids
 from proxy.services.asking_again import Asker, NoAnswer
 
@@ -135,6 +136,7 @@ class Extraction:
         asker: calls models.
         upstreams: knows where they are.
         guard: bounds what Redis may cost.
+        kept: waits until a write survives the death of any process.
         policy: how.
         on_drawn: told of each group: how (`model`, `rules`, `nothing`, `failed`), and how many memories came of it.
         now: unix time in seconds.
@@ -148,6 +150,7 @@ class Extraction:
         asker: Asker,
         upstreams: Upstreams,
         guard: Guard,
+        kept: Keeping,
         *,
         policy: Policy,
         on_drawn: Callable[[str, int], None],
@@ -159,6 +162,7 @@ class Extraction:
         self._asker = asker
         self._upstreams = upstreams
         self._guard = guard
+        self._kept = kept
         self._policy = policy
         self._on_drawn = on_drawn
         self._now = now
@@ -173,14 +177,15 @@ class Extraction:
 
         Raises:
             StoreError: Redis gave no answer; try it again.
+            RequestError: 503, it may not be kept; the same.
         """
         stretch = math.floor(self._now() / self._policy.delay_s) + 1
         while True:
             group = f"{stretch}-{self._policy.delay_s:g}"
             await self._submit(source.tag, group, at=stretch * self._policy.delay_s)
-            async with self._guard.within(self._policy.deadline_s):
+            async with self._kept.keeping(), self._guard.within(self._policy.deadline_s):
                 if await self._store.add(source, group, said) is not None:
-                    return
+                    break
             stretch += 1  # closed or full
 
     def lend(self, source: Source, upstream: Upstream, credentials: Headers) -> None:
@@ -256,14 +261,14 @@ class Extraction:
         memories = group.drawn
         if memories is None:
             drawn, how = await self._drawn(group, name, attempt=attempt)
-            async with self._guard.within(self._policy.deadline_s):
+            async with self._kept.keeping(), self._guard.within(self._policy.deadline_s):
                 memories = await self._store.settle(tag, name, drawn)
             if memories is None:
                 return
             self._on_drawn(how if drawn else "nothing", len(drawn))
         for start in range(0, len(memories), STORED_AT_ONCE):
             await self._keep(group.source.tenant, memories[start : start + STORED_AT_ONCE])
-        async with self._guard.within(self._policy.deadline_s):
+        async with self._kept.keeping(), self._guard.within(self._policy.deadline_s):
             await self._store.finish(tag, name)
 
     async def _keep(self, tenant: str, memories: Sequence[Memory]) -> None:

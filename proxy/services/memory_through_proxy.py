@@ -21,7 +21,7 @@ from proxy.core.memory.extraction import MAX_SAID_CHARS, Said, Source, Strategy
 from proxy.core.memory.injection import QUERY_CHARS, Injection, injection_of, question_in, with_memories
 from proxy.core.memory.records import Conditions, FoundMemories, Owner, Search
 from proxy.core.sessions import user_of
-from proxy.errors import RequestError, StoreError, where
+from proxy.errors import RequestError, StoreError, StoreUnavailableError, where
 from proxy.ports import Guard, Headers, Upstream
 from proxy.services.calls import Call, Decision
 from proxy.services.extraction import Extraction
@@ -231,6 +231,8 @@ class TurnSink:
             try:
                 await self._extraction.take(source, turn.said)
             except RequestError as error:
+                if error.status == 503:  # it may not be kept
+                    raise StoreUnavailableError(str(error)) from error
                 logger.warning("a turn is not remembered: %s", error)
 
 
