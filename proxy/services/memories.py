@@ -304,6 +304,10 @@ class Memories:
                     dropped += await self._store.drop(tenant, dict.fromkeys(ids[start : start + DROP_STEP]))
         return dropped
 
+    async def delete_matching(self, tenant: str, conditions: Conditions) -> int:
+        """Remove a tenant's memories that fulfil the conditions for good, pinned and replaced ones too; how many."""
+        return await self._sweeps.delete(tenant, conditions)
+
     # --- many ------------------------------------------------------------------------------------------------------------------
 
     async def search(self, tenant: str, wanted: Search, *, is_use: bool = True) -> FoundMemories:

@@ -73,11 +73,23 @@ class MemorySweeps:
             scanned += len(page)
             meant += [kept.memory for kept in page if fulfils(kept.memory, conditions)]
         ids = forgetting.to_forget(meant, policy, now=self._now())[:limit]
+        deleted = 0 if is_dry_run else await self._drop(tenant, ids)
+        return Forgotten(scanned, tuple(ids), deleted, is_dry_run)
+
+    async def delete(self, tenant: str, conditions: Conditions) -> int:
+        """Remove every memory that fulfils the conditions, pinned and replaced ones too; how many."""
         deleted = 0
-        for start in range(0, 0 if is_dry_run else len(ids), DROP_STEP):
+        async for page in self._pages(tenant, None):
+            meant = [kept.memory.memory_id for kept in page if fulfils(kept.memory, conditions)]
+            deleted += await self._drop(tenant, meant)
+        return deleted
+
+    async def _drop(self, tenant: str, ids: Sequence[str]) -> int:
+        deleted = 0
+        for start in range(0, len(ids), DROP_STEP):
             async with self._guard.within(self._deadline_s):
                 deleted += await self._store.drop(tenant, dict.fromkeys(ids[start : start + DROP_STEP]))
-        return Forgotten(scanned, tuple(ids), deleted, is_dry_run)
+        return deleted
 
     async def erase(self, tenant: str, kind: Kind, name: str) -> int:
         """Remove all memories of a user, or a session, pinned and replaced ones among them; how many. May be repeated."""

@@ -311,6 +311,14 @@ async def test_deleting_counts_what_was_there(rig: Rig, tenant: str) -> None:
     assert await found(rig, tenant, Search("")) == ["m1"]
 
 
+async def test_a_users_memories_go_as_a_whole(rig: Rig, tenant: str) -> None:
+    await store(rig, tenant, memory("a", "User lives in Paris"), memory("b", "User moved to Berlin", replaces="a"))
+    await store(rig, tenant, memory("c", "User plays chess", is_pinned=True), memory("d", user="ben"))
+    assert await rig.memories.delete_matching(tenant, Conditions(user=Match(one_of=("anna",)))) == 3
+    assert await rig.memories.get(tenant, "a") is None
+    assert await found(rig, tenant, Search("")) == ["d"]
+
+
 # --- searching ------------------------------------------------------------------------------------------------------------------------
 
 TEXTS = (
