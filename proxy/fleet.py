@@ -345,6 +345,7 @@ class Fleet:
             deadline_s=deadline_s,
             now=time.time,
             body_bytes=settings.limits.body_bytes,
+            extraction=self.extraction,
         )
         self.summary_views = SummaryViews(
             SummaryViewStore(client),

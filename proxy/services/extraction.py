@@ -26,9 +26,12 @@ import orjson
 
 from proxy.core.coordination.task_requests import ClaimRequest
 from proxy.core.memory.extraction import (
+    MAX_PROMPT_CHARS,
+    MAX_SAID_CHARS,
     Group,
     Said,
     Source,
+    Strategy,
     Unreadable,
     memories_of,
     memories_without_model,
@@ -36,6 +39,7 @@ from proxy.core.memory.extraction import (
     read_answer,
 )
 from proxy.core.memory.records import Memory
+from proxy.core.memory_server.working import WorkingMemory
 from proxy.errors import DejaError, RequestError, StoreError, where
 from proxy.ports import Guard, Headers, Keeping, Upstream, UpstreamRequest, Upstreams
 from proxy.services import ids
@@ -55,6 +59,7 @@ AT_ONCE = 4
 WAIT_S = 20.0
 RETRY_S = 1.0
 STORED_AT_ONCE = 50
+TAKEN_AT_ONCE = 100
 CREDENTIALS = 1000
 """Sources whose callers' credential is held in this process, never elsewhere."""
 _JSON = (b"content-type", b"application/json")
@@ -187,6 +192,24 @@ class Extraction:
                 if await self._store.add(source, group, said) is not None:
                     break
             stretch += 1  # closed or full
+
+    async def take_session(self, tenant: str, memory: WorkingMemory, credentials: Headers) -> None:
+        """Note the messages of a session's working memory, by its own strategy; of nobody's session none. Raises as `take` does."""
+        name = memory.name
+        said = [
+            Said(each.message_id, each.role, each.content[:MAX_SAID_CHARS], each.created_at)
+            for each in memory.messages
+            if not each.is_extracted and each.content.strip()
+        ]
+        if not said or name.user is None:
+            return
+        prompt = str(memory.strategy_config.get("custom_prompt") or "")[:MAX_PROMPT_CHARS]
+        source = Source(tenant, name.user, name.session, name.namespace, Strategy(memory.strategy), prompt)
+        if self._policy.model is not None and credentials:
+            with contextlib.suppress(RequestError):  # no such model: told when it is asked
+                self.lend(source, self._upstreams.resolve(self._policy.model).upstream, credentials)
+        for start in range(0, len(said), TAKEN_AT_ONCE):
+            await self.take(source, said[start : start + TAKEN_AT_ONCE])
 
     def lend(self, source: Source, upstream: Upstream, credentials: Headers) -> None:
         """Hold a caller's credential, in this process alone, for calls to the very provider that it was sent for."""

@@ -39,6 +39,13 @@ class LongTerm(Protocol):
         """Store memories; the same id again overwrites."""
 
 
+class Extraction(Protocol):
+    """Draws memories from messages; see `services.extraction`."""
+
+    async def take_session(self, tenant: str, memory: WorkingMemory, credentials: Headers) -> None:
+        """Note a session's messages; those that were taken before change nothing."""
+
+
 class Store(Protocol):
     """Working memories in Redis; `stores.working_memory` says what each method does. They raise StoreError."""
 
@@ -113,6 +120,7 @@ class WorkingMemories:
         deadline_s: for one command.
         now: unix time in seconds.
         body_bytes: largest body worth reading.
+        extraction: takes the messages, for memories to be drawn from them; None for nobody.
         round_s, left_s: see `ROUND_S` and `LEFT_S`.
     """
 
@@ -128,6 +136,7 @@ class WorkingMemories:
         deadline_s: float,
         now: Callable[[], float],
         body_bytes: int,
+        extraction: Extraction | None = None,
         round_s: float = ROUND_S,
         left_s: float = LEFT_S,
     ) -> None:
@@ -137,6 +146,7 @@ class WorkingMemories:
         self._guard = guard
         self._kept = kept
         self._background = background
+        self._extraction = extraction
         self._deadline_s = deadline_s
         self._now = now
         self.body_bytes = body_bytes
@@ -190,12 +200,15 @@ class WorkingMemories:
             window_tokens: of the caller's model, None for a default.
             credentials: headers that go to the provider where a summary is to be made.
         """
+        said = memory
         memory, summarised = await self._within_window(memory.owned(), window_tokens, credentials)
         mark = None
         async with self._kept.keeping(), self._guard.within(self._deadline_s):
             if memory.to_promote():
                 mark = await self._store.wait(tenant, memory.name)
             stored = await self._store.put(tenant, memory)
+        if self._extraction is not None:  # of all that was said, also of what is in the summary now
+            await self._extraction.take_session(tenant, said, credentials)
         if mark is not None:
             redis_key = keys.working_memory(tenant, memory.name)
             self._background.spawn(self._promote(tenant, redis_key, mark), name="promotion")

@@ -251,3 +251,18 @@ def test_what_belongs_to_nobody_or_was_not_to_be_remembered_is_not(deja: DejaPro
     ask(client, "I live in Hull.", user="ann")
     ask(client, "I live in Bath.", headers={"X-Deja-Memory": "write"}, user="ann")
     assert [memory["text"] for memory in wait_for(deja, client, 1)] == ["I live in Bath."]
+
+
+def test_what_is_said_in_working_memory_is_remembered_once(deja: DejaProcess, client: openai.OpenAI) -> None:
+    headers = {"Authorization": f"Bearer {client.api_key}"}
+    said = [{"id": "m1", "role": "user", "content": "I live in Leeds.", "created_at": "2026-01-05T00:00:00Z"}]
+    for _ in range(3):
+        body = {"messages": said, "user_id": "ann"}
+        answer = httpx.put(f"{deja.base_url}/working-memory/s1", json=body, headers=headers, timeout=20)
+        assert answer.status_code in (200, 201), answer.text
+        said = [*said, {"id": f"n{len(said)}", "role": "user", "content": "Why?", "created_at": "2026-01-05T00:00:01Z"}]
+    (memory,) = wait_for(deja, client, 1)
+    assert (memory["text"], memory["user_id"], memory["session_id"]) == ("I live in Leeds.", "ann", "s1")
+    assert memory["extracted_from"] == ["m1"]
+    time.sleep(1.0)  # nothing comes after
+    assert len(memories_of(deja, client)) == 1
