@@ -139,7 +139,10 @@ class MemorySweeps:
         older = [
             other
             for other, distance in found
-            if distance <= sameness.MAX_DISTANCE and _is_older(other, memory) and sameness.may_compare(memory, other)
+            if other.memory_id != memory.memory_id
+            and distance <= sameness.MAX_DISTANCE
+            and _is_older(other, memory)
+            and sameness.may_compare(memory, other)
         ]
         chosen = await self._judge.same(memory.text, [other.text for other in older])
         return chosen is not None and await self._into(tenant, older[chosen].memory_id, newer)
@@ -148,7 +151,7 @@ class MemorySweeps:
         """Write the merged one first, so that nothing is lost if this stops in between; False where another writer came before."""
         async with self._guard.within(self._deadline_s):
             (older,) = await self._store.read(tenant, [older_id])
-            if older is None or older.memory.invalid_at is not None:
+            if older is None or older.memory.invalid_at is not None or not _is_older(older.memory, newer.memory):
                 return False
             merged = merging.merged(older.memory, newer.memory, now=self._now())
             put = await self._store.put(tenant, merged, expected=older.revision, vector=None, now=self._now())

@@ -125,15 +125,15 @@ def query(tenant: str, conditions: Conditions, *, as_of: float | None, now: floa
             _any("scope", [keys.owner_tag(tenant, owner.user, owner.namespace, each) for each in MemoryType]),
         ]
     for field, period in (
-        ("created_at", conditions.created), ("accessed_at", conditions.accessed), ("event_at", conditions.event),
+        ("at_created", conditions.created), ("at_accessed", conditions.accessed), ("at_event", conditions.event),
     ):  # fmt: skip
         clauses += _range(field, period)
     return " ".join([*clauses, *_validity(as_of, now)])
 
 
 def _validity(as_of: float | None, now: float) -> list[str]:
-    held = f"(@tag_holds:{{{keys.HOLDS}}} | @invalid_at:[({_number(now if as_of is None else as_of)} +inf])"
-    return [held] if as_of is None else [f"@valid_from:[-inf {_number(as_of)}]", held]
+    held = f"(@tag_holds:{{{keys.HOLDS}}} | @at_invalid:[({_number(now if as_of is None else as_of)} +inf])"
+    return [held] if as_of is None else [f"@at_valid:[-inf {_number(as_of)}]", held]
 
 
 def _add_match(clauses: list[str] | None, kind: str, match: Match, tag: Callable[[str], str]) -> list[str] | None:

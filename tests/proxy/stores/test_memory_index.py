@@ -144,6 +144,17 @@ async def test_the_nearest_come_first_and_no_more_than_asked_for(shelf: Shelf) -
     assert hits[0][1] == pytest.approx(0.0, abs=1e-5)
 
 
+async def test_times_come_back_to_the_microsecond(shelf: Shelf) -> None:
+    """RediSearch rounds what it returns of a sortable number: a memory seemed older than itself."""
+    at = NOW + 0.439415
+    await shelf.put(memory("m", created_at=at), axis(0))
+    narrowed = await shelf.index.narrowed(shelf.tenant, Conditions(), as_of=None, now=NOW + 1)
+    assert narrowed is not None
+    ((near, _),) = await shelf.index.nearest(shelf.tenant, narrowed, axis(0), 3)
+    ((newest,), _) = await shelf.index.newest(shelf.tenant, narrowed, offset=0, limit=3)
+    assert near.created_at == newest.created_at == at
+
+
 async def said(shelf: Shelf, text: str, wanted: Conditions | None = None) -> list[tuple[str, float]]:
     narrowed = await shelf.index.narrowed(shelf.tenant, wanted or Conditions(), as_of=None, now=NOW)
     assert narrowed is not None
