@@ -19,7 +19,7 @@ import logging
 import math
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import orjson
@@ -73,6 +73,9 @@ class LongTerm(Protocol):
     ) -> Any:
         """Store memories; the same id again overwrites."""
 
+    async def delete(self, tenant: str, memory_ids: Sequence[str]) -> int:
+        """Remove memories."""
+
 
 class Store(Protocol):
     """Groups in Redis; see `stores.extraction`. Every method may raise StoreError."""
@@ -82,6 +85,9 @@ class Store(Protocol):
 
     async def close(self, tag: str, group: str) -> Group | None:
         """Close a group and read it."""
+
+    async def erased(self, source: Source, said: Sequence[Said]) -> set[str]:
+        """Ids of the messages that were taken before their session or user was erased."""
 
     async def settle(self, tag: str, group: str, drawn: Sequence[Memory]) -> tuple[Memory, ...] | None:
         """Write down what was drawn, unless it was before."""
@@ -282,6 +288,9 @@ class Extraction:
         if group is None:
             return
         memories = group.drawn
+        if erased := await self._erased(group):
+            group = replace(group, said=tuple(each for each in group.said if each.message_id not in erased))
+            memories = () if memories is not None or not group.said else None
         if memories is None:
             drawn, how = await self._drawn(group, name, attempt=attempt)
             async with self._kept.keeping(), self._guard.within(self._policy.deadline_s):
@@ -291,8 +300,14 @@ class Extraction:
             self._on_drawn(how if drawn else "nothing", len(drawn))
         for start in range(0, len(memories), STORED_AT_ONCE):
             await self._keep(group.source.tenant, memories[start : start + STORED_AT_ONCE])
+        if memories and await self._erased(group):  # meanwhile: what it removed may have come back
+            await self._long_term.delete(group.source.tenant, [each.memory_id for each in memories])
         async with self._kept.keeping(), self._guard.within(self._policy.deadline_s):
             await self._store.finish(tag, name)
+
+    async def _erased(self, group: Group) -> set[str]:
+        async with self._guard.within(self._policy.deadline_s):
+            return await self._store.erased(group.source, group.said)
 
     async def _keep(self, tenant: str, memories: Sequence[Memory]) -> None:
         try:

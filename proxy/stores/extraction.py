@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 from redis.asyncio import Redis
 
-from proxy.core.keys import digest
+from proxy.core.keys import digest, session_key, session_tag, user_key, user_tag
 from proxy.core.memory import keys
 from proxy.core.memory.extraction import Group, Said, Source, Strategy
 from proxy.core.memory.records import Memory, MemoryType
@@ -66,6 +66,20 @@ class ExtractionStore:
             said=tuple(sorted(said, key=lambda each: (each.at, each.message_id))),
             drawn=_memories(fields[b"drawn"]) if b"drawn" in fields else None,
         )
+
+    async def erased(self, source: Source, said: Sequence[Said]) -> set[str]:
+        """Ids of the messages that were taken before their session, or their user, was erased. One round trip."""
+        user = user_tag(source.tenant, source.user or "")
+        members = [digest("said", each.message_id) for each in said]
+        session = session_key(session_tag(source.tenant, source.session or ""), "erased")
+        with translated():
+            async with self._client.pipeline(transaction=False) as pipe:
+                pipe.get(user_key(user, "erased"))
+                pipe.hmget(session, ["all", user])
+                pipe.zmscore(keys.extraction_taken(source.tag), members)
+                of_user, of_session, taken = await pipe.execute()
+        at_ms = max((int(moment) for moment in (of_user, *of_session) if moment), default=-1)
+        return {each.message_id for each, at_s in zip(said, taken, strict=True) if (at_s or 0) * 1000 <= at_ms}
 
     async def settle(self, tag: str, group: str, drawn: Sequence[Memory]) -> tuple[Memory, ...] | None:
         """Write down what was drawn; the memories that count, which are those of whoever was first. None if the group is finished."""

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from proxy.core.keys import session_key, session_tag, user_key, user_tag
 from proxy.core.memory import keys
 from proxy.core.memory.extraction import Said, Source
 from proxy.core.memory.records import Memory
@@ -99,10 +100,24 @@ class Bench:
                 raise RequestError("It cannot be stored.")
             self.stored[memory.memory_id] = memory
 
+    async def delete(self, tenant: str, memory_ids: Sequence[str]) -> int:
+        return sum(self.stored.pop(each, None) is not None for each in memory_ids)
+
     async def do(self, *, attempt: int = 1) -> None:
         """Do all tasks that were submitted."""
         for task in self.tasks.values():
             await self.extraction._do({**task, "lease": "l", "attempt": attempt})
+
+
+FAR_MS = 4_000_000_000_000
+
+
+async def erase(client: Redis, what: str) -> None:
+    """Mark the user, or the session, as erased, as `stores.erasure` and `stores.sessions` do."""
+    if what == "user":
+        await client.set(user_key(user_tag("t", "ann"), "erased"), FAR_MS)
+    else:
+        await client.hset(session_key(session_tag("t", "s"), "erased"), what, FAR_MS)
 
 
 def said(number: int, text: str = "I live in Leeds.") -> Said:
@@ -195,3 +210,37 @@ async def test_users_and_tenants_never_share_a_group(client: Redis) -> None:
         await bench.extraction.take(source, [said(1)])
     await bench.do()
     assert len(bench.tasks) == len(bench.stored) == 3
+
+
+@pytest.mark.parametrize("what", ["user", "all", user_tag("t", "ann")])
+async def test_what_was_erased_while_it_waited_is_not_remembered(client: Redis, what: str) -> None:
+    bench = Bench(client)
+    await bench.extraction.take(ANN, [said(1)])
+    await erase(client, what)
+    await bench.do()
+    assert (bench.asked, bench.stored) == ([], {})
+    assert bench.settled[-1][0] == "complete"
+
+
+async def test_what_is_erased_while_it_is_stored_does_not_stay(client: Redis) -> None:
+    bench = Bench(client)
+    bench.answers = [drawn("User lives in Leeds")]
+    store = bench.store
+
+    async def erased_meanwhile(*args: Any, **how: Any) -> None:
+        await store(*args, **how)
+        await erase(client, "user")
+
+    bench.store = erased_meanwhile  # type: ignore[method-assign]
+    await bench.extraction.take(ANN, [said(1)])
+    await bench.do()
+    assert len(bench.asked) == 1
+    assert bench.stored == {}
+
+
+async def test_another_users_erasure_changes_nothing(client: Redis) -> None:
+    bench = Bench(client, model=None)
+    await bench.extraction.take(ANN, [said(1)])
+    await client.set(user_key(user_tag("t", "bob"), "erased"), FAR_MS)
+    await bench.do()
+    assert len(bench.stored) == 1
