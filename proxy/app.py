@@ -50,6 +50,7 @@ from proxy.core.confidence import Calibration
 from proxy.core.evidence import Report
 from proxy.errors import StoreError
 from proxy.fleet import Fleet
+from proxy.mcp.endpoint import Endpoint
 from proxy.ports import Upstream
 from proxy.secret import tenant_secret
 from proxy.services import ids
@@ -437,6 +438,7 @@ def create_app(settings: Settings, *, redis_url: str, environ: Mapping[str, str]
         app.router.routes.extend(each.original_route for each in iter_route_contexts(module.router.routes))
     app.router.routes.append(Route(CHAT_PATH, endpoint=_Endpoint(deja.answer_chat), methods=["POST"]))
     app.router.routes.append(Route("/v1/{path:path}", endpoint=deja.passthrough))
+    app.router.routes.append(Route("/mcp", Endpoint(app, deja.identity, deja.background, version=VERSION)))
     errors.install(app)
     return app
 

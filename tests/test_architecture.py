@@ -25,6 +25,7 @@ LAYERS: dict[str, frozenset[str]] = {
         {"proxy.core", "proxy.ports", "proxy.errors", "embeddings.base", "embeddings.batching", "embeddings.errors"}
     ),
     "proxy.api": frozenset({"proxy.core", "proxy.ports", "proxy.errors", "proxy.services", "proxy.telemetry"}),
+    "proxy.mcp": frozenset({"proxy.core", "proxy.errors", "proxy.services.background", "proxy.api"}),
     "proxy.tuning": frozenset(
         {
             "proxy.core",
@@ -90,6 +91,7 @@ FOREIGN: dict[str, tuple[str, ...]] = {
     "starlette": ("proxy.api", "proxy.app"),
     "httpx": ("proxy.upstream", "proxy.tuning.through_proxy", "proxy.worker", "embeddings.remote"),
     "litellm": ("proxy.upstream.litellm",),
+    "mcp": ("proxy.mcp.server", "proxy.mcp.endpoint"),  # the latter names a type alone
     "onnx": ("embeddings",),
     "onnxruntime": ("embeddings.runtime",),
     "tokenizers": ("embeddings",),
