@@ -33,7 +33,7 @@ def build(caller_of: Callable[[Any], Caller], *, version: str) -> Server[Any]:
     """The server.
 
     Args:
-        caller_of: who answers the requests of one call; it is given the HTTP request of the call, None over stdio.
+        caller_of: who answers the requests of one call; it is given the HTTP request of the call.
         version: of Deja.
     """
     tools = {tool.name: tool for tool in (*memory_tools.tools(), *agent_tools.tools())}
