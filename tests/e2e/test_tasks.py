@@ -428,7 +428,7 @@ def test_who_hangs_up_takes_no_task_along(queue: Queue, deja: DejaProcess) -> No
     queue.put()
     body = json.dumps({"worker": "gone", "wait_s": 20}).encode()
     head = (
-        f"POST /v1/queues/work/tasks/claim HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {queue.key}\r\n"
+        f"POST {httpx.URL(queue.root).path}/tasks/claim HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {queue.key}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     ).encode()
     sockets = [socket.create_connection(("127.0.0.1", deja.port)) for _ in range(5)]
