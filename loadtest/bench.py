@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-VERBS = ("reset", "clean", "repair", "replace", "open", "paint", "move", "store", "sell", "measure")
+VERBS = ("reset", "clean", "repair", "insure", "open", "paint", "move", "store", "sell", "measure")
 THINGS = (
     "bicycle",
     "kettle",
