@@ -15,7 +15,7 @@ from loadtest.fleet_host import KEY, Host
 from loadtest.fleet_wire import Answer, Call, Pool, Sample, Wire, expected, open_loop, request
 from proxy.core.coordination.agent_writes import Write
 from proxy.core.coordination.agents import Bounds
-from proxy.settings import AgentSettings
+from proxy.settings.agents import AgentSettings
 from proxy.stores.agents import AgentStore
 from proxy.stores.client import open_client
 

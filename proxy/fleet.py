@@ -51,7 +51,8 @@ from proxy.services.task_wakeups import Lines
 from proxy.services.tasks import TaskPolicy, Tasks
 from proxy.services.timeline import Timeline
 from proxy.services.working_memory import WorkingMemories
-from proxy.settings import AgentSettings, EventSettings, MemorySettings, Settings
+from proxy.settings import Settings
+from proxy.settings.agents import AgentSettings, EventSettings, MemorySettings
 from proxy.stores.agents import AgentStore
 from proxy.stores.append_file import AppendFile
 from proxy.stores.breaker import Guard

@@ -17,7 +17,8 @@ from proxy.core.decision_log import DecisionRecord
 from proxy.core.keys import tenant_of
 from proxy.errors import ConfigError, StoreError
 from proxy.secret import tenant_secret
-from proxy.settings import EMBEDDED_URL, DecisionSettings, Settings
+from proxy.settings import EMBEDDED_URL, Settings
+from proxy.settings.agents import DecisionSettings
 from proxy.stores.client import open_client
 from proxy.stores.decisions import DecisionStore
 from proxy.stores.embedded import EmbeddedRedis, running_url

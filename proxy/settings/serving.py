@@ -1,0 +1,123 @@
+"""Sections of the settings that completions, the cache and the way to providers need."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, field_validator
+
+from proxy.core.models import Mode
+from proxy.settings.section import EMBEDDED_URL, SecretCommaList, Section
+
+
+class UpstreamSettings(Section):
+    """The model provider that serves what the cache does not."""
+
+    base_url: str | None = Field(None, description="Provider's base URL, ends in /v1. Unset: the simulated provider.")
+    api_key: SecretStr | None = Field(None, description="Replaces the caller's credential on the way up.")
+    connect_timeout_s: float = Field(5.0, gt=0, description="Seconds to wait for a connection.")
+    read_timeout_s: float = Field(600.0, gt=0, description="Seconds of silence after which a call is given up.")
+    max_connections: int = Field(1000, ge=1, description="Connections kept to the provider, at most.")
+
+    @field_validator("base_url")
+    @classmethod
+    def _has_scheme(cls, value: str | None) -> str | None:
+        if not value:
+            return None
+        if not value.startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://")
+        return value.rstrip("/")
+
+
+class RedisSettings(Section):
+    """Where the data lives."""
+
+    url: str = Field(
+        EMBEDDED_URL,
+        description="`embedded://`, or a redis://, rediss://, unix:// or redis+sentinel:// URL.",
+        repr=False,  # it may hold a password
+    )
+    deadline_ms: float = Field(
+        50.0, gt=0, description="A look-up that takes longer is given up; the call goes upstream."
+    )
+    store_deadline_ms: float = Field(
+        500.0, gt=0, description="The same for storing an answer, before its last byte leaves."
+    )
+    keep_deadline_ms: float = Field(
+        5000.0, gt=0, description="A task's step that is not known to be kept for so long is answered with 503."
+    )
+    max_connections: int = Field(64, ge=1, description="Connections to Redis, at most.")
+    max_memory_bytes: int = Field(
+        1 << 30, ge=64 << 20, description="Memory cap of the embedded server; an external one has its own."
+    )
+
+
+class CacheSettings(Section):
+    """What is cached, for how long, and how sure a hit must be."""
+
+    mode: Mode = Field(Mode.SEMANTIC, description="What a request gets that does not say: off, exact, semantic, …")
+    max_wrong_hit_rate: float = Field(
+        0.01, gt=0, le=0.5, description="Wrong semantic hits among semantic hits, at most."
+    )
+    ttl_s: int = Field(3600, ge=1, description="Seconds an answer stays fresh unless the request says otherwise.")
+    max_bytes: int = Field(512 << 20, ge=1 << 20, description="Bytes the cache may take in Redis, below maxmemory.")
+    key_user: bool = Field(True, description="Keep answers for different `user` fields apart.")
+    on_repeat: Literal["hit", "regenerate"] = Field(
+        "hit", description="What the same request inside one session within seconds gets."
+    )
+    repeat_window_s: float = Field(10.0, ge=0, description="Those seconds.")
+    candidates: int = Field(5, ge=3, le=50, description="Neighbours looked at per semantic look-up.")
+    calibration: Path | None = Field(
+        None, description="A calibration made by `deja tune PAIRS --calibrate`; unset: the one that comes with Deja."
+    )
+
+
+class EmbedderSettings(Section):
+    """What turns a text into a vector."""
+
+    source: str = Field(
+        "package", description="`package`, a local directory, a hub id, or the base URL of any /v1/embeddings."
+    )
+    model: str | None = Field(None, description="Model name to ask a remote embedder for.")
+    api_key: SecretStr | None = Field(None, description="Credential for a remote embedder.")
+    precision: Literal["int8", "fp32"] = Field("int8", description="Weights of a local model.")
+    threads: int = Field(1, ge=1, le=64, description="Threads of a local model.")
+    deadline_ms: float = Field(
+        1000.0, gt=0, description="An embedding, or a verification, that takes longer is given up."
+    )
+
+
+class AuditSettings(Section):
+    """How the wrong-hit rate is measured on live traffic."""
+
+    share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of hits by meaning that is asked again at the provider and judged; more at first. 0: no audits.",
+    )
+    max_per_hour: int = Field(
+        100, ge=0, description="Extra calls to providers that audits may make in any hour, at most, in each process."
+    )
+    judge_model: str | None = Field(
+        None, description="Model that compares the answers; unset: their texts are compared, which is coarser."
+    )
+
+
+class AuthSettings(Section):
+    """Who may call."""
+
+    keys: SecretCommaList = Field((), description="Keys of which a caller must present one. Empty: anyone on loopback.")
+    allow_open_bind: bool = Field(False, description="Say aloud that others may reach Deja without a key.")
+
+
+class LimitSettings(Section):
+    """What a request may cost before it is looked at."""
+
+    body_bytes: int = Field(
+        10 << 20, ge=1024, description="Largest request body of a cached route; larger ones get 413."
+    )
+    answer_bytes: int = Field(
+        4 << 20, ge=1024, description="Largest answer that is stored; larger ones only pass through."
+    )
