@@ -41,6 +41,7 @@ LAYERS: dict[str, frozenset[str]] = {
     "proxy.commands": frozenset(
         {
             "proxy.app",
+            "proxy.caching",
             "proxy.console",
             "proxy.core",
             "proxy.errors",
@@ -62,6 +63,7 @@ COMPOSITION_ROOT = {
     "proxy",
     "proxy.__main__",
     "proxy.app",
+    "proxy.caching",
     "proxy.fleet",
     "proxy.checkup",
     "proxy.secret",
@@ -85,7 +87,7 @@ PURE = frozenset(
 """What core may import of others: nothing with a clock, a socket, an environment, chance or a loop."""
 
 FOREIGN: dict[str, tuple[str, ...]] = {
-    "redis": ("proxy.stores", "proxy.fleet"),  # the latter names the type of a client alone
+    "redis": ("proxy.stores", "proxy.caching", "proxy.fleet"),  # the latter two name the type of a client alone
     "redisvl": ("proxy.stores",),
     "fastapi": ("proxy.api", "proxy.app"),
     "starlette": ("proxy.api", "proxy.app"),

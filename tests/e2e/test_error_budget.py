@@ -84,8 +84,8 @@ class Bench:
         """Wait for audits under way, and review."""
         while any(task.get_name() == "audit" for task in self.deja.background._tasks):  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(0.001)
-        assert self.deja.error_budget._levels is not None
-        await self.deja.error_budget._levels.review()
+        assert self.deja.caching.error_budget._levels is not None
+        await self.deja.caching.error_budget._levels.review()
 
     async def measure_the_judge(self) -> None:
         """Repeat a question until controls have measured the judge, so that what it says moves levels."""
@@ -104,10 +104,10 @@ class Bench:
 
     @property
     def level(self) -> float:
-        return self.deja.error_budget.level(self.scope)
+        return self.deja.caching.error_budget.level(self.scope)
 
     async def state(self) -> str:
-        report = await self.deja.error_budget.report(self.scope)
+        report = await self.deja.caching.error_budget.report(self.scope)
         return report.standing.cause.value
 
     @property
@@ -138,10 +138,12 @@ async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, upstream: FakeU
     with private_redis() as url:
         deja = Application(settings, redis_url=url, environ={})
         await deja.open()
-        deja.error_budget.begin(CALIBRATION)
-        judge: Judge = AlwaysSure(deja.error_budget)
-        deja.chat.completions._judge = judge
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=deja.chat), base_url="http://deja") as client:
+        deja.caching.error_budget.begin(CALIBRATION)
+        judge: Judge = AlwaysSure(deja.caching.error_budget)
+        deja.caching.chat.completions._judge = judge
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=deja.caching.chat), base_url="http://deja"
+        ) as client:
             upstream.script(chat(RIGHT))
             made = Bench(deja, upstream, client)
             await made.ask(STORED, mode="semantic")
@@ -206,7 +208,7 @@ async def test_shadow_mode_measures_without_another_call(bench: Bench) -> None:
         await bench.deja.client.delete(*[key async for key in bench.deja.client.scan_iter("deja:v1:exact:*")])
     assert bench.count("deja_audits_total", kind="shadow", verdict="right") == 10
     assert bench.count("deja_audit_calls_total", purpose="answer") == 0
-    report = await bench.deja.error_budget.report(bench.scope)
+    report = await bench.deja.caching.error_budget.report(bench.scope)
     assert report.tally.audited == 10
 
 
@@ -217,11 +219,11 @@ async def test_evidence_outlives_the_process_and_is_shared(bench: Bench) -> None
     again = Application(bench.deja.settings, redis_url=bench.deja._redis_url, environ={})
     await again.open()
     try:
-        again.error_budget.begin(CALIBRATION)
-        again.error_budget.level(bench.scope)
-        assert again.error_budget._levels is not None
-        await again.error_budget._levels.review()
-        assert again.error_budget.level(bench.scope) == bench.level > SURE
+        again.caching.error_budget.begin(CALIBRATION)
+        again.caching.error_budget.level(bench.scope)
+        assert again.caching.error_budget._levels is not None
+        await again.caching.error_budget._levels.review()
+        assert again.caching.error_budget.level(bench.scope) == bench.level > SURE
     finally:
         await again.aclose()
 
@@ -231,6 +233,6 @@ async def test_exact_repeats_measure_the_judge(bench: Bench) -> None:
         await bench.ask(STORED)
         await bench.settle()
     assert bench.count("deja_audits_total", kind="control", verdict="right") == 5
-    levels = bench.deja.error_budget._levels
+    levels = bench.deja.caching.error_budget._levels
     assert levels is not None
     assert (levels._controls.judged, levels._controls.false_alarms) == (5, 0)

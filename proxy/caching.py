@@ -1,0 +1,314 @@
+"""The cache's side of the application: look-ups, decisions, the models behind them, named caches; part of the composition root."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+
+from redis.asyncio import Redis
+
+from embeddings import prepare
+from embeddings.base import Embedder
+from embeddings.batching import BatchingEmbedder, BatchingVerifier
+from embeddings.errors import EmbedderError
+from embeddings.verifier import Verifier, shipped_folder
+from proxy.api.identity import Identity
+from proxy.api.openai import chat
+from proxy.api.passthrough import PassThrough
+from proxy.core.budget import Cause, Standing
+from proxy.core.confidence import Calibration
+from proxy.core.evidence import Report
+from proxy.fleet import Fleet
+from proxy.services.answer_judges import Agreement, AnswerJudge, ModelJudge
+from proxy.services.asking_again import Asker
+from proxy.services.audits import Sampling
+from proxy.services.background import Background
+from proxy.services.completions import Completions, Policy
+from proxy.services.decisions import DecisionLog, Decisions
+from proxy.services.embedding import BoundedEmbedder
+from proxy.services.error_budget import ErrorBudget
+from proxy.services.feedback import Feedback
+from proxy.services.judging import VerifyingJudge
+from proxy.services.keeper import Keeper
+from proxy.services.late_index import LateIndex
+from proxy.services.named_caches import NamedCaches
+from proxy.services.named_caches import Policy as CachePolicy
+from proxy.services.recorder import Recorder
+from proxy.services.repeats import Repeats
+from proxy.services.single_flight import Flights
+from proxy.services.upkeep import Upkeep
+from proxy.settings import Settings
+from proxy.stores.breaker import Guard
+from proxy.stores.capacity import Capacity
+from proxy.stores.decisions import DecisionStore
+from proxy.stores.evidence import EvidenceStore
+from proxy.stores.named_caches import NamedCacheStore
+from proxy.stores.responses import ResponseStore
+from proxy.stores.vectors import VectorIndex
+from proxy.telemetry import Metrics
+from proxy.tuning import own, shipped
+from proxy.upstream.registry import UpstreamRegistry
+
+logger = logging.getLogger("deja.caching")
+
+EMBEDDER_RETRY_S = 5.0
+
+
+class Caching:
+    """The parts that answer completions and named caches, opened and closed together.
+
+    Args:
+        settings: all of them.
+        client: of Redis.
+        guard: bounds what Redis may cost.
+        background: runs what outlives a request.
+        metrics: counts.
+        embedder: without a model until `open` has loaded one; others hold it too.
+        identity: who is asking.
+        upstreams: the configured providers.
+        passthrough: takes what is not cached.
+        fleet: sessions, memory and the journal, which completions feed.
+
+    Attributes:
+        calibration: of the models that are loaded; None until then.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        client: Redis,
+        guard: Guard,
+        background: Background,
+        metrics: Metrics,
+        embedder: BoundedEmbedder,
+        identity: Identity,
+        upstreams: UpstreamRegistry,
+        passthrough: PassThrough,
+        fleet: Fleet,
+    ) -> None:
+        self.settings = settings
+        self.client = client
+        self.guard = guard
+        self.background = background
+        self.metrics = metrics
+        self.embedder = embedder
+        self.identity = identity
+        self.upstreams = upstreams
+        self.passthrough = passthrough
+        self.fleet = fleet
+        self.calibration: Calibration | None = None
+        self.responses = ResponseStore(client)
+        self.vectors = LateIndex()
+        self.judge = VerifyingJudge(deadline_s=settings.embedder.deadline_ms / 1000, is_alone=lambda: self.active <= 1)
+        self.upkeep = Upkeep(
+            Capacity(client, max_bytes=settings.cache.max_bytes),
+            guard,
+            on_evict=lambda count: metrics.entries_evicted.inc(count),
+            now=time.time,
+        )
+        self._open_decisions()
+        self.error_budget = self._error_budget()
+        self.chat = self._chat()
+        self.caches = self._caches()
+
+    @property
+    def active(self) -> int:
+        """Requests being answered now."""
+        return self.chat.active + self.caches.active
+
+    async def open(self) -> None:
+        """Load the models, or go on trying, and start the background work."""
+        self.background.spawn(self.decision_recorder.run(), name="decisions")
+        if not await self._load_models():
+            self.background.spawn(self._retry_models(), name="embedder")
+        self.background.spawn(self.upkeep.run(), name="upkeep")
+
+    async def drain(self, *, deadline_s: float) -> None:
+        """Write what is still to be recorded."""
+        await self.decision_recorder.drain(deadline_s=deadline_s)
+        await self.error_budget.drain(deadline_s=deadline_s)
+
+    async def aclose(self) -> None:
+        """Let the verifier go."""
+        await self.judge.aclose()
+
+    def _open_decisions(self) -> None:
+        settings, metrics = self.settings, self.metrics
+        self.decision_store = DecisionStore(
+            self.client,
+            ttl_s=settings.decisions.ttl_s,
+            max_per_tenant=settings.decisions.max_per_tenant,
+            now=time.time,
+        )
+        self.decision_recorder = Recorder(
+            self.decision_store,
+            self.guard,
+            queue_records=settings.decisions.queue_records,
+            on_drop=lambda count: metrics.decisions_dropped.inc(count),
+            what="decisions",
+        )
+        self.fleet.queues.append(self.decision_recorder)
+        metrics.decisions_waiting.set_function(lambda: self.decision_recorder.waiting)
+        deadline_s = settings.redis.store_deadline_ms / 1000
+        self.decisions = Decisions(
+            self.decision_store, self.guard, levels=lambda: self.calibration, deadline_s=deadline_s
+        )
+        self.feedback = Feedback(
+            self.decisions,
+            self.decision_store,
+            self.responses,
+            self.guard,
+            deadline_s=deadline_s,
+            on_vote=lambda vote, tier: metrics.feedback.labels(vote, tier).inc(),
+        )
+
+    def _chat(self) -> chat.ChatCompletions:
+        settings = self.settings
+        keeper = Keeper(
+            self.responses,
+            self.embedder,
+            self.guard,
+            deadline_s=settings.redis.store_deadline_ms / 1000,
+            default_ttl_s=settings.cache.ttl_s,
+            now=time.time,
+            traces=self.fleet.traces,
+            trace_s=settings.decisions.ttl_s,
+        )
+        completions = Completions(
+            responses=self.responses,
+            vectors=self.vectors,
+            guard=self.guard,
+            embedder=self.embedder,
+            judge=self.judge,
+            upstreams=self.upstreams,
+            flights=Flights(self.background),
+            keeper=keeper,
+            repeats=Repeats(is_on=settings.cache.on_repeat == "regenerate", window_s=settings.cache.repeat_window_s),
+            policy=Policy(
+                lookup_deadline_s=settings.redis.deadline_ms / 1000,
+                candidates=settings.cache.candidates,
+                answer_bytes=settings.limits.answer_bytes,
+            ),
+            on_index_missing=self.upkeep.index_missing,
+            now=time.time,
+            memory=self.fleet.memory_reader,
+        )
+        return chat.ChatCompletions(
+            completions=completions,
+            identity=self.identity,
+            recorder=self.fleet.recorder,
+            tape=self.fleet.tape,
+            memory=self.fleet.memory_writer,
+            decisions=DecisionLog(self.decision_recorder, is_on=settings.decisions.max_per_tenant > 0, now=time.time),
+            error_budget=self.error_budget,
+            metrics=self.metrics,
+            background=self.background,
+            passthrough=self.passthrough,
+            default_mode=settings.cache.mode,
+            key_user=settings.cache.key_user,
+            body_bytes=settings.limits.body_bytes,
+            now=time.time,
+        )
+
+    def _error_budget(self) -> ErrorBudget:
+        audit, metrics = self.settings.audit, self.metrics
+        judge: AnswerJudge = Agreement(self.embedder)
+        if audit.judge_model is not None:
+            judge = ModelJudge(audit.judge_model, self.upstreams)
+        return ErrorBudget(
+            open_store=lambda space: EvidenceStore(self.client, space=space),
+            guard=self.guard,
+            background=self.background,
+            responses=self.responses,
+            judge=judge,
+            asker=Asker(
+                answer_bytes=self.settings.limits.answer_bytes,
+                on_call=lambda purpose, usage: metrics.show_audit_call(purpose, usage.get("total_tokens")),
+            ),
+            max_wrong_hit_rate=self.settings.cache.max_wrong_hit_rate,
+            sampling=Sampling(audit.share, audit.max_per_hour),
+            on_audit=lambda kind, verdict: metrics.audits.labels(kind, verdict).inc(),
+            on_review=self._show_review,
+        )
+
+    def _show_review(self, standings: list[Standing], pool: Report) -> None:
+        states = Counter(standing.cause.value for standing in standings)
+        self.metrics.show_levels({cause.value: states[cause] for cause in Cause}, [each.level for each in standings])
+        estimate, interval = pool.wrong_hit_rate
+        self.metrics.show_wrong_hit_rate(estimate, interval.low, interval.high)
+
+    def _caches(self) -> NamedCaches:
+        settings = self.settings
+        return NamedCaches(
+            store=NamedCacheStore(self.client),
+            vectors=self.vectors,
+            guard=self.guard,
+            embedder=self.embedder,
+            judge=self.judge,
+            background=self.background,
+            policy=CachePolicy(
+                lookup_deadline_s=settings.redis.deadline_ms / 1000,
+                store_deadline_s=settings.redis.store_deadline_ms / 1000,
+                candidates=settings.cache.candidates,
+                default_ttl_s=settings.cache.ttl_s,
+                body_bytes=settings.limits.body_bytes,
+                response_bytes=settings.limits.answer_bytes,
+            ),
+            on_index_missing=self.upkeep.index_missing,
+            now=time.time,
+        )
+
+    async def _load_models(self) -> bool:
+        """Open the model and its index; False when that did not succeed now."""
+        try:
+            embedder, verifier = await asyncio.to_thread(self._warm_models)
+            calibration = self._own_or_shipped(shipped.calibration(embedder.fingerprint, verifier.fingerprint))
+        except EmbedderError as error:
+            logger.warning("only exact hits until the models are there: %s", error)
+            return False
+        self.embedder.use(BatchingEmbedder(embedder))
+        self.error_budget.begin(calibration)
+        self.judge.use(batching := BatchingVerifier(verifier), calibration, self.error_budget)
+        self.fleet.use_models(fingerprint=embedder.fingerprint, dim=embedder.dim, verifier=batching)
+        self.calibration = calibration
+        index = VectorIndex(self.client, fingerprint=embedder.fingerprint, dim=embedder.dim)
+        self.vectors.use(index)
+        self.upkeep.watch(index)
+        return True
+
+    def _own_or_shipped(self, calibration: Calibration) -> Calibration:
+        own_file = self.settings.cache.calibration
+        return calibration if own_file is None else own.load(own_file, scale=calibration.scale)
+
+    def _warm_models(self) -> tuple[Embedder, Verifier]:
+        self.judge.warm_up()
+        embedder, verifier = open_embedder(self.settings), Verifier(shipped_folder())
+        embedder.embed(["The first call of a model is its slowest."])
+        verifier.score([("The first call of a model is its slowest.", "A model is slowest when it is called first.")])
+        return embedder, verifier
+
+    async def _retry_models(self) -> None:
+        while True:
+            await asyncio.sleep(EMBEDDER_RETRY_S)
+            if await self._load_models():
+                return
+
+
+def open_embedder(settings: Settings) -> Embedder:
+    """The embedder the settings ask for, its model prepared if it is not yet.
+
+    Raises:
+        EmbedderError: it cannot be had now.
+    """
+    wanted = settings.embedder
+    return prepare.open_embedder(
+        wanted.source,
+        settings.artifacts,
+        wanted.precision,
+        threads=wanted.threads,
+        model=wanted.model or "",
+        api_key=wanted.api_key.get_secret_value() if wanted.api_key else None,
+    )
