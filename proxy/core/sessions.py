@@ -1,4 +1,4 @@
-"""Rules of sessions: which messages may be appended, which of them fit a context window, how structured data are merged. Pure."""
+"""Rules of sessions: which messages may be appended, which of them fit a context window, what structured data may be. Pure."""
 
 from __future__ import annotations
 
@@ -315,19 +315,6 @@ def _groups(turns: Sequence[dict[str, Any]]) -> list[list[int]]:
 
 def _tokens(turns: Sequence[dict[str, Any]], group: Iterable[int]) -> int:
     return sum(int(turns[at]["tokens"]) for at in group)
-
-
-def merge_patch(target: Any, patch: Any) -> Any:
-    """Merge JSON as RFC 7396 says: null takes a member away, objects are merged, everything else replaces. Neither argument is changed."""
-    if not isinstance(patch, dict):
-        return patch
-    merged = dict(target) if isinstance(target, dict) else {}
-    for name, value in patch.items():
-        if value is None:
-            merged.pop(name, None)
-        else:
-            merged[name] = merge_patch(merged.get(name), value)
-    return merged
 
 
 def checked_data(value: Any, *, max_bytes: int) -> bytes:

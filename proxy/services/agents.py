@@ -11,12 +11,12 @@ from weakref import WeakValueDictionary
 from proxy.core.coordination import agents, keys
 from proxy.core.coordination.agent_writes import Outcome, Write, Written
 from proxy.core.coordination.agents import Bounds, Seat, State
-from proxy.core.coordination.stored_values import from_stored, merged
+from proxy.core.coordination.stored_values import from_stored
 from proxy.core.coordination.versions import Conditions, VersionConflictError
+from proxy.core.merge_patch import merge_patch
 from proxy.core.stream_ids import BEGINNING
 from proxy.errors import RequestError
-from proxy.ports import Guard, StreamEntry
-from proxy.services.kept import Kept
+from proxy.ports import Guard, Keeping, StreamEntry
 from proxy.services.tails import Gap, Tails
 
 WINDOW = 500
@@ -68,7 +68,7 @@ class Agents:
     """
 
     def __init__(
-        self, store: AgentStore, tails: Tails, guard: Guard, kept: Kept, *, bounds: Bounds, deadline_s: float
+        self, store: AgentStore, tails: Tails, guard: Guard, kept: Keeping, *, bounds: Bounds, deadline_s: float
     ) -> None:
         self._store = store
         self._tails = tails
@@ -125,7 +125,7 @@ class Agents:
             seen: dict[str, str | None] = dict.fromkeys(patches)
             for _ in range(MERGE_TRIES):
                 whole = {
-                    name: merged(None if (text := seen[name]) is None else from_stored(text), patch)
+                    name: merge_patch(None if (text := seen[name]) is None else from_stored(text), patch)
                     for name, patch in patches.items()
                 }
                 stored = write.set | agents.stored_fields(whole, self._bounds)

@@ -16,9 +16,8 @@ from typing import Protocol
 from proxy.core.coordination import keys
 from proxy.core.coordination.events import Fields, Filters, StreamInfo, Trimmed, no_stream
 from proxy.errors import StoreError
-from proxy.ports import Guard, StreamEntry
+from proxy.ports import Guard, Keeping, StreamEntry
 from proxy.services.background import Background
-from proxy.services.kept import Kept
 from proxy.services.tails import Gap, Tails
 
 logger = logging.getLogger("deja.events")
@@ -113,7 +112,7 @@ class Events:
         store: EventStore,
         tails: Tails,
         guard: Guard,
-        kept: Kept,
+        kept: Keeping,
         background: Background,
         *,
         deadline_s: float,

@@ -11,6 +11,7 @@ import orjson
 from proxy.core import names
 from proxy.core.coordination.versions import Conditions, VersionConflictError
 from proxy.core.keys import digest
+from proxy.core.merge_patch import merge_patch
 from proxy.core.sessions import (
     About,
     Appended,
@@ -21,7 +22,6 @@ from proxy.core.sessions import (
     checked_messages,
     checked_session,
     checked_user,
-    merge_patch,
     window,
 )
 from proxy.errors import RequestError

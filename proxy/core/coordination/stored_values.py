@@ -1,4 +1,4 @@
-"""JSON values as fields of a Redis hash, and back, each with its type; and how a patch changes them (RFC 7396).
+"""JSON values as fields of a Redis hash, and back, each with its type.
 
 A field is plain text wherever that cannot be mistaken for JSON, and JSON otherwise, so that `redis-cli HGETALL` reads well: the text
 `working` is stored as `working`, the number 5 as `5`, the text "5" as `"5"`. To read one: as JSON if it is JSON, else as it stands.
@@ -55,16 +55,3 @@ def from_stored(text: str) -> Any:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
         return text
-
-
-def merged(target: Any, patch: Any) -> Any:
-    """JSON Merge Patch, RFC 7396 section 2: objects are merged, null removes, everything else replaces."""
-    if not isinstance(patch, dict):
-        return patch
-    result = dict(target) if isinstance(target, dict) else {}
-    for name, value in patch.items():
-        if value is None:
-            result.pop(name, None)
-        else:
-            result[name] = merged(result.get(name), value)
-    return result

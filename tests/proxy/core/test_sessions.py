@@ -14,7 +14,6 @@ from proxy.core.sessions import (
     checked_session,
     checked_user,
     estimated,
-    merge_patch,
     user_of,
     window,
 )
@@ -121,48 +120,6 @@ def test_a_larger_window_holds_all_that_a_smaller_one_does(turns: list[dict[str,
     except RequestError:
         return
     assert few <= set(kept(turns, small + more))
-
-
-# --- merge patches ----------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("target", "patch", "merged"),
-    [  # RFC 7396, appendix A
-        ({"a": "b"}, {"a": "c"}, {"a": "c"}),
-        ({"a": "b"}, {"b": "c"}, {"a": "b", "b": "c"}),
-        ({"a": "b"}, {"a": None}, {}),
-        ({"a": "b", "b": "c"}, {"a": None}, {"b": "c"}),
-        ({"a": ["b"]}, {"a": "c"}, {"a": "c"}),
-        ({"a": "c"}, {"a": ["b"]}, {"a": ["b"]}),
-        ({"a": {"b": "c"}}, {"a": {"b": "d", "c": None}}, {"a": {"b": "d"}}),
-        ({"a": [{"b": "c"}]}, {"a": [1]}, {"a": [1]}),
-        (["a", "b"], ["c", "d"], ["c", "d"]),
-        ({"a": "b"}, ["c"], ["c"]),
-        ({"a": "foo"}, None, None),
-        ({"a": "foo"}, "bar", "bar"),
-        ({"e": None}, {"a": 1}, {"e": None, "a": 1}),
-        ([1, 2], {"a": "b", "c": None}, {"a": "b"}),
-        ({}, {"a": {"bb": {"ccc": None}}}, {"a": {"bb": {}}}),
-    ],
-)
-def test_merging_does_what_the_standard_says(target: Any, patch: Any, merged: Any) -> None:
-    before = orjson.dumps([target, patch])
-    assert merge_patch(target, patch) == merged
-    assert orjson.dumps([target, patch]) == before
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=3),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=3),
-    max_leaves=8,
-)
-
-
-@given(JSON, JSON)
-def test_merging_twice_changes_nothing_more(target: Any, patch: Any) -> None:
-    once = merge_patch(target, patch)
-    assert merge_patch(once, patch) == once
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from proxy.core.coordination.stored_values import from_stored, merged, to_stored
+from proxy.core.coordination.stored_values import from_stored, to_stored
 from proxy.errors import RequestError
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))  # lone surrogates cannot arrive: JSON in UTF-8 has none
@@ -85,41 +85,3 @@ def test_what_could_not_be_shown_again_is_refused() -> None:
     for _ in range(60):
         shallower = shallower[0]
     assert orjson.dumps({"data": [from_stored(to_stored(shallower))]})
-
-
-# RFC 7396, appendix A.
-RFC_EXAMPLES: list[tuple[Any, Any, Any]] = [
-    ({"a": "b"}, {"a": "c"}, {"a": "c"}),
-    ({"a": "b"}, {"b": "c"}, {"a": "b", "b": "c"}),
-    ({"a": "b"}, {"a": None}, {}),
-    ({"a": "b", "b": "c"}, {"a": None}, {"b": "c"}),
-    ({"a": ["b"]}, {"a": "c"}, {"a": "c"}),
-    ({"a": "c"}, {"a": ["b"]}, {"a": ["b"]}),
-    ({"a": {"b": "c"}}, {"a": {"b": "d", "c": None}}, {"a": {"b": "d"}}),
-    ({"a": [{"b": "c"}]}, {"a": [1]}, {"a": [1]}),
-    (["a", "b"], ["c", "d"], ["c", "d"]),
-    ({"a": "b"}, ["c"], ["c"]),
-    ({"a": "foo"}, None, None),
-    ({"a": "foo"}, "bar", "bar"),
-    ({"e": None}, {"a": 1}, {"e": None, "a": 1}),
-    ([1, 2], {"a": "b", "c": None}, {"a": "b"}),
-    ({}, {"a": {"bb": {"ccc": None}}}, {"a": {"bb": {}}}),
-]
-
-
-@pytest.mark.parametrize(("target", "patch", "result"), RFC_EXAMPLES)
-def test_patches_merge_as_the_rfc_shows(target: Any, patch: Any, result: Any) -> None:
-    assert merged(target, patch) == result
-
-
-@given(values, values)
-def test_a_patch_sent_twice_does_nothing_more(target: Any, patch: Any) -> None:
-    once = merged(target, patch)
-    assert merged(once, patch) == once
-
-
-@given(values, values)
-def test_merging_changes_neither_of_its_arguments(target: Any, patch: Any) -> None:
-    before = orjson.dumps([target, patch])
-    merged(target, patch)
-    assert orjson.dumps([target, patch]) == before
