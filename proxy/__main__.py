@@ -170,6 +170,21 @@ def replay(
 
 
 @app.command()
+def mcp(
+    session: Annotated[str | None, typer.Option(help="Session that the tools' requests name (X-Deja-Session).")] = None,
+    agent: Annotated[str | None, typer.Option(help="Agent that the tools' requests name (X-Deja-Agent).")] = None,
+    url: UrlOption = None,
+    api_key: KeyOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Offer a running Deja's tools over MCP on standard input and output, for clients that start their servers themselves."""
+    from proxy.commands import mcp as tools
+
+    root = _root(url, config)
+    _told(lambda: tools.serve(root, api_key=api_key, session=session, agent=agent))
+
+
+@app.command()
 def tune(
     file: Annotated[
         Path | None, typer.Argument(help="Labelled pairs: .jsonl with a, b, same and kind, or .csv with such columns.")
@@ -245,12 +260,13 @@ def _worked(work: Callable[[], None]) -> None:
         raise typer.Exit(130) from None
 
 
-def _told(ask: Callable[[], str]) -> None:
-    """Print what a running Deja says, or why it says nothing; that ends with status 1."""
+def _told(ask: Callable[[], str | None]) -> None:
+    """Print what a running Deja says, if it is for print, or why it says nothing; that ends with status 1."""
     from proxy.commands.asking import AskingError
 
     try:
-        print(ask())
+        if (said := ask()) is not None:
+            print(said)
     except AskingError as error:
         console.say(str(error))
         raise typer.Exit(1) from None

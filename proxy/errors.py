@@ -11,7 +11,8 @@
     ├── UpstreamError          the model provider could not be reached, or broke off
     │   ├── UpstreamTimeoutError
     │   └── UpstreamBrokenError     the answer stopped before its end
-    └── EmbeddingError         a text could not be embedded
+    ├── EmbeddingError         a text could not be embedded
+    └── AwayError              a Deja that is asked over HTTP gives no answer
 
 Foreign exceptions are translated where the foreign call is made, with the cause kept. Messages never hold a prompt,
 a credential or a URL with a password in it.
@@ -92,6 +93,10 @@ class UpstreamBrokenError(UpstreamError):
 
 class EmbeddingError(DejaError):
     """A text could not be embedded."""
+
+
+class AwayError(DejaError):
+    """A Deja that is asked over HTTP gives no answer, or what answers there is none."""
 
 
 def where(error: BaseException) -> str:

@@ -45,6 +45,7 @@ LAYERS: dict[str, frozenset[str]] = {
             "proxy.console",
             "proxy.core",
             "proxy.errors",
+            "proxy.mcp",
             "proxy.secret",
             "proxy.settings",
             "proxy.stores",
@@ -91,7 +92,7 @@ FOREIGN: dict[str, tuple[str, ...]] = {
     "redisvl": ("proxy.stores",),
     "fastapi": ("proxy.api", "proxy.app"),
     "starlette": ("proxy.api", "proxy.app"),
-    "httpx": ("proxy.upstream", "proxy.tuning.through_proxy", "proxy.worker", "embeddings.remote"),
+    "httpx": ("proxy.upstream", "proxy.mcp.outside", "proxy.tuning.through_proxy", "proxy.worker", "embeddings.remote"),
     "litellm": ("proxy.upstream.litellm",),
     "mcp": ("proxy.mcp.server", "proxy.mcp.endpoint"),  # the latter names a type alone
     "onnx": ("embeddings",),

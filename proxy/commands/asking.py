@@ -31,11 +31,16 @@ def post(root: str, path: str, body: dict[str, Any], *, api_key: str | None) -> 
     return _send(sent)
 
 
-def _url(root: str, path: str) -> str:
-    root = root.rstrip("/").removesuffix("/v1")  # the base URL of clients is as good
+def root_of(url: str) -> str:
+    """A Deja's root, given it or the base URL of clients. Raises AskingError."""
+    root = url.rstrip("/").removesuffix("/v1")
     if not root.startswith(("http://", "https://")):
         raise AskingError(f"--url must begin with http:// or https://, and {root!r} does not.")
-    return f"{root}/v1/{path}"
+    return root
+
+
+def _url(root: str, path: str) -> str:
+    return f"{root_of(root)}/v1/{path}"
 
 
 def _headers(api_key: str | None) -> dict[str, str]:

@@ -11,6 +11,7 @@ import mcp_types as types
 import orjson
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
+from mcp.server.stdio import stdio_server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
 from proxy.errors import DejaError, where
@@ -33,7 +34,7 @@ def build(caller_of: Callable[[Any], Caller], *, version: str) -> Server[Any]:
     """The server.
 
     Args:
-        caller_of: who answers the requests of one call; it is given the HTTP request of the call.
+        caller_of: who answers the requests of one call; it is given the HTTP request of the call, None over standard input.
         version: of Deja.
     """
     tools = {tool.name: tool for tool in (*memory_tools.tools(), *agent_tools.tools())}
@@ -61,6 +62,12 @@ def build(caller_of: Callable[[Any], Caller], *, version: str) -> Server[Any]:
 def manager(server: Server[Any], *, body_bytes: int) -> StreamableHTTPSessionManager:
     """Speaks streamable HTTP, without sessions: every request stands for itself, and is its own credential's."""
     return StreamableHTTPSessionManager(server, json_response=True, stateless=True, max_request_body_size=body_bytes)
+
+
+async def serve_stdio(server: Server[Any]) -> None:
+    """Speak over standard input and output until the input ends."""
+    async with stdio_server() as (reading, writing):
+        await server.run(reading, writing, server.create_initialization_options())
 
 
 async def _called(tool: Tool, arguments: dict[str, Any], caller: Caller) -> types.CallToolResult:
