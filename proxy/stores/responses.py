@@ -17,6 +17,7 @@ from proxy.core import context
 from proxy.core.keys import EXPIRY, LookUpKeys
 from proxy.core.models import ContextRecord, Entry, WireMode
 from proxy.stores.client import translated
+from proxy.stores.coalescing import Coalescer
 
 _FIELDS = (
     "entry_id",
@@ -46,20 +47,28 @@ class ResponseStore:
     def __init__(self, client: Redis) -> None:
         self._client = client
         self._look_up = client.register_script(script("look_up"))
+        self._looking_up = Coalescer(self._look_up_many)
         self._put = client.register_script(script("put"))
         self._condemn = client.register_script(script("condemn"))
 
     async def look_up(self, at: LookUpKeys) -> tuple[Entry | None, ContextRecord | None, frozenset[str]]:
-        """Read the entry of exactly this request, the meaning of its conversation, and what never serves it. One round trip.
+        """Read the entry of exactly this request, the meaning of its conversation, and what never serves it. One round trip, shared with
+        the requests that wait at the same time.
 
         Returns:
             The entry; what the prefix stands for, None also where that leads through a condemned entry; digests of the texts that are
             never equal to the one asked.
         """
-        wanted = [at.exact, at.context or at.exact, at.condemned, at.unequal or at.exact]
-        with translated():
-            fields, stands_for, unequal = await self._look_up(keys=wanted, args=_FIELDS)
+        fields, stands_for, unequal = await self._looking_up.get(at)
         return entry_of(fields), context.from_wire(stands_for), _texts(unequal)
+
+    async def _look_up_many(self, wanted: Sequence[LookUpKeys]) -> Sequence[Any]:
+        names = [
+            key for at in wanted for key in (at.exact, at.context or at.exact, at.condemned, at.unequal or at.exact)
+        ]
+        with translated():
+            found: Sequence[Any] = await self._look_up(keys=names, args=_FIELDS)
+        return found
 
     async def condemn(
         self, entry_id: str, *, at: str, condemned_key: str, pair: Sequence[tuple[str, str]], keep_s: int
