@@ -1,0 +1,124 @@
+"""Entries kept in this process, for as long as Redis vouches for them."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.core.models import Entry, WireMode
+from proxy.services.first_level import CHANGES, ENTRY_OVERHEAD_BYTES, FirstLevel
+
+
+def entry(name: str, body: bytes = b"{}") -> Entry:
+    return Entry(f"ent_{name}", "What?", body, WireMode.BOTH, 0.0, 60)
+
+
+def exact(name: str) -> str:
+    return f"deja:v1:exact:{{room}}:{name}"
+
+
+def redis_key(name: str) -> str:
+    return f"deja:v1:entry:embedder:{{room}}:ent_{name}"
+
+
+def level(max_bytes: int = 1 << 20) -> FirstLevel:
+    made = FirstLevel(max_bytes)
+    made.live(True)
+    return made
+
+
+def put(first: FirstLevel, name: str, kept: Entry | None = None) -> None:
+    first.put(exact(name), kept or entry(name), since=first.began())
+
+
+def test_what_was_read_is_there_until_its_pointer_or_its_entry_changes() -> None:
+    first = level()
+    put(first, "a")
+    put(first, "b")
+    assert first.get(exact("a")) == entry("a")
+    first.changed(exact("a"))
+    assert first.get(exact("a")) is None
+    first.changed(redis_key("b"))
+    assert first.get(exact("b")) is None
+    assert first.size_bytes == 0
+
+
+def test_what_changes_while_it_is_read_is_not_kept() -> None:
+    for changed in (exact("a"), redis_key("a")):
+        first = level()
+        began = first.began()
+        first.changed(changed)
+        first.put(exact("a"), entry("a"), since=began)
+        assert first.get(exact("a")) is None
+        put(first, "a")
+        assert first.get(exact("a")) is not None
+
+
+def test_a_reader_from_before_all_that_is_remembered_keeps_nothing() -> None:
+    first = level()
+    began = first.began()
+    first.changed(exact("a"))
+    for number in range(CHANGES):
+        first.changed(exact(f"other{number}"))
+    first.put(exact("a"), entry("a"), since=began)
+    assert first.get(exact("a")) is None
+
+
+def test_nothing_is_kept_while_nobody_listens() -> None:
+    first = FirstLevel(1 << 20)
+    put(first, "a")
+    assert first.get(exact("a")) is None
+    first.live(True)
+    put(first, "a")
+    first.live(False)
+    assert first.get(exact("a")) is None
+    put(first, "a")
+    assert first.get(exact("a")) is None
+
+
+def test_a_reader_from_before_listening_began_keeps_nothing() -> None:
+    first = FirstLevel(1 << 20)
+    began = first.began()
+    first.live(True)
+    first.put(exact("a"), entry("a"), since=began)
+    assert first.get(exact("a")) is None
+
+
+def test_the_longest_unused_goes_first_and_what_is_too_large_is_not_kept() -> None:
+    room = 2 * (ENTRY_OVERHEAD_BYTES + 100)
+    first = level(room)
+    put(first, "a")
+    put(first, "b")
+    first.get(exact("a"))
+    put(first, "c")
+    assert first.get(exact("b")) is None
+    assert first.get(exact("a")) is not None
+    put(first, "d", entry("d", b"x" * room))
+    assert first.get(exact("d")) is None
+    assert first.get(exact("c")) is not None
+
+
+def test_with_no_bytes_nothing_is_kept() -> None:
+    first = level(0)
+    put(first, "a")
+    assert first.get(exact("a")) is None
+
+
+@given(st.lists(st.tuples(st.sampled_from(["put", "pointer", "entry", "get", "clear"]), st.sampled_from("abcde"))))
+def test_the_size_is_that_of_what_is_there(steps: list[tuple[str, str]]) -> None:
+    first = level(3 * (ENTRY_OVERHEAD_BYTES + 60))
+    for step, name in steps:
+        if step == "put":
+            put(first, name)
+        elif step == "pointer":
+            first.changed(exact(name))
+        elif step == "entry":
+            first.changed(redis_key(name))
+        elif step == "get":
+            found = first.get(exact(name))
+            assert found is None or found == entry(name)
+        else:
+            first.clear()
+    there = sum(first.get(exact(name)) is not None for name in "abcde")
+    size = ENTRY_OVERHEAD_BYTES + len(exact("a")) + len(b"{}") + len("What?")
+    assert first.size_bytes == there * size
