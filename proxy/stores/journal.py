@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 from redis.asyncio import Redis
 
 from proxy.core import keys
@@ -58,19 +59,22 @@ class JournalStore:
         self._max_session_events = max_session_events
         self._max_events = max_events
         self._hard_max_events = hard_max_events
+        self._append = client.register_script(script("append_journal"))
         self._trim = client.register_script(script("trim_journal"))
 
     async def append(self, records: Sequence[Record]) -> None:
-        """Write the events of a batch in one round trip. Not atomic: a failure may leave part of it written."""
+        """Write the events of a batch in one round trip, two with sessions. Not atomic: a failure may leave part of it written."""
+        flat = [[part for pair in event.items() for part in pair] for record in records for event in record.events]
+        if not flat:
+            return
+        named = [(record, record.session) for record in records if record.session is not None]
         with translated():
-            async with self._client.pipeline(transaction=False) as pipe:
-                for record in records:
-                    for event in record.events:
-                        fields: Any = event
-                        pipe.xadd(keys.JOURNAL, fields)
-                    if record.session is not None:
-                        self._append_to_session(pipe, record, record.session)
-                await pipe.execute()
+            await self._append(keys=[keys.JOURNAL], args=[orjson.dumps(flat)])
+            if named:
+                async with self._client.pipeline(transaction=False) as pipe:
+                    for record, session in named:
+                        self._append_to_session(pipe, record, session)
+                    await pipe.execute()
 
     def _append_to_session(self, pipe: Any, record: Record, session: str) -> None:
         tag = keys.session_tag(record.tenant, session)
