@@ -1,0 +1,73 @@
+"""When Python looks for garbage: full collections wait for a quiet second.
+
+A full collection walks every object that is alive and stops the process meanwhile: with 1,000 listening WebSockets for 110 to 130 ms, and
+those were the slowest signals of all. It finds next to nothing, since what requests leave is mostly freed by itself. So Python's own are
+switched off, the small ones of young objects stay, and this task collects when nobody waits, or when it has been too long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections.abc import Callable
+
+YOUNG = 10_000
+"""Objects made before the youngest are looked through: some hundred requests' worth, 1 to 2 ms."""
+MIDDLE = 20
+"""Such looks before the middle generation is looked through too."""
+NEVER = 1 << 30
+LOOK_S = 1.0
+QUIET = 0.05
+"""Share of one core in the last second below which nobody waits."""
+DUE = 2
+"""Looks through the middle generation since the last full collection, from which on one is worth it."""
+LONGEST_S = 600.0
+"""A process that is never quiet is collected all the same: garbage in cycles would otherwise pile up."""
+
+
+class Collector:
+    """Collects garbage when it disturbs nobody.
+
+    Args:
+        busy_s: processor seconds of this process so far.
+        now: monotonic seconds.
+        collect: a full collection.
+    """
+
+    def __init__(
+        self,
+        *,
+        busy_s: Callable[[], float] = time.process_time,
+        now: Callable[[], float] = time.monotonic,
+        collect: Callable[[], object] = gc.collect,
+    ) -> None:
+        self._busy_s = busy_s
+        self._now = now
+        self._collect = collect
+        self._collected_at = now()
+        self._looked_at, self._was_busy_s = now(), busy_s()
+
+    def begin(self) -> None:
+        """What is alive now stays for good and is never walked again; full collections are this object's from here on."""
+        self._collect()
+        gc.freeze()
+        gc.set_threshold(YOUNG, MIDDLE, NEVER)
+
+    async def run(self) -> None:
+        """Look every second, until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            self.look(looks=gc.get_count()[2])
+
+    def look(self, *, looks: int) -> bool:
+        """Collect if it is time to; `looks` are those through the middle generation since the last full collection."""
+        now, busy_s = self._now(), self._busy_s()
+        is_quiet = busy_s - self._was_busy_s < QUIET * (now - self._looked_at)
+        self._looked_at, self._was_busy_s = now, busy_s
+        is_overdue = now - self._collected_at >= LONGEST_S
+        if looks < DUE or not (is_quiet or is_overdue):
+            return False
+        self._collect()
+        self._collected_at = now
+        return True
