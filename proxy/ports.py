@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from decimal import Decimal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -268,3 +269,18 @@ class Keeping(Protocol):
 
     def keeping(self) -> AbstractAsyncContextManager[None]:
         """Leave the block once what was written inside survives the death of any process; raises RequestError 503, StoreError."""
+
+
+Period = Literal["day", "month"]
+"""A running day or month, in UTC."""
+
+
+class Spending(Protocol):
+    """What tenants have cost."""
+
+    def spent_usd(self, scope: str, period: Period) -> Decimal:
+        """What a tenant has spent in the running period as far as this process knows: others' spending a second late.
+
+        Calls without a known price are not in it. Costs no round trip; asking keeps the tenant known. Of one that was never asked for
+        only what this process spent just now is known at first.
+        """
