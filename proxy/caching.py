@@ -274,7 +274,8 @@ class Caching:
         self.judge.use(batching := BatchingVerifier(verifier), calibration, self.error_budget)
         self.fleet.use_models(fingerprint=embedder.fingerprint, dim=embedder.dim, verifier=batching)
         self.calibration = calibration
-        index = VectorIndex(self.client, fingerprint=embedder.fingerprint, dim=embedder.dim)
+        deadline_ms = self.settings.redis.deadline_ms
+        index = VectorIndex(self.client, fingerprint=embedder.fingerprint, dim=embedder.dim, deadline_ms=deadline_ms)
         self.vectors.use(index)
         self.upkeep.watch(index)
         return True

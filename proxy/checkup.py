@@ -86,7 +86,9 @@ async def examine_index(index: VectorIndex, redis: Commands) -> list[Check]:
     """Is this embedder's index there and complete, and are there entries of another embedder?"""
     try:
         names = [name.decode() if isinstance(name, bytes) else name for name in await redis.execute_command("FT._LIST")]
-        others = [name for name in names if name.startswith(f"{keys.PREFIX}index:") and name != index.name]
+        foreign = [name for name in names if name.startswith(f"{keys.PREFIX}index:") and name != index.name]
+        older = [name for name in foreign if index.is_of_this_embedder(name)]
+        others = [name for name in foreign if name not in older]
         if index.name not in names:
             checks = [Check("index", Status.OK, f"{index.name} is not there yet; `deja serve` creates it.")]
         elif await index.is_complete():
@@ -106,6 +108,9 @@ async def examine_index(index: VectorIndex, redis: Commands) -> list[Check]:
                 "Use a Redis with the search module: Redis 8, or Redis Stack 7.2 or later.",
             )
         ]
+    if older:
+        mend = f"`deja serve` drops them once its own is whole; by hand: FT.DROPINDEX {older[0]} (without DD, which deletes the answers)."
+        checks.append(Check("index", Status.WARN, f"{len(older)} index(es) of an earlier definition are there.", mend))
     if others:
         mend = f"Their entries expire by themselves; to free the memory now: FT.DROPINDEX {others[0]} DD."
         checks.append(Check("index", Status.WARN, f"{len(others)} index(es) of other embedders are there.", mend))

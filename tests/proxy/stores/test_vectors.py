@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from redis.asyncio import Redis
 from proxy.core import keys
 from proxy.core.models import ContextRecord, Entry, WireMode
 from proxy.errors import IndexMissingError
+from proxy.stores import search_policy, vectors
 from proxy.stores.responses import ResponseStore
 from proxy.stores.vectors import VectorIndex
 
@@ -46,6 +50,23 @@ async def put(
         record=ContextRecord(entry_id, 1.0),
     )
     return entry_id
+
+
+async def whole(index: VectorIndex) -> bool:
+    """Wait until everything stored is in the index."""
+    async with asyncio.timeout(10):
+        while not await index.is_complete():  # noqa: ASYNC110 - Redis tells nobody when it is done
+            await asyncio.sleep(0.01)
+    return True
+
+
+def _noted(execute: Callable[..., Awaitable[Any]], asked: list[str]) -> Callable[..., Awaitable[Any]]:
+    async def noting(*arguments: Any) -> Any:
+        if arguments[0] == "FT.SEARCH":
+            asked.append(str(arguments[2]))
+        return await execute(*arguments)
+
+    return noting
 
 
 @pytest.fixture
@@ -97,6 +118,22 @@ async def test_expired_entries_do_not_crowd_out_fresh_ones(client: Redis, finger
     assert fresh in {candidate.entry_id for candidate in found}
 
 
+async def test_not_even_a_burst_of_expired_entries_crowds_out_a_fresh_one(client: Redis, fingerprint: str) -> None:
+    index = await opened(client, fingerprint)
+    fresh = await put(client, fingerprint, "aa", "fresh", axis(0, 0.5))
+    await asyncio.gather(
+        *(put(client, fingerprint, "aa", f"gone {number}", axis(0, number / 1000)) for number in range(300))
+    )
+    expiring = [key async for key in client.scan_iter(f"{keys.entry_prefix(fingerprint)}*", count=1000)]
+    async with client.pipeline(transaction=False) as pipe:
+        for key in expiring:
+            if not key.endswith(fresh.encode()):
+                pipe.pexpire(key, 20)
+        await pipe.execute()
+    await asyncio.sleep(0.021)  # all have expired at once, and Redis has not got round to most of them
+    assert [candidate.entry_id for candidate in await index.nearest("aa", axis(0), k=3)] == [fresh]
+
+
 async def test_each_embedder_has_an_index_of_its_own(client: Redis, fingerprint: str) -> None:
     await put(client, fingerprint, "aa", "of one model", axis(0))
     other = await opened(client, f"{fingerprint}-other")
@@ -114,12 +151,79 @@ async def test_a_missing_index_is_named(client: Redis, fingerprint: str) -> None
         await VectorIndex(client, fingerprint=fingerprint, dim=DIM).nearest("aa", axis(0), k=3)
 
 
-async def test_an_index_made_later_takes_in_what_was_stored_before(client: Redis, fingerprint: str) -> None:
-    import asyncio
+async def test_a_large_partition_is_known_as_such_and_searched_all_the_same(
+    client: Redis, fingerprint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (search_policy, vectors):
+        monkeypatch.setattr(module, "WORTH_WALKING", 40)
+    index = await opened(client, fingerprint)
+    for number in range(60):
+        await put(client, fingerprint, "aa" if number < 50 else "bb", f"{number}", axis(number % 3, number / 100))
+    assert await whole(index)
+    asked: list[str] = []
+    monkeypatch.setattr(client, "execute_command", _noted(client.execute_command, asked))
+    for partition, is_walked in (("aa", True), ("bb", False)):
+        first = await index.nearest(partition, axis(0), k=3)
+        assert await index.nearest(partition, axis(0), k=3) == first
+        assert ("BATCHES" in asked[-1]) is is_walked
 
+
+async def test_what_is_found_in_small_partitions_is_exact(client: Redis, fingerprint: str) -> None:
+    index = await opened(client, fingerprint)
+    random = np.random.default_rng(1)
+    stored = random.standard_normal((300, DIM)).astype(np.float32)
+    stored /= np.linalg.norm(stored, axis=1, keepdims=True)
+    await asyncio.gather(*(put(client, fingerprint, f"{row % 30:02x}", f"{row}", stored[row]) for row in range(300)))
+    assert await whole(index)
+    for partition in range(30):
+        asked = random.standard_normal(DIM).astype(np.float32)
+        asked /= np.linalg.norm(asked)
+        rows = np.arange(partition, 300, 30)
+        nearest = rows[np.argsort(-(stored[rows] @ asked))[:3]]
+        found = await index.nearest(f"{partition:02x}", asked, k=3)
+        assert [candidate.question for candidate in found] == [str(row) for row in nearest]
+
+
+async def test_a_changed_definition_opens_a_new_index_and_the_old_one_serves_until_it_is_whole(
+    client: Redis, fingerprint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = await opened(client, fingerprint)
+    stored = await put(client, fingerprint, "aa", "before", axis(0))
+    monkeypatch.setitem(vectors._GRAPH, "m", 4)
+    after = VectorIndex(client, fingerprint=fingerprint, dim=DIM)
+    assert after.name != before.name
+    assert after.is_of_this_embedder(before.name)
+    assert await after.ensure()
+    assert [candidate.entry_id for candidate in await after.nearest("aa", axis(0), k=3)] == [stored]
+    assert await whole(after)
+    assert [candidate.entry_id for candidate in await after.nearest("aa", axis(0), k=3)] == [stored]
+    with pytest.raises(IndexMissingError):
+        await before.nearest("aa", axis(0), k=3)
+    # A Deja of the earlier version beside this one may have its index back, and keep it.
+    assert await before.ensure()
+    await after.ensure()
+    assert await whole(after)
+    assert await whole(before)
+
+
+async def test_nothing_found_in_an_index_that_is_not_whole_is_no_answer(
+    client: Redis, fingerprint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = await opened(client, fingerprint)
+    stored = await put(client, fingerprint, "aa", "there already", axis(0))
+
+    async def half() -> dict[str, str]:
+        return {"num_docs": "1", "percent_indexed": "0.5", "indexing": "1"}
+
+    monkeypatch.setattr(index._index, "info", half)
+    assert not await index.is_complete()
+    assert [candidate.entry_id for candidate in await index.nearest("aa", axis(0), k=3)] == [stored]
+    with pytest.raises(IndexMissingError):
+        await index.nearest("bb", axis(0), k=3)
+
+
+async def test_an_index_made_later_takes_in_what_was_stored_before(client: Redis, fingerprint: str) -> None:
     stored = await put(client, fingerprint, "aa", "before", axis(0))
     index = await opened(client, fingerprint)
-    async with asyncio.timeout(10):
-        while not await index.is_complete():  # noqa: ASYNC110 - Redis tells nobody when it is done
-            await asyncio.sleep(0.01)
+    assert await whole(index)
     assert [candidate.entry_id for candidate in await index.nearest("aa", axis(0), k=3)] == [stored]
