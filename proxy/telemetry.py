@@ -22,7 +22,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "deja_requests",
-            "Requests of cached routes, by outcome (exact, semantic, collapsed, miss, stale, request, bypass, error) and named reason.",
+            "Requests of cached routes, by outcome (exact, semantic, collapsed, miss, partial, stale, request, bypass, error) and named reason.",
             ["route", "outcome", "reason"],
             registry=self.registry,
         )
@@ -44,6 +44,12 @@ class Metrics:
             "Time in one stage: memory, lookup, embed, verify, upstream (to the answer's head).",
             ["stage"],
             buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.embedding_inputs = Counter(
+            "deja_embedding_inputs",
+            "Inputs of requests for embeddings that the cache was asked for, by who gave their vectors: stored or provider.",
+            ["source"],
             registry=self.registry,
         )
         self.records_dropped = Counter(

@@ -81,8 +81,8 @@ EXCEPTIONS = {
 
 PURE = frozenset(
     {
-        "__future__", "collections", "dataclasses", "decimal", "enum", "functools", "hashlib", "hmac", "importlib", "itertools",
-        "math", "orjson", "re", "string", "types", "typing", "unicodedata",
+        "__future__", "base64", "binascii", "collections", "dataclasses", "decimal", "enum", "functools", "hashlib", "hmac", "importlib", "itertools",
+        "math", "numpy", "orjson", "re", "string", "types", "typing", "unicodedata",
     }
 )  # fmt: skip
 """What core may import of others: nothing with a clock, a socket, an environment, chance or a loop."""

@@ -29,7 +29,7 @@ from proxy.core.models import Entry, Forwarded, HitKind, Mode, NotStored, Reason
 from proxy.core.outcome import Outcome
 from proxy.core.routing import RouteReason
 from proxy.settings import CLIENT_KEY, Settings, environment_names, load
-from proxy.stores import memories, responses
+from proxy.stores import embeddings, memories, responses
 from proxy.telemetry import Metrics
 from tests.deja_process import running_deja
 
@@ -170,6 +170,7 @@ def test_every_response_header_is_documented() -> None:
         similarity=0.9,
         confidence_clamped=True,
         usage_estimated=True,
+        inputs=(1, 1),
         not_stored=NotStored.STATUS,
         memory="read=1",
         timings_ms={"lookup": 1.0},
@@ -192,6 +193,7 @@ def outcomes() -> list[Outcome]:
         by_meaning,
         miss,
         Outcome(fwd=Forwarded.MISS, reason=Reason.BELOW_CONFIDENCE),
+        Outcome(fwd=Forwarded.PARTIAL, reason=Reason.EXACT_ONLY, stored_as="emb_…"),
         replace(miss, is_collapsed=True),
         Outcome(fwd=Forwarded.REQUEST, reason=Reason.NO_CACHE, stored_as="ent_…"),
         Outcome(fwd=Forwarded.REQUEST, reason=Reason.WRITE_ONLY, stored_as="ent_…"),
@@ -263,6 +265,7 @@ def test_every_redis_key_is_documented() -> None:
         keys.context_key("0a", "0c"),
         keys.condemned_key("0a"),
         keys.unequal_key("0a", "text"),
+        keys.embedding_key("0a", "text"),
         keys.EXPIRY,
         *keys.session_keys("0d"),
         *(keys.session_key("0d", name) for name in ("data", "writes", "users")),
@@ -322,6 +325,10 @@ def test_every_redis_key_is_documented() -> None:
 def test_every_field_of_an_entry_is_documented() -> None:
     documented = [row[0].strip("`") for row in rows(section(REFERENCE / "redis.md", "An entry"))]
     assert documented == [*responses._FIELDS, "partition", "vector"]
+
+
+def test_every_field_of_a_stored_vector_is_documented() -> None:
+    assert names(section(REFERENCE / "redis.md", "A stored vector")) == list(embeddings.field_names())
 
 
 def test_every_field_of_a_memory_is_documented() -> None:
@@ -410,7 +417,7 @@ def test_every_page_that_code_names_exists() -> None:
 # ── examples ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 EXAMPLE = re.compile(r"```python\n(.*?)```\n\n```text\n(.*?)```", re.DOTALL)
-VARYING = ((r"ent_[0-9a-f]{32}", "ent_…"), (r"ttl=\d+", "ttl=…"))
+VARYING = ((r"ent_[0-9a-f]{32}", "ent_…"), (r"emb_[0-9a-f]{32}", "emb_…"), (r"ttl=\d+", "ttl=…"))
 
 
 def steady(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proxy.core.models import NotStored, Reason
+from proxy.core.models import Forwarded, NotStored, Reason
 from proxy.core.outcome import Outcome
 from proxy.ports import Headers
 
@@ -20,8 +20,10 @@ def cache_status(outcome: Outcome) -> str:
 
     `deja; hit; detail=exact; ttl=3540; key="ent_…"`, `deja; fwd=miss; stored; detail=no-candidate`, `deja; fwd=miss; collapsed`.
     """
-    if outcome.hit is not None and outcome.entry is not None:
-        return f'deja; hit; detail={outcome.hit.value}; ttl={outcome.ttl_s}; key="{outcome.entry.entry_id}"'
+    if outcome.hit is not None:
+        # Several entries, as of a batch of embeddings, have no one key.
+        key = "" if outcome.entry is None else f'; key="{outcome.entry.entry_id}"'
+        return f"deja; hit; detail={outcome.hit.value}; ttl={outcome.ttl_s}{key}"
     parts = ["deja"]
     if outcome.reason == Reason.ONLY_IF_CACHED:
         return f"deja; detail={outcome.reason}"
@@ -51,8 +53,10 @@ def response_headers(upstream: Headers, outcome: Outcome, request_id: str) -> He
         headers.append((b"x-deja-similarity", f"{outcome.similarity:.4f}".encode()))
     if outcome.verdict is not None and outcome.verdict.confidence is not None:
         headers.append((b"x-deja-confidence", f"{outcome.verdict.confidence:.4f}".encode()))
-    if outcome.usage_estimated and outcome.hit is not None:
+    if outcome.usage_estimated and (outcome.hit is not None or outcome.fwd is Forwarded.PARTIAL):
         headers.append((b"x-deja-usage", b"estimated"))
+    if outcome.inputs is not None:
+        headers.append((b"x-deja-inputs", b"%d/%d" % outcome.inputs))
     if outcome.confidence_clamped:
         headers.append((b"x-deja-warning", b"confidence-clamped"))
     if outcome.not_stored not in (None, NotStored.REQUEST) and outcome.stored_as is None:

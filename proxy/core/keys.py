@@ -9,6 +9,7 @@ never equal a context id.
     deja:v1:context:{<room>}:<prefix hash>         string  what a conversation's prefix stands for (`core.context`)
     deja:v1:condemned:{<room>}                     set     entry ids that someone called wrong: no context through them resolves
     deja:v1:unequal:{<room>}:<text>                set     digests of the texts that are never the same question as this one
+    deja:v1:embedding:{<room>}:<input hash>        hash    a stored vector (`core.embedding_answers`)
     deja:v1:expiry                                 zset    redis keys of entries by the second they expire; the byte cap reads it
     deja:v1:session:{<session>}:turns              stream  the session's messages
     deja:v1:session:{<session>}:events             stream  the session's events
@@ -262,6 +263,21 @@ def entry_prefix(fingerprint: str) -> str:
 def entry_key(fingerprint: str, room: str, entry_id: str) -> str:
     """Redis key of an entry."""
     return f"{entry_prefix(fingerprint)}{{{room}}}:{entry_id}"
+
+
+def embedding_room(tenant: str, namespace: str, upstream: Sequence[str], keyed: Mapping[str, Any]) -> str:
+    """Room of the inputs of a request for embeddings; the arguments as in `place_of`."""
+    return digest("room", tenant, namespace, list(upstream), "embeddings", keyed, [])
+
+
+def embedding_key(room: str, one: str | Sequence[int]) -> str:
+    """Redis key of the vector of a text, or of a list of tokens."""
+    return f"{PREFIX}embedding:{{{room}}}:{digest('embedding', room, one)}"
+
+
+def embedding_id(redis_key: str) -> str:
+    """`emb_…`: names a stored vector; the same again when it is stored anew."""
+    return f"emb_{redis_key.rpartition(':')[2]}"
 
 
 def room_pattern(room: str) -> str:

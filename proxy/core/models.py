@@ -61,6 +61,7 @@ class Forwarded(StrEnum):
     """RFC 9211 `fwd`: why the request went upstream."""
 
     MISS = "miss"
+    PARTIAL = "partial"
     STALE = "stale"
     REQUEST = "request"
     BYPASS = "bypass"
@@ -84,6 +85,7 @@ class Reason(StrEnum):
     MAX_AGE = "max-age"
     ONLY_IF_CACHED = "only-if-cached"
     # exact tier only, and nothing there
+    EXACT_ONLY = "exact-only"
     MODE_EXACT = "mode-exact"
     NOT_USER_TEXT = "not-user-text"
     MULTIPLE_CHOICES = "multiple-choices"
@@ -242,6 +244,23 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
+@dataclass(frozen=True, slots=True)
+class About:
+    """What an entry is listed under and found by; nothing of it is read on the way to a hit.
+
+    Attributes:
+        owner: the tenant whose it is, as `keys.tenant_of` names it.
+        namespace: the caller's own partitioning, "" if none.
+        model: the model that was asked for.
+        family: of the route, such as `chat`.
+    """
+
+    owner: str
+    namespace: str
+    model: str
+    family: str
+
+
     """A neighbour the vector index offered.
 
     Attributes:

@@ -30,6 +30,7 @@ class Outcome:
         verdict: what the judge said of the candidates; None when it was not asked.
         confidence_clamped: the caller asked for a looser level than the server's.
         usage_estimated: the usage in the answer is a count of our own.
+        inputs: of a batch that was answered one by one, how many were stored, and how many were asked for; None for other requests.
         memory: what became of the wish to read memories, as the header says it; None where there was none.
         timings_ms: `memory`, `lookup`, `embed`, `verify`, `upstream`, where they ran.
     """
@@ -51,6 +52,7 @@ class Outcome:
     verdict: Verdict | None = None
     confidence_clamped: bool = False
     usage_estimated: bool = False
+    inputs: tuple[int, int] | None = None
     memory: str | None = None
     timings_ms: dict[str, float] = field(default_factory=dict)
 
