@@ -37,9 +37,10 @@ from proxy.api.asgi import App, HotPath, Receive, RequestId, Scope, Send
 from proxy.api.cache_headers import REQUEST_ID
 from proxy.api.deps import Services
 from proxy.api.identity import Identity
-from proxy.api.openai import chat, models
+from proxy.api.openai import models
 from proxy.api.passthrough import PassThrough
 from proxy.caching import Caching
+from proxy.core.dialects import DIALECTS
 from proxy.errors import StoreError
 from proxy.fleet import Fleet
 from proxy.mcp.endpoint import Endpoint
@@ -57,7 +58,6 @@ from proxy.upstream.registry import UpstreamRegistry, build_registry
 from proxy.upstream.simulated import simulated_upstream
 
 VERSION = version("deja")
-CHAT_PATH = f"/v1{chat.PATH}"
 logger = logging.getLogger("deja.app")
 
 DRAIN_S = 5.0
@@ -149,9 +149,13 @@ class Application:
         await self.upstreams.aclose()
         await self.client.aclose()
 
-    async def answer_chat(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """POST /v1/chat/completions."""
-        await self.caching.chat(scope, receive, send)
+    def cached(self, path: str) -> App:
+        """What answers requests to a path from the cache; the parts it needs are there once they are opened."""
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            await self.caching.routes[path](scope, receive, send)
+
+        return answer
 
     def services(self) -> Services:
         """What the plain routes are given."""
@@ -235,12 +239,14 @@ def create_app(settings: Settings, *, redis_url: str, environ: Mapping[str, str]
 
     app = FastAPI(title="Deja", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(RequestId, header=REQUEST_ID, mint=ids.request_id)
-    app.add_middleware(HotPath, routes={CHAT_PATH: deja.answer_chat})  # added last, so it is met first
+    cached = {f"/v1{dialect.path}": deja.cached(dialect.path) for dialect in DIALECTS}
+    app.add_middleware(HotPath, routes=cached)  # added last, so it is met first
     routes = (health, journal, sessions, cache, budget, models, langcache, agents, tasks, event_groups, events, signals)
     for module in (*routes, memory, users):
         # Not include_router, which matches each request twice (40 to 65 µs); no router is included with a prefix or anything else to add.
         app.router.routes.extend(each.original_route for each in iter_route_contexts(module.router.routes))
-    app.router.routes.append(Route(CHAT_PATH, endpoint=_Endpoint(deja.answer_chat), methods=["POST"]))
+    for path, answer in cached.items():
+        app.router.routes.append(Route(path, endpoint=_Endpoint(answer), methods=["POST"]))
     app.router.routes.append(Route("/v1/{path:path}", endpoint=deja.passthrough))
     app.router.routes.append(Route("/mcp", Endpoint(app, deja.identity, deja.background, version=VERSION)))
     errors.install(app)

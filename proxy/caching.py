@@ -14,11 +14,12 @@ from embeddings.base import Embedder
 from embeddings.batching import BatchingEmbedder, BatchingVerifier
 from embeddings.errors import EmbedderError
 from embeddings.verifier import Verifier, shipped_folder
+from proxy.api.cached_route import CachedRoute
 from proxy.api.identity import Identity
-from proxy.api.openai import chat
 from proxy.api.passthrough import PassThrough
 from proxy.core.budget import Cause, Standing
 from proxy.core.confidence import Calibration
+from proxy.core.dialects import DIALECTS
 from proxy.core.evidence import Report
 from proxy.fleet import Fleet
 from proxy.services.answer_judges import Agreement, AnswerJudge, ModelJudge
@@ -72,6 +73,7 @@ class Caching:
         fleet: sessions, memory and the journal, which completions feed.
 
     Attributes:
+        routes: path below `/v1` -> what answers it from the cache.
         calibration: of the models that are loaded; None until then.
     """
 
@@ -111,13 +113,13 @@ class Caching:
         )
         self._open_decisions()
         self.error_budget = self._error_budget()
-        self.chat = self._chat()
+        self.routes = self._routes()
         self.caches = self._caches()
 
     @property
     def active(self) -> int:
         """Requests being answered now."""
-        return self.chat.active + self.caches.active
+        return sum(route.active for route in self.routes.values()) + self.caches.active
 
     async def open(self) -> None:
         """Load the models, or go on trying, and start the background work."""
@@ -165,7 +167,7 @@ class Caching:
             on_vote=lambda vote, tier: metrics.feedback.labels(vote, tier).inc(),
         )
 
-    def _chat(self) -> chat.ChatCompletions:
+    def _completions(self) -> Completions:
         settings = self.settings
         keeper = Keeper(
             self.responses,
@@ -177,7 +179,7 @@ class Caching:
             traces=self.fleet.traces,
             trace_s=settings.decisions.ttl_s,
         )
-        completions = Completions(
+        return Completions(
             responses=self.responses,
             vectors=self.vectors,
             guard=self.guard,
@@ -196,22 +198,29 @@ class Caching:
             now=time.time,
             memory=self.fleet.memory_reader,
         )
-        return chat.ChatCompletions(
-            completions=completions,
-            identity=self.identity,
-            recorder=self.fleet.recorder,
-            tape=self.fleet.tape,
-            memory=self.fleet.memory_writer,
-            decisions=DecisionLog(self.decision_recorder, is_on=settings.decisions.max_per_tenant > 0, now=time.time),
-            error_budget=self.error_budget,
-            metrics=self.metrics,
-            background=self.background,
-            passthrough=self.passthrough,
-            default_mode=settings.cache.mode,
-            key_user=settings.cache.key_user,
-            body_bytes=settings.limits.body_bytes,
-            now=time.time,
-        )
+    def _routes(self) -> dict[str, CachedRoute]:
+        settings, completions = self.settings, self._completions()
+        decisions = DecisionLog(self.decision_recorder, is_on=settings.decisions.max_per_tenant > 0, now=time.time)
+        return {
+            dialect.path: CachedRoute(
+                dialect,
+                completions=completions,
+                identity=self.identity,
+                recorder=self.fleet.recorder,
+                tape=self.fleet.tape,
+                memory=self.fleet.memory_writer,
+                decisions=decisions,
+                error_budget=self.error_budget,
+                metrics=self.metrics,
+                background=self.background,
+                passthrough=self.passthrough,
+                default_mode=settings.cache.mode,
+                key_user=settings.cache.key_user,
+                body_bytes=settings.limits.body_bytes,
+                now=time.time,
+            )
+            for dialect in DIALECTS
+        }
 
     def _error_budget(self) -> ErrorBudget:
         audit, metrics = self.settings.audit, self.metrics

@@ -166,7 +166,7 @@ MODULES = sorted(sources())
 
 
 def test_the_source_is_found() -> None:
-    assert {"proxy.core.keys", "proxy.stores.responses", "embeddings.base", "proxy.api.openai.chat"} <= set(MODULES)
+    assert {"proxy.core.keys", "proxy.stores.responses", "embeddings.base", "proxy.api.cached_route"} <= set(MODULES)
     assert "proxy.core.sse" in imports("proxy.core.chat_answers"), "names imported from a package are followed"
 
 

@@ -1,4 +1,7 @@
-"""POST /v1/chat/completions: parse, let `services.completions` decide and answer, render. Raw ASGI, the hot path."""
+"""A route whose answers are cached: parse, let `services.completions` decide and answer, render. Raw ASGI, the hot path.
+
+One for each dialect (`core.dialects`); what is different about a model API is there, and not here.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +9,21 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import parse_qsl
 
 import orjson
 
 from proxy.api import asgi
 from proxy.api.asgi import ClientLeft, Receive, Scope, Send
 from proxy.api.cache_headers import REQUEST_ID, cache_status, response_headers
-from proxy.api.errors import CLIENT_LEFT, INTERNAL, body_of, status_of
+from proxy.api.errors import CLIENT_LEFT, INTERNAL_FAULT, fault_of
 from proxy.api.identity import Identity
+from proxy.api.model_requests import distinctions, parse_json, without_own_fields
 from proxy.api.passthrough import PassThrough
-from proxy.core.canonical import OWN_FIELDS, canonical_chat
+from proxy.core.dialects.base import Dialect, Fault
 from proxy.core.directives import parse_directives
-from proxy.core.keys import encode
 from proxy.core.models import Forwarded, Mode, Reason
 from proxy.core.outcome import Outcome
 from proxy.core.records import Record, record_of
-from proxy.core.sessions import user_of
 from proxy.errors import DejaError, RequestError, where
 from proxy.ports import Headers
 from proxy.services import ids
@@ -37,19 +38,16 @@ from proxy.services.recordings import Tape
 from proxy.telemetry import Metrics
 from proxy.upstream.headers import end_to_end
 
-logger = logging.getLogger("deja.chat")
+logger = logging.getLogger("deja.cached")
 
-ROUTE = "chat"
-PATH = "/chat/completions"
-_DISTINCT_PREFIXES = (b"openai-", b"anthropic-")
-"""Request headers that choose an organisation, a project or a beta: answers differ with them."""
 _JSON: Headers = ((b"content-type", b"application/json"),)
 
 
-class ChatCompletions:
-    """The ASGI application of the route.
+class CachedRoute:
+    """The ASGI application of one dialect's route.
 
     Args:
+        dialect: the model API.
         completions: the driver.
         identity: who is asking.
         recorder: takes what is to be recorded.
@@ -71,6 +69,7 @@ class ChatCompletions:
 
     def __init__(
         self,
+        dialect: Dialect,
         *,
         completions: Completions,
         identity: Identity,
@@ -87,6 +86,7 @@ class ChatCompletions:
         body_bytes: int,
         now: Callable[[], float],
     ) -> None:
+        self.dialect = dialect
         self.completions = completions
         self._identity = identity
         self._recorder = recorder
@@ -122,21 +122,21 @@ class ChatCompletions:
         """
         tenant = self._identity.tenant(scope["headers"])
         raw = await asgi.read_body(scope, receive, limit_bytes=self._body_bytes)
-        body = _parse_json(raw)
+        body = parse_json(raw)
         directives = parse_directives(scope["headers"], body, default_mode=self._default_mode)
-        request = canonical_chat(body, key_user=self._key_user)
+        request = self.dialect.canonical(body, key_user=self._key_user)
         return Call(
+            dialect=self.dialect,
             request_id=request_id,
             tenant=tenant,
             request=request,
             directives=directives,
             sent=body,
-            path=PATH,
             query=scope["query_string"],
             headers=self._identity.for_upstream(end_to_end(scope["headers"])),
-            body=_without_own_fields(raw, body),
-            distinctions=_distinctions(scope),
-            prompt_chars=sum(len(str(message.get("content") or "")) for message in body["messages"]),
+            body=without_own_fields(raw, body),
+            distinctions=distinctions(scope),
+            prompt_chars=self.dialect.prompt_chars(body),
             began_at=began_at,
         )
 
@@ -151,8 +151,8 @@ class ChatCompletions:
         """Count and record a request whose answer has left, or will not; `answered` is the message of the `answer`."""
         call, outcome = decision.call, decision.outcome
         duration_s = time.monotonic() - call.began_at
-        self.metrics.requests.labels(ROUTE, outcome.label, outcome.reason or "").inc()
-        self.metrics.duration.labels(ROUTE, outcome.label).observe(duration_s)
+        self.metrics.requests.labels(self.dialect.family, outcome.label, outcome.reason or "").inc()
+        self.metrics.duration.labels(self.dialect.family, outcome.label).observe(duration_s)
         for stage, milliseconds in outcome.timings_ms.items():
             self.metrics.stage.labels(stage).observe(milliseconds / 1000)
         logger.debug(
@@ -176,9 +176,9 @@ class ChatCompletions:
                 outcome=outcome,
                 status=status,
                 duration_ms=duration_s * 1000,
-                messages=call.sent["messages"],
+                messages=call.conversation,
                 answered=answered,
-                user=user_of(call.sent),
+                user=call.user,
             )
         )
         self._tape.put(decision, status=status, answer=answer)
@@ -191,7 +191,7 @@ class ChatCompletions:
 class _Exchange:
     """One request and its response."""
 
-    def __init__(self, route: ChatCompletions, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, route: CachedRoute, scope: Scope, receive: Receive, send: Send) -> None:
         self._route = route
         self._scope = scope
         self._receive = receive
@@ -213,10 +213,10 @@ class _Exchange:
         except ClientLeft:
             self._finish(CLIENT_LEFT)
         except DejaError as error:
-            await self._fail(status_of(error), body_of(error))
+            await self._fail(fault_of(error))
         except Exception as error:
             logger.error("request %s failed with %s", self._request_id, where(error))
-            await self._fail(500, INTERNAL)
+            await self._fail(INTERNAL_FAULT)
 
     async def _answer_from_cache(self, decision: Decision) -> None:
         reply = self._route.completions.reply_from_cache(decision)
@@ -224,7 +224,7 @@ class _Exchange:
         entry = decision.outcome.entry
         wishes = decision.call.directives
         if (wishes.session is not None or wishes.memory is not None) and entry is not None:  # only these keep the words
-            self._finish(reply.status, _stored_message(entry.body), entry.body)
+            self._finish(reply.status, self._route.dialect.message_of(orjson.loads(entry.body)), entry.body)
         else:
             self._finish(reply.status)
 
@@ -259,14 +259,14 @@ class _Exchange:
         if decision.outcome.hit is not None:
             await asgi.send_end(self._send)
 
-    async def _fail(self, status: int, body: bytes) -> None:
-        self._finish(status)
+    async def _fail(self, fault: Fault) -> None:
+        self._finish(fault.status)
         if self._has_head:
             return  # the response has begun: the server closes the connection, and the caller sees it cut
         headers = [*_JSON, (REQUEST_ID, self._request_id.encode())]
         if self._decision is not None:
             headers.append((b"cache-status", cache_status(self._decision.outcome).encode()))
-        await asgi.send_whole(self._send, status, tuple(headers), body)
+        await asgi.send_whole(self._send, fault.status, tuple(headers), self._route.dialect.error_body(fault))
 
     def _finish(
         self,
@@ -277,41 +277,4 @@ class _Exchange:
         if self._decision is not None:
             self._route.finish(self._decision, status=status, answered=answered, answer=answer)
         else:
-            self._route.metrics.requests.labels(ROUTE, Outcome().label, str(status)).inc()
-
-
-def _parse_json(raw: bytes) -> dict[str, Any]:
-    try:
-        body = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise RequestError(
-            f"The request body is not valid JSON in UTF-8 ({error.msg}, line {error.lineno} column {error.colno}); correct it there.",
-            code="invalid_json",
-        ) from None
-    if not isinstance(body, dict):
-        raise RequestError("The request body must be a JSON object with `model` and `messages`.", code="invalid_json")
-    return body
-
-
-def _without_own_fields(raw: bytes, body: Mapping[str, Any]) -> bytes:
-    """What travels upstream: the caller's own bytes, unless they hold fields that speak to Deja."""
-    if OWN_FIELDS.isdisjoint(body):
-        return raw
-    return encode({name: value for name, value in body.items() if name not in OWN_FIELDS})
-
-
-def _distinctions(scope: Scope) -> tuple[str, ...]:
-    """Headers and query parameters that make answers different, in a fixed order."""
-    headers = sorted(
-        f"{name.decode('latin-1')}: {value.decode('latin-1')}"
-        for name, value in scope["headers"]
-        if name.startswith(_DISTINCT_PREFIXES)
-    )
-    query = sorted(f"{name}={value}" for name, value in parse_qsl(scope["query_string"].decode("latin-1")))
-    return (*headers, "?", *query)
-
-
-def _stored_message(body: bytes) -> dict[str, Any] | None:
-    """The message of a stored answer, for the session's record; None where it is kept as a stream."""
-    choices = orjson.loads(body).get("choices")
-    return choices[0]["message"] if choices else None
+            self._route.metrics.requests.labels(self._route.dialect.family, Outcome().label, str(status)).inc()

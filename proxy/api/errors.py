@@ -8,6 +8,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from proxy.api.asgi import ClientLeft
+from proxy.core.dialects.base import Fault
+from proxy.core.dialects.openai_shapes import error_object
 from proxy.errors import (
     DejaError,
     RequestError,
@@ -22,50 +24,42 @@ CLIENT_LEFT = 499
 """nginx's status for a caller who left before the answer; journal and metrics only."""
 
 
-def status_of(error: DejaError) -> int:
-    """The HTTP status that tells a caller what kind of failure this is."""
+def fault_of(error: DejaError) -> Fault:
+    """The error before it has a shape: status, message, type, code, param."""
     match error:
         case RequestError():
-            return error.status
+            return Fault(error.status, error.message, error.kind, error.code, error.param)
         case UpstreamTimeoutError():
-            return 504
+            return Fault(504, str(error), "upstream_error", "upstream_timeout")
+        case UpstreamBrokenError():
+            return Fault(502, str(error), "upstream_error", "upstream_broken")
         case UpstreamError():
-            return 502
+            return Fault(502, str(error), "upstream_error", "upstream_unreachable")
+        case StoreFullError():
+            return Fault(503, str(error), "store_error", "store_full")
         case StoreError():
-            return 503
+            return Fault(503, str(error), "store_error", "redis_unavailable")
         case _:
-            return 500
+            return INTERNAL_FAULT
+
+
+def status_of(error: DejaError) -> int:
+    """The HTTP status that tells a caller what kind of failure this is."""
+    return fault_of(error).status
 
 
 def body_of(error: DejaError) -> bytes:
     """The error in OpenAI's shape: message, type, param, code."""
-    match error:
-        case RequestError():
-            return error_body(error.message, kind=error.kind, code=error.code, param=error.param)
-        case UpstreamTimeoutError():
-            return error_body(str(error), kind="upstream_error", code="upstream_timeout")
-        case UpstreamBrokenError():
-            return error_body(str(error), kind="upstream_error", code="upstream_broken")
-        case UpstreamError():
-            return error_body(str(error), kind="upstream_error", code="upstream_unreachable")
-        case StoreFullError():
-            return error_body(str(error), kind="store_error", code="store_full")
-        case StoreError():
-            return error_body(str(error), kind="store_error", code="redis_unavailable")
-        case _:
-            return INTERNAL
+    return orjson.dumps(error_object(fault_of(error)))
 
 
-def error_body(message: str, *, kind: str, code: str, param: str | None = None) -> bytes:
-    """One error object."""
-    return orjson.dumps({"error": {"message": message, "type": kind, "param": param, "code": code}})
-
-
-INTERNAL = error_body(
+INTERNAL_FAULT = Fault(
+    500,
     "Deja failed on this request and has logged where; send it again, or with `X-Deja-Mode: off` to go around the cache.",
-    kind="internal_error",
-    code="internal_error",
+    "internal_error",
+    "internal_error",
 )
+INTERNAL = orjson.dumps(error_object(INTERNAL_FAULT))
 
 
 def install(app: FastAPI) -> None:

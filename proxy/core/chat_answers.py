@@ -1,4 +1,4 @@
-"""Chat answers: a stream assembled into a response, a response replayed as JSON or as a stream, and what an answer is made of.
+"""Chat answers: a stream assembled into a response, a response replayed as JSON or as a stream.
 
 A stored body is the `chat.completion` object without `id` and `created`. It begins with `{` and has at least one field, so a
 replay is two spliced fields and no JSON parsing (`render_json`), unless tool-call ids must be minted anew.
@@ -11,12 +11,12 @@ of ours), an entry of plain JSON its body.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from proxy.core import sse
+from proxy.core.answers import Answer, Malformed, count_tokens, guarded, json_object, pieces
 from proxy.core.models import NotStored, WireMode
 
 _TOP = frozenset(
@@ -27,39 +27,6 @@ _MESSAGE = frozenset({"role", "content", "refusal", "tool_calls", "reasoning_con
 _JOINED = ("content", "refusal", "reasoning_content", "reasoning")
 _CALL = frozenset({"index", "id", "type", "function"})
 _FUNCTION = frozenset({"name", "arguments"})
-_PIECE_CHARS = 48
-"""Characters per replayed chunk: a few words, as providers send; a size between one burst and one event per token."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A complete answer, taken apart as far as storing needs.
-
-    Attributes:
-        body: stored form, see the module docstring.
-        wire: the ways in which it can be replayed.
-        message: the first choice's message, None for a stream we could not assemble.
-        finish_reasons: one per choice.
-        has_tool_calls: some choice calls a tool.
-        usage: as the provider sent it, or counted.
-        usage_estimated: `usage` is a count of our own.
-    """
-
-    body: dict[str, Any]
-    wire: WireMode
-    message: dict[str, Any] | None
-    finish_reasons: tuple[str | None, ...]
-    has_tool_calls: bool
-    usage: Mapping[str, Any] | None
-    usage_estimated: bool = False
-
-
-class Malformed(ValueError):  # noqa: N818 - a fact about an answer, never shown to a caller
-    """The bytes are not a complete chat answer; carries the reason for not storing."""
-
-    def __init__(self, reason: NotStored) -> None:
-        super().__init__(reason.value)
-        self.reason = reason
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------------------
@@ -71,17 +38,7 @@ def read_json(raw: bytes) -> Answer:
     Raises:
         Malformed: not a chat completion.
     """
-    return _guarded(lambda: _taken_apart(_object(raw)))
-
-
-def _guarded(read: Callable[[], Answer]) -> Answer:
-    """An answer no provider documents must cost its place in the cache, not the caller's reply."""
-    try:
-        answer = read()
-        orjson.dumps(answer.body)  # orjson reads four times as many levels as it writes
-    except (TypeError, AttributeError, KeyError) as error:  # a field of another type; JSONEncodeError is a TypeError
-        raise Malformed(NotStored.MALFORMED) from error
-    return answer
+    return guarded(lambda: _taken_apart(json_object(raw)))
 
 
 def _taken_apart(body: dict[str, Any]) -> Answer:
@@ -97,7 +54,7 @@ def _taken_apart(body: dict[str, Any]) -> Answer:
     return Answer(
         body=_without_identity(body),
         wire=WireMode.BOTH if is_known else WireMode.JSON,
-        message=choices[0]["message"],
+        messages=tuple(choice["message"] for choice in choices),
         finish_reasons=tuple(choice.get("finish_reason") for choice in choices),
         has_tool_calls=any(_calls_a_tool(choice["message"]) for choice in choices),
         usage=usage if isinstance(usage, Mapping) else None,
@@ -117,24 +74,14 @@ def read_stream(raw: bytes, *, prompt_chars: int) -> Answer:
     datas = sse.events(raw + b"\n\n")  # some providers leave the closing line out
     if not datas or datas[-1].strip() != sse.DONE:
         raise Malformed(NotStored.PARTIAL)
-    chunks = [_object(data) for data in datas[:-1]]
+    chunks = [json_object(data) for data in datas[:-1]]
     if not chunks or any(not isinstance(chunk.get("choices"), list) for chunk in chunks):
         raise Malformed(NotStored.MALFORMED)
-    return _guarded(
+    return guarded(
         lambda: (_assembled if all(_is_known_chunk(chunk) for chunk in chunks) else _kept_as_stream)(
             chunks, prompt_chars
         )
     )
-
-
-def _object(raw: bytes) -> dict[str, Any]:
-    try:
-        value = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise Malformed(NotStored.MALFORMED) from error
-    if not isinstance(value, dict):
-        raise Malformed(NotStored.MALFORMED)
-    return value
 
 
 def _without_identity(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -195,7 +142,7 @@ def _assembled(chunks: list[dict[str, Any]], prompt_chars: int) -> Answer:
     return Answer(
         body=body,
         wire=WireMode.BOTH,
-        message=ordered[0]["message"],
+        messages=tuple(choice["message"] for choice in ordered),
         finish_reasons=tuple(choice["finish_reason"] for choice in ordered),
         has_tool_calls=any("tool_calls" in choice["message"] for choice in ordered),
         usage=usage,
@@ -265,7 +212,7 @@ def _kept_as_stream(chunks: list[dict[str, Any]], prompt_chars: int) -> Answer:
     return Answer(
         body=body,
         wire=WireMode.STREAM,
-        message={"role": "assistant", "content": "".join(texts) or None, "refusal": refused or None},
+        messages=({"role": "assistant", "content": "".join(texts) or None, "refusal": refused or None},),
         finish_reasons=tuple(finish[index] for index in sorted(finish)),
         has_tool_calls=calls,
         usage=usage,
@@ -280,18 +227,22 @@ def _text_of(message: Mapping[str, Any]) -> str:
 
 
 def estimate_usage(prompt_chars: int, completion_chars: int) -> dict[str, int]:
-    """Count tokens at four characters each, OpenAI's own rule of thumb for English."""
-    prompt = max(1, round(prompt_chars / 4))
-    completion = round(completion_chars / 4)
+    """A count of our own, where the provider sent none."""
+    prompt, completion = max(1, count_tokens(prompt_chars)), count_tokens(completion_chars)
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 
+def stored_message(stored: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The first choice's message of a stored body; of one kept as a stream the text alone, None where it has none."""
+    if "chunks" not in stored:
+        message: dict[str, Any] = stored["choices"][0]["message"]
+        return message
+    deltas = [choice.get("delta") or {} for chunk in stored["chunks"] for choice in chunk["choices"][:1]]
+    text = "".join(delta["content"] for delta in deltas if isinstance(delta.get("content"), str))
+    return {"role": "assistant", "content": text} if text else None
+
+
 # --- replaying -------------------------------------------------------------------------------------------------------------------
-
-
-def can_replay(wire: WireMode, *, as_stream: bool) -> bool:
-    """Whether an entry of this kind can be sent the way the caller asks."""
-    return wire is WireMode.BOTH or (wire is WireMode.STREAM) == as_stream
 
 
 def render_json(body: bytes, *, answer_id: str, created: int, mint: Callable[[], str] | None) -> bytes:
@@ -394,17 +345,3 @@ def _deltas(choice: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], Any, st
     for index, call in enumerate(message.get("tool_calls") or ()):
         yield {"tool_calls": [{"index": index, **call}]}, None, None
     yield {}, None if message.get("content") else logprobs, choice.get("finish_reason")
-
-
-def pieces(text: str) -> list[str]:
-    """Cut a text into replay chunks at white space; joined again they are the text."""
-    found: list[str] = []
-    start = 0
-    while start < len(text):
-        end = min(start + _PIECE_CHARS, len(text))
-        if end < len(text):
-            space = text.rfind(" ", start + 1, end)
-            end = space if space > start else end
-        found.append(text[start:end])
-        start = end
-    return found

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from proxy.core import feedback
-from proxy.core.chat_answers import can_replay
+from proxy.core.answers import can_replay
 from proxy.core.models import Candidate, ChatRequest, Directives, Entry, Forwarded, HitKind, Mode, Reason
 
 
@@ -110,6 +110,8 @@ def plan(
         return Forward(Forwarded.REQUEST, Reason.WRITE_ONLY)
     if is_repeat:
         return Forward(Forwarded.REQUEST, Reason.REPEAT)
+    if not request.is_cacheable:
+        return Forward(Forwarded.BYPASS, Reason.NOT_CACHEABLE)
     return LookUp(
         text=None if exact_only else directives.query or request.question,
         exact_only=exact_only,

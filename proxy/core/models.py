@@ -166,12 +166,12 @@ class Directives:
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """A chat completion request in canonical form.
+    """A request in canonical form, of whatever dialect.
 
     Attributes:
         model: the model asked for.
-        keyed: every keyed field but `messages`, as sent.
-        instructions: the leading system and developer messages, as sent.
+        keyed: every keyed field but the conversation, as sent.
+        instructions: what stands before the conversation (the leading system and developer messages), as sent.
         prefix: the canonical messages between the instructions and the last one.
         last: the last message in canonical form.
         question: the last user turn's text, trimmed and NFC, or None when the last message is no user's plain text.
@@ -179,6 +179,7 @@ class ChatRequest:
         include_usage: a stream is to end with a usage chunk.
         choices: `n`.
         has_tools: tools or functions are on offer.
+        is_cacheable: its answer depends on what it says alone, not on what the provider looks up or does meanwhile.
     """
 
     model: str
@@ -191,6 +192,7 @@ class ChatRequest:
     include_usage: bool
     choices: int
     has_tools: bool
+    is_cacheable: bool = True
 
 
 @dataclass(frozen=True, slots=True)

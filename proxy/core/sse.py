@@ -1,19 +1,22 @@
 """Server-sent events: bytes -> events, and events -> bytes (WHATWG HTML, section 9.2, as far as model providers use it).
 
-What the events mean is left to `core.chat_answers`.
+What the events mean is left to the dialects (`core.dialects`).
 """
 
 from __future__ import annotations
 
 import re
-
-import orjson
+from collections.abc import Sequence
+from functools import cache
 
 DONE = b"[DONE]"
 COMMENT = b":\n\n"
 """Nothing, aloud: keeps a connection open through whatever would close an idle one."""
 _LINE_END = re.compile(rb"\r\n|\n|\r")
-_TERMINATOR = re.compile(rb"(?:\A|[\r\n])data: ?\[DONE\][ \t]*(?:\r\n|\n|\r)")
+_DONE_LINE = re.compile(rb"(?:\A|[\r\n])data: ?\[DONE\][ \t]*[\r\n]")
+_EMPTY_LINE = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_TAIL_BYTES = 64
+"""The line that names a closing event, split wherever it may be, fits in these."""
 
 
 def events(raw: bytes) -> list[bytes]:
@@ -37,9 +40,53 @@ def events(raw: bytes) -> list[bytes]:
     return found
 
 
-def ends_stream(tail: bytes) -> bool:
-    """Whether these last bytes of a stream hold OpenAI's closing event."""
-    return DONE in tail and _TERMINATOR.search(tail) is not None
+class Ending:
+    """Sees a stream come to its end while it passes, wherever its bytes are split.
+
+    Args:
+        marks: what its closing event has to hold; looking for these first is quick.
+        closing: matches what makes an event the closing one, from the beginning of one of its lines to the end of that line.
+        is_whole: the event ends with that line; else it ends with the empty line after it, however long the event is.
+    """
+
+    __slots__ = ("_closing", "_is_closing", "_is_whole", "_marks", "_tail")
+
+    def __init__(self, marks: Sequence[bytes], closing: re.Pattern[bytes], *, is_whole: bool) -> None:
+        self._marks = marks
+        self._closing = closing
+        self._is_whole = is_whole
+        self._is_closing = False
+        self._tail = b""
+
+    def feed(self, piece: bytes) -> bool:
+        """Take the next bytes; whether the closing event is complete. To be asked until it is."""
+        seen = self._tail + piece
+        if not self._is_closing:
+            found = self._closing.search(seen) if any(mark in seen for mark in self._marks) else None
+            if found is None:
+                self._tail = seen[-_TAIL_BYTES:]
+                return False
+            self._is_closing = True
+            seen = seen[found.end() - 1 :]  # with the line end, half of the empty line
+        if self._is_whole or _EMPTY_LINE.search(seen):
+            return True
+        self._tail = seen[-3:]
+        return False
+
+
+def done_ending() -> Ending:
+    """For streams that OpenAI closes with `[DONE]`."""
+    return Ending((DONE,), _DONE_LINE, is_whole=True)
+
+
+def named_ending(*names: bytes) -> Ending:
+    """For streams whose closing event has one of these names."""
+    return Ending(names, _naming_line(names), is_whole=False)
+
+
+@cache
+def _naming_line(names: tuple[bytes, ...]) -> re.Pattern[bytes]:
+    return re.compile(rb"(?:\A|[\r\n])event: ?(?:" + b"|".join(map(re.escape, names)) + rb")[ \t]*[\r\n]")
 
 
 def event(data: bytes) -> bytes:
@@ -51,8 +98,3 @@ def named_event(name: str, data: bytes, *, event_id: str | None = None) -> bytes
     """One event with a name and the id to resume from; none of the three may hold a line break."""
     head = b"" if event_id is None else b"id: " + event_id.encode() + b"\n"
     return head + b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"
-
-
-def error_data(message: str, *, code: str) -> bytes:
-    """The data of an error event in OpenAI's shape; their SDKs raise it."""
-    return orjson.dumps({"error": {"message": message, "type": "upstream_error", "param": None, "code": code}})

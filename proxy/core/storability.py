@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from proxy.core.chat_answers import Answer
+from proxy.core.answers import Answer
 from proxy.core.models import NotStored
 
 _STORABLE_FINISH = frozenset({"stop", "tool_calls"})
@@ -44,10 +44,7 @@ def why_not_stored(answer: Answer) -> NotStored | None:
     """The first reason a complete, well-formed answer may not be stored; None when it may."""
     if not all(isinstance(reason, str) and reason in _STORABLE_FINISH for reason in answer.finish_reasons):
         return NotStored.FINISH_REASON
-    messages = (
-        [choice["message"] for choice in answer.body["choices"]] if "choices" in answer.body else [answer.message or {}]
-    )
-    for message in messages:
+    for message in answer.messages:
         if reason := _why_not_message(message, has_tool_calls=answer.has_tool_calls):
             return reason
     return None

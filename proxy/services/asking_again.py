@@ -13,7 +13,9 @@ from typing import Any
 import orjson
 
 from proxy.core import storability
-from proxy.core.chat_answers import Answer, Malformed, read_json
+from proxy.core.answers import Answer, Malformed
+from proxy.core.dialects.base import Dialect
+from proxy.core.dialects.chat import CHAT
 from proxy.errors import RequestError, UpstreamError
 from proxy.ports import UpstreamRequest, UpstreamRoute
 from proxy.services.calls import Decision
@@ -45,11 +47,13 @@ class Asker:
         """Open a line to the providers for one audit."""
         return Line(self, decision)
 
-    async def ask(self, purpose: str, route: UpstreamRoute, request: UpstreamRequest) -> str:
+    async def ask(
+        self, purpose: str, route: UpstreamRoute, request: UpstreamRequest, *, dialect: Dialect = CHAT
+    ) -> str:
         """Send a request and give the answer's text; `NoAnswer` where there is none."""
         try:
             async with asyncio.timeout(DEADLINE_S):
-                answer = await self._answer(route, request)
+                answer = await self._answer(dialect, route, request)
         except (UpstreamError, RequestError, TimeoutError) as error:
             self._on_call(purpose, {})
             raise NoAnswer("failed") from error
@@ -62,7 +66,7 @@ class Asker:
             raise NoAnswer("unusable")
         return text
 
-    async def _answer(self, route: UpstreamRoute, request: UpstreamRequest) -> Answer:
+    async def _answer(self, dialect: Dialect, route: UpstreamRoute, request: UpstreamRequest) -> Answer:
         response = await route.upstream.send(route.rewrite(request))
         try:
             if response.status != 200:
@@ -75,7 +79,7 @@ class Asker:
         finally:
             await response.aclose()
         try:
-            return read_json(bytes(raw))
+            return dialect.read_json(bytes(raw))
         except Malformed:
             raise NoAnswer("unusable") from None
 
@@ -99,10 +103,10 @@ class Line:
             NoAnswer: there is none that could be compared.
         """
         call = self._decision.call
-        body = _whole(call.body)
+        body = _whole(call.dialect, call.body)
         request = UpstreamRequest("POST", call.path, call.query, call.headers, body, model=call.request.model)
         self.made += 1
-        return await self._asker.ask("answer", self._decision.route, request)
+        return await self._asker.ask("answer", self._decision.route, request, dialect=call.dialect)
 
     async def judge(self, route: UpstreamRoute, model: str, messages: list[dict[str, str]]) -> str:
         """Ask a model for a verdict; at another provider than the caller's, without the caller's credential.
@@ -113,7 +117,7 @@ class Line:
         is_same = route.upstream is self._decision.route.upstream
         credentials = [pair for pair in self._decision.call.headers if is_same and pair[0] in _CREDENTIALS]
         body = orjson.dumps({"model": model, "messages": messages})
-        request = UpstreamRequest("POST", "/chat/completions", b"", (_JSON, *credentials), body, model=model)
+        request = UpstreamRequest("POST", CHAT.path, b"", (_JSON, *credentials), body, model=model)
         self.made += 1
         return await self._asker.ask("judge", route, request)
 
@@ -126,18 +130,12 @@ def text_of(message: Mapping[str, Any] | None) -> str | None:
     return content if isinstance(content, str) and content.strip() else None
 
 
-def stored_text(body: bytes) -> str | None:
-    """The text of a stored answer (`core.chat_answers`); None where there is none to compare."""
-    parsed = orjson.loads(body)
-    if "chunks" not in parsed:
-        return text_of(parsed["choices"][0]["message"])
-    deltas = [choice.get("delta") or {} for chunk in parsed["chunks"] for choice in chunk["choices"][:1]]
-    return "".join(delta["content"] for delta in deltas if isinstance(delta.get("content"), str)).strip() or None
+def stored_text(dialect: Dialect, body: bytes) -> str | None:
+    """The text of a stored answer; None where there is none to compare."""
+    return text_of(dialect.message_of(orjson.loads(body)))
 
 
-def _whole(body: bytes) -> bytes:
+def _whole(dialect: Dialect, body: bytes) -> bytes:
     """The request as it was sent, unless it asks for a stream: an answer in one piece is easier on both sides."""
     parsed = orjson.loads(body)
-    if not parsed.get("stream"):
-        return body
-    return orjson.dumps({name: value for name, value in parsed.items() if name not in ("stream", "stream_options")})
+    return orjson.dumps(dialect.whole(parsed)) if parsed.get("stream") else body

@@ -235,7 +235,7 @@ class Audits:
 
         async def work(line: Line) -> bool:
             entry = decision.outcome.entry
-            stored = stored_text(entry.body) if entry is not None else None
+            stored = stored_text(decision.call.dialect, entry.body) if entry is not None else None
             if stored is None:
                 raise NoAnswer("unusable")
             return await self._judge.is_wrong(Case(decision.text or "", stored, await line.again(), line))
@@ -250,7 +250,7 @@ class Audits:
             if entry is None and candidate is not None:
                 async with self._guard.within(FETCH_S):
                     entry = await self._responses.fetch(candidate.redis_key)
-            stored = stored_text(entry.body) if entry is not None else None
+            stored = stored_text(decision.call.dialect, entry.body) if entry is not None else None
             if stored is None:
                 raise NoAnswer("unusable")
             return await self._judge.is_wrong(Case(decision.text or "", stored, fresh, line))

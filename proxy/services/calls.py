@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from embeddings.base import Embedding
 from proxy.core import routing
-from proxy.core.chat_answers import Answer
+from proxy.core.answers import Answer
 from proxy.core.context import Context
+from proxy.core.dialects.base import Dialect
 from proxy.core.keys import Place
 from proxy.core.models import ChatRequest, Directives
 from proxy.core.outcome import Outcome
@@ -21,12 +22,12 @@ class Call:
     """A parsed request.
 
     Attributes:
+        dialect: the model API it was made to.
         request_id: ours, `req_…`.
         tenant: who is asking, as `keys.tenant_of` names it.
         request: canonical form.
         directives: what the caller asks of the cache.
         sent: the parsed body as sent, Deja's own fields among it; not to be changed.
-        path: below the base URL, such as `/chat/completions`.
         query: raw query string.
         headers: those that may travel upstream.
         body: bytes that travel upstream; Deja's own fields already gone.
@@ -35,18 +36,33 @@ class Call:
         began_at: monotonic seconds.
     """
 
+    dialect: Dialect
     request_id: str
     tenant: str
     request: ChatRequest
     directives: Directives
     sent: Mapping[str, Any]
-    path: str
     query: bytes
     headers: Headers
     body: bytes
     distinctions: tuple[str, ...]
     prompt_chars: int
     began_at: float
+
+    @property
+    def path(self) -> str:
+        """Below the base URL, such as `/chat/completions`."""
+        return self.dialect.path
+
+    @property
+    def user(self) -> str | None:
+        """Whose request it is, None if it names nobody."""
+        return self.dialect.user_of(self.sent)
+
+    @property
+    def conversation(self) -> Sequence[Mapping[str, Any]]:
+        """Its messages in chat's shape."""
+        return self.dialect.conversation(self.sent)
 
 
 @dataclass(slots=True)

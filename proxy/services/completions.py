@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from proxy.core import context as contexts
-from proxy.core import feedback, keys, lookup, routing, sse
-from proxy.core.chat_answers import Answer, render_json, render_stream
+from proxy.core import feedback, keys, lookup, routing
+from proxy.core.answers import Answer
 from proxy.core.decision import Judged, Scope
+from proxy.core.dialects.base import Fault, Replay
 from proxy.core.lookup import Embed, Forward, LookUp, Serve
 from proxy.core.models import Candidate, ContextRecord, Forwarded, Mode, NotStored, Reason
 from proxy.errors import EmbeddingError, IndexMissingError, StoreError, StoreLoadingError, UpstreamError, where
@@ -31,7 +32,6 @@ logger = logging.getLogger("deja.completions")
 
 _JSON = ((b"content-type", b"application/json"),)
 _EVENTS = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
-_TAIL_BYTES = 64  # the closing event of a stream, split wherever it may be, fits in these
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ class Completions:
             tenant=call.tenant,
             namespace=call.directives.namespace,
             upstream=(route.identity, *call.distinctions),
-            family="chat",
+            family=call.dialect.family,
             query=call.directives.query,
             context=call.directives.context,
             memories=memories,
@@ -264,17 +264,12 @@ class Completions:
 
     def reply_from_cache(self, decision: Decision) -> Reply:
         """Replay the entry that was decided on, with a new id and fresh tool-call ids."""
-        entry, request = decision.outcome.entry, decision.call.request
+        entry, call = decision.outcome.entry, decision.call
         assert entry is not None
-        mint = ids.call_id if entry.has_tool_calls else None
-        created = int(self._now())
-        if not request.is_stream:
-            body = render_json(entry.body, answer_id=ids.completion_id(), created=created, mint=mint)
-            return Reply(200, _JSON, body)
-        events = render_stream(
-            entry.body, answer_id=ids.completion_id(), created=created, include_usage=request.include_usage, mint=mint
-        )
-        return Reply(200, _EVENTS, _replayed(events), is_event_stream=True)
+        replay = Replay(ids.minted, int(self._now()), call.request)
+        if not call.request.is_stream:
+            return Reply(200, _JSON, call.dialect.render_json(entry, replay))
+        return Reply(200, _EVENTS, _replayed(call.dialect.render_stream(entry, replay)), is_event_stream=True)
 
     async def forward(self, decision: Decision) -> tuple[Reply, Answer | None]:
         """Ask upstream, or join the call in flight that asks the same.
@@ -336,15 +331,13 @@ class Completions:
         """Pass the body on as it comes; store the answer before its last byte leaves."""
         is_event_stream = response.status == 200 and _is_event_stream(response)
         flight.depart(response.status, response.headers, is_event_stream=is_event_stream)
-        size, tail, is_kept = 0, b"", False
+        size, is_kept, ending = 0, False, decision.call.dialect.ending()
         async for piece in response.chunks():
             size += len(piece)
             fits = size <= self._policy.answer_bytes
-            if is_event_stream and fits:
-                tail = (tail + piece)[-_TAIL_BYTES:]
-                if not is_kept and sse.ends_stream(tail):
-                    await self._keep(decision, flight, flight.raw() + piece)
-                    is_kept = True
+            if is_event_stream and fits and not is_kept and ending.feed(piece):
+                await self._keep(decision, flight, flight.raw() + piece)
+                is_kept = True
             await flight.add(piece, keep=fits or not is_event_stream)
         if size > self._policy.answer_bytes:
             flight.not_stored = NotStored.TOO_LARGE
@@ -368,7 +361,7 @@ class Completions:
             async for piece in flight.pieces(reader):
                 yield piece
         except UpstreamError as error:
-            yield sse.event(broken_off(error))
+            yield decision.call.dialect.error_event(broken_off(error))
         finally:
             decision.outcome.stored_as, decision.outcome.not_stored = flight.entry_id, flight.not_stored
             decision.answer = flight.answer
@@ -383,12 +376,12 @@ _SHARED_BYPASSES = frozenset({Reason.REDIS_UNAVAILABLE.value, Reason.INDEX_LOADI
 """Bypasses the caller did not ask for: sharing a call is worth most while the cache is away."""
 
 
-def broken_off(error: UpstreamError) -> bytes:
-    """The data of the event that closes a stream whose provider went silent."""
+def broken_off(error: UpstreamError) -> Fault:
+    """What closes a stream whose provider went silent."""
     text = (
         f"The model provider broke off its answer: {error} What you have so far is incomplete; send the request again."
     )
-    return sse.error_data(text, code="upstream_broken")
+    return Fault(502, text, "upstream_error", "upstream_broken")
 
 
 def _is_event_stream(response: UpstreamResponse) -> bool:

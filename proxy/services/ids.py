@@ -15,14 +15,9 @@ def entry_id() -> str:
     return f"ent_{secrets.token_hex(16)}"
 
 
-def completion_id() -> str:
-    """`chatcmpl-…`, one per replay, as OpenAI writes them."""
-    return f"chatcmpl-{secrets.token_hex(14)}"
-
-
-def call_id() -> str:
-    """`call_…`, one per replayed tool call."""
-    return f"call_{secrets.token_hex(12)}"
+def minted(prefix: str) -> str:
+    """An id of a replayed answer or a part of it, with the letters its provider's ids begin with: `chatcmpl-…`, `call_…`, `msg_…`."""
+    return prefix + secrets.token_hex(14)
 
 
 def event_id() -> str:

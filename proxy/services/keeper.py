@@ -8,18 +8,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
 
 from embeddings.base import Embedding
 from proxy.core import context as contexts
 from proxy.core import keys, routing, storability
-from proxy.core.canonical import canonical_messages
-from proxy.core.chat_answers import Answer, Malformed, read_json, read_stream
+from proxy.core.answers import Answer, Malformed
 from proxy.core.context import Context
 from proxy.core.models import Candidate, ContextRecord, Entry, NotStored, Reason
-from proxy.core.sessions import user_of
 from proxy.core.traces import Trace
 from proxy.errors import EmbeddingError, StoreError, StoreFullError
 from proxy.ports import Embedder, Guard, Headers, ResponseStore, Traces
@@ -80,7 +77,8 @@ class Keeper:
         answer, reason = _read(decision, status, headers, is_event_stream, raw)
         if answer is None or reason is not None:
             return Kept(not_stored=reason, answer=answer)
-        if not decision.call.directives.mode.writes or decision.call.directives.no_store:
+        directives = decision.call.directives
+        if not directives.mode.writes or directives.no_store or not decision.call.request.is_cacheable:
             return Kept(not_stored=NotStored.REQUEST, answer=answer)
         if decision.is_store_down:
             return Kept(not_stored=NotStored.STORE_UNAVAILABLE, answer=answer)
@@ -107,9 +105,10 @@ class Keeper:
         return key, contexts.extend(decision.context, candidate.entry_id, merge_confidence=merge_confidence)
 
     async def _store(self, decision: Decision, answer: Answer) -> str:
-        vector = None if answer.has_tool_calls else await self._vector(decision)
+        is_exact_only = answer.has_tool_calls or answer.is_exact_only
+        vector = None if is_exact_only else await self._vector(decision)
         directives, room = decision.call.directives, decision.place.room
-        turns = _with_answer(decision, answer.message)
+        turns = decision.call.dialect.turns(decision.call.request, answer)
         entry = Entry(
             entry_id=ids.entry_id(),
             question=(decision.text or "") if vector is not None else "",
@@ -141,7 +140,7 @@ class Keeper:
     async def _leave_trace(self, decision: Decision, entry: Entry, redis_key: str) -> None:
         """Before the entry is there: one that no trace leads to could not be erased."""
         call, room = decision.call, decision.place.room
-        user = user_of(call.sent)
+        user = call.user
         if self._traces is None or (call.directives.session is None and user is None):
             return
         trace = Trace(
@@ -189,12 +188,6 @@ def _opens(context: Context, entry: Entry) -> ContextRecord:
     return contexts.extend(context, entry.entry_id, merge_confidence=1.0)
 
 
-def _with_answer(decision: Decision, message: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """The prefix the next turn will have: this conversation, this turn, this answer, in canonical form."""
-    request = decision.call.request
-    return canonical_messages([*request.prefix, request.last, {"role": "assistant", **(message or {})}])
-
-
 def _read(
     decision: Decision, status: int, headers: Headers, is_event_stream: bool, raw: bytes
 ) -> tuple[Answer | None, NotStored | None]:
@@ -203,8 +196,9 @@ def _read(
         return None, NotStored.STATUS
     if any(name == b"content-encoding" and value != b"identity" for name, value in headers):
         return None, NotStored.ENCODED
+    dialect, prompt_chars = decision.call.dialect, decision.call.prompt_chars
     try:
-        answer = read_stream(raw, prompt_chars=decision.call.prompt_chars) if is_event_stream else read_json(raw)
+        answer = dialect.read_stream(raw, prompt_chars=prompt_chars) if is_event_stream else dialect.read_json(raw)
     except Malformed as malformed:
         return None, malformed.reason
     return answer, storability.why_not_stored(answer)

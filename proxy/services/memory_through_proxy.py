@@ -18,9 +18,8 @@ import orjson
 from proxy.core.canonical import OWN_FIELDS, plain_text
 from proxy.core.keys import digest
 from proxy.core.memory.extraction import MAX_SAID_CHARS, Said, Source, Strategy
-from proxy.core.memory.injection import QUERY_CHARS, Injection, injection_of, question_in, with_memories
+from proxy.core.memory.injection import QUERY_CHARS, Injection, injection_of, question_in
 from proxy.core.memory.records import Conditions, FoundMemories, Owner, Search
-from proxy.core.sessions import user_of
 from proxy.errors import RequestError, StoreError, StoreUnavailableError, where
 from proxy.ports import Guard, Headers, Upstream
 from proxy.services.calls import Call, Decision
@@ -144,7 +143,7 @@ class MemoryReader:
             return Skipped.ERROR
 
     async def _look(self, call: Call) -> Injection | Skipped | None:
-        told_in = question_in(call.sent["messages"])
+        told_in = question_in(call.conversation) if call.dialect.tells_memories else None
         if told_in is None:
             return Skipped.NO_QUESTION
         user = await self._user(call)
@@ -162,7 +161,7 @@ class MemoryReader:
         return injection_of(found.found, max_tokens=self._policy.max_tokens)
 
     async def _user(self, call: Call) -> str | None:
-        user = user_of(call.sent)
+        user = call.user
         if user is not None or call.directives.session is None:
             return user
         async with self._guard.within(self._policy.deadline_s):
@@ -172,8 +171,8 @@ class MemoryReader:
 def _with(call: Call, injection: Injection) -> Call:
     # In the caller's order of fields: providers' prefix caches see tools and schemas as they are without memories.
     body = {name: value for name, value in call.sent.items() if name not in OWN_FIELDS}
-    body["messages"] = with_memories(call.sent["messages"], injection.block)
-    return replace(call, body=orjson.dumps(body), prompt_chars=call.prompt_chars + len(injection.block))
+    told = call.dialect.with_memories(body, injection.block)
+    return replace(call, body=orjson.dumps(told), prompt_chars=call.prompt_chars + len(injection.block))
 
 
 # --- writing -------------------------------------------------------------------------------------------------------------------
@@ -255,12 +254,12 @@ class MemoryWriter:
         """Note an answered request that wished so; some 10 us and the length of the user's message."""
         call = decision.call
         wish = call.directives.memory
-        user, session = user_of(call.sent), call.directives.session
-        text = question_in(call.sent["messages"])
+        user, session = call.user, call.directives.session
+        text = question_in(call.conversation)
         if wish is None or not wish.writes or text is None or (user is None and session is None):
             return
         source = Source(call.tenant, user, session, call.directives.namespace or None, self._strategy, self._prompt)
-        turns = sum(message.get("role") == "user" for message in call.sent["messages"])
+        turns = sum(message.get("role") == "user" for message in call.conversation)
         at = self._now()
         # The same turn sent again, or once more in a loop of tool calls, has the same id: its place in the conversation, and its words.
         said = [Said(digest("user-said", turns, text), "user", text[:MAX_SAID_CHARS], at)]
@@ -277,5 +276,5 @@ def write_wish(call: Call) -> str | None:
     wish = call.directives.memory
     if wish is None or not wish.writes:
         return None
-    is_somebodys = user_of(call.sent) is not None or call.directives.session is not None
+    is_somebodys = call.user is not None or call.directives.session is not None
     return "write=later" if is_somebodys else "write=no-user"

@@ -9,15 +9,15 @@ from typing import Any
 import orjson
 
 from proxy.core import recording
+from proxy.core.dialects.chat import CHAT
 from proxy.core.outcome import Outcome
 from proxy.core.recording import Step
-from proxy.core.sessions import user_of
 from proxy.services.calls import Decision
 from proxy.services.recorder import Recorder
 
 
 class Tape:
-    """Takes requests whose answer has left.
+    """Takes requests whose answer has left; those of chat alone, since a replay knows how to compare no others.
 
     Args:
         recorder: writes the steps.
@@ -49,9 +49,9 @@ class Tape:
         """
         call, outcome = decision.call, decision.outcome
         session = call.directives.session
-        if session is None or not self._is_on:
+        if session is None or not self._is_on or call.dialect.family != CHAT.family:
             return
-        user = user_of(call.sent)
+        user = call.user
         raw = answer if isinstance(answer, bytes | None) else orjson.dumps(answer)
         told = {
             "at": f"{self._now():.3f}",

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import orjson
 
 from proxy.core import keys, names, timeline
-from proxy.core.chat_answers import can_replay
+from proxy.core.answers import can_replay
 from proxy.core.keys import LookUpKeys
 from proxy.core.models import Entry
 from proxy.core.recording import Recorded, Recording, Replayed, Step, replayed

@@ -14,7 +14,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 
-from proxy.core.chat_answers import Answer
+from proxy.core.answers import Answer
 from proxy.errors import UpstreamError
 from proxy.ports import Headers
 from proxy.services.background import Background

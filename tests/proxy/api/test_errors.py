@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from proxy import errors
-from proxy.api.errors import INTERNAL, body_of, error_body, status_of
+from proxy.api.errors import INTERNAL, body_of, status_of
 from proxy.errors import (
     ConfigError,
     DejaError,
@@ -67,4 +67,4 @@ def test_an_internal_error_tells_nothing_of_what_happened() -> None:
 
 
 def test_a_body_is_utf8_json() -> None:
-    assert orjson.loads(error_body("Größe", kind="k", code="c"))["error"]["message"] == "Größe"
+    assert orjson.loads(body_of(RequestError("Größe")))["error"]["message"] == "Größe"

@@ -12,17 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core import sse
-from proxy.core.chat_answers import (
-    Answer,
-    Malformed,
-    can_replay,
-    estimate_usage,
-    pieces,
-    read_json,
-    read_stream,
-    render_json,
-    render_stream,
-)
+from proxy.core.answers import Answer, Malformed, can_replay, pieces
+from proxy.core.chat_answers import estimate_usage, read_json, read_stream, render_json, render_stream
+from proxy.core.dialects.base import Fault
+from proxy.core.dialects.chat import CHAT
 from proxy.core.models import NotStored, WireMode
 from tests.builders import ANSWER, MODEL, answer_body, assistant, chunk, stream_of, text_chunks, tool_call
 
@@ -265,7 +258,7 @@ def test_a_stream_cut_short_is_partial(cut: int) -> None:
         pytest.param(sse.event(b"{") + sse.event(sse.DONE), NotStored.MALFORMED, id="not json"),
         pytest.param(sse.event(b"5") + sse.event(sse.DONE), NotStored.MALFORMED, id="a number"),
         pytest.param(
-            sse.event(sse.error_data("no", code="c")) + sse.event(sse.DONE), NotStored.MALFORMED, id="an error event"
+            CHAT.error_event(Fault(502, "no", "t", "c")) + sse.event(sse.DONE), NotStored.MALFORMED, id="an error event"
         ),
         pytest.param(stream_of(text_chunks("a"), is_done=False), NotStored.PARTIAL, id="no end"),
         pytest.param(WHOLE + sse.event(b"{}"), NotStored.PARTIAL, id="more after the end"),
@@ -536,9 +529,8 @@ def test_openais_sdk_reads_a_replayed_answer() -> None:
 
 
 def test_openais_sdk_raises_the_error_that_ends_a_broken_stream() -> None:
-    body = stream_of(text_chunks("a")[:2], is_done=False) + sse.event(
-        sse.error_data("It broke off.", code="upstream_broken")
-    )
+    broken = Fault(502, "It broke off.", "upstream_error", "upstream_broken")
+    body = stream_of(text_chunks("a")[:2], is_done=False) + CHAT.error_event(broken)
     with sdk("text/event-stream", body) as client:
         stream = client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "hi"}], stream=True)
         with pytest.raises(openai.APIError, match=r"It broke off\."):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import orjson
 import pytest
 from hypothesis import given
@@ -39,7 +41,7 @@ def test_what_is_written_is_read(datas: list[bytes]) -> None:
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
 def test_the_end_is_seen_with_any_line_end(end: bytes) -> None:
-    assert sse.ends_stream(b"data: {}" + end + end + b"data: [DONE]" + end)
+    assert sse.done_ending().feed(b"data: {}" + end + end + b"data: [DONE]" + end)
 
 
 @pytest.mark.parametrize(
@@ -57,33 +59,51 @@ def test_the_end_is_seen_with_any_line_end(end: bytes) -> None:
     ],
 )
 def test_what_only_looks_like_the_end_is_not(tail: bytes) -> None:
-    assert not sse.ends_stream(tail)
+    assert not sse.done_ending().feed(tail)
 
 
 @pytest.mark.parametrize("terminator", [b"data: [DONE]\n\n", b"data:[DONE]\r\n\r\n", b"data: [DONE] \n\n"])
 def test_the_end_is_seen_wherever_the_bytes_were_split(terminator: bytes) -> None:
-    """As the driver looks: after each piece, at the last 64 bytes."""
     stream = sse.event(b'{"choices":[]}') * 5 + terminator
     first_line_end = (
         len(stream) - len(terminator) + min(terminator.find(end) for end in (b"\n", b"\r") if end in terminator) + 1
     )
     for split in range(1, len(stream)):
-        tail, seen_at = b"", None
-        for upto, piece in ((split, stream[:split]), (len(stream), stream[split:])):
-            tail = (tail + piece)[-64:]
-            if seen_at is None and sse.ends_stream(tail):
-                seen_at = upto
-        assert seen_at == (split if split >= first_line_end else len(stream)), split
+        ending = sse.done_ending()
+        is_first = ending.feed(stream[:split])
+        assert is_first == (split >= first_line_end), split
+        assert is_first or ending.feed(stream[split:]), split
+
+
+def fed_byte_by_byte(ending: sse.Ending, stream: bytes) -> list[bool]:
+    """What the ending says after each byte, up to the one with which the stream ended."""
+    seen: list[bool] = []
+    for at in range(len(stream)):
+        seen.append(ending.feed(stream[at : at + 1]))
+        if seen[-1]:
+            break
+    return seen
 
 
 def test_the_end_is_seen_byte_by_byte() -> None:
-    stream, tail, seen = b"data: {}\n\ndata: [DONE]\n\n", b"", []
-    for at in range(len(stream)):
-        tail = (tail + stream[at : at + 1])[-64:]
-        seen.append(sse.ends_stream(tail))
-    assert seen == [False] * (len(stream) - 2) + [True, True]
+    stream = b"data: {}\n\ndata: [DONE]\n\n"
+    assert fed_byte_by_byte(sse.done_ending(), stream) == [False] * (len(stream) - 2) + [True]
 
 
-def test_an_error_is_told_in_openais_shape() -> None:
-    error = orjson.loads(sse.error_data("It broke off.", code="upstream_broken"))["error"]
-    assert error == {"message": "It broke off.", "type": "upstream_error", "param": None, "code": "upstream_broken"}
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize("size", [1, 1000])
+def test_a_named_event_ends_the_stream_once_it_is_whole(end: bytes, size: int) -> None:
+    event = b"event: done" + end + b'data: {"text":"' + b"x" * size + b'"}' + end + end
+    stream = b'event: word\ndata: {"text":"event: done"}\n\n' + event
+    seen = fed_byte_by_byte(sse.named_ending(b"done", b"failed"), stream)
+    # A lone CR ends the line, and may be half of a CRLF: only another line end tells.
+    assert seen == [False] * (len(stream) - 1) + [True]
+
+
+@given(st.lists(st.integers(0, 60), max_size=5))
+def test_a_named_end_is_seen_wherever_the_bytes_were_split(cuts: list[int]) -> None:
+    stream = b"event: word\ndata: {}\n\nevent: failed\ndata: {}\n\n"
+    places = [0, *sorted(cut % len(stream) for cut in cuts), len(stream)]
+    ending = sse.named_ending(b"done", b"failed")
+    seen = [ending.feed(stream[start:end]) for start, end in itertools.pairwise(places)]
+    assert seen == [False] * (len(seen) - 1) + [True]

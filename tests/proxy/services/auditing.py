@@ -11,6 +11,7 @@ import orjson
 from proxy.core import keys
 from proxy.core.canonical import canonical_chat
 from proxy.core.decision import Judged, Verdict
+from proxy.core.dialects.chat import CHAT
 from proxy.core.models import Directives, Entry, HitKind
 from proxy.core.outcome import Outcome
 from proxy.errors import UpstreamError
@@ -115,12 +116,12 @@ def decision_of(provider: Provider, outcome: Outcome, directives: Directives | N
     """A request as it ended."""
     sent = chat_body(user("How long do I boil an egg?"), **body)
     call = Call(
+        dialect=CHAT,
         request_id="req_1",
         tenant="tenant",
         request=canonical_chat(sent),
         directives=directives or Directives(namespace="shop"),
         sent=sent,
-        path="/chat/completions",
         query=b"api-version=1",
         headers=KEY,
         body=keys.encode(sent),

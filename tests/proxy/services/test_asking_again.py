@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
+from proxy.core.dialects.chat import CHAT
 from proxy.core.outcome import Outcome
 from proxy.errors import UpstreamError, UpstreamTimeoutError
 from proxy.services import asking_again
@@ -123,12 +124,12 @@ def test_what_is_more_or_less_than_a_text_is_not_compared(message: dict[str, Any
 
 
 def test_the_text_of_a_stored_answer_is_found_in_either_form() -> None:
-    assert stored_text(orjson.dumps(answer_body(assistant("Whole.")))) == "Whole."
+    assert stored_text(CHAT, orjson.dumps(answer_body(assistant("Whole.")))) == "Whole."
     chunks = [
         chunk({"role": "assistant", "content": ""}),
         chunk({"content": "In "}),
         chunk({"content": "pieces."}),
         chunk(),
     ]
-    assert stored_text(orjson.dumps({"chunks": chunks})) == "In pieces."
-    assert stored_text(orjson.dumps({"chunks": [chunk({})]})) is None
+    assert stored_text(CHAT, orjson.dumps({"chunks": chunks})) == "In pieces."
+    assert stored_text(CHAT, orjson.dumps({"chunks": [chunk({})]})) is None

@@ -9,6 +9,7 @@ import pytest
 from proxy.core.context import Context
 from proxy.core.decision import Judged, Verdict
 from proxy.core.decision_log import DecisionRecord, Room, Seen
+from proxy.core.dialects.chat import CHAT
 from proxy.core.models import Directives, Entry, Forwarded, HitKind, Mode, Reason
 from proxy.errors import RequestError
 from proxy.services import decisions as services
@@ -52,12 +53,12 @@ class Clock:
 def decision(**directives: Any) -> Decision:
     """A decision nobody has made yet."""
     call = Call(
+        dialect=CHAT,
         request_id="req_1",
         tenant=TENANT,
         request=chat_request(),
         directives=Directives(**directives),
         sent=chat_body(),
-        path="/chat/completions",
         query=b"",
         headers=(),
         body=b"{}",

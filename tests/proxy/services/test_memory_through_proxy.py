@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from proxy.core.canonical import canonical_chat
+from proxy.core.dialects.chat import CHAT
 from proxy.core.memory.records import FoundMemories, FoundMemory, Owner, Search
 from proxy.core.models import Directives, MemoryUse
 from proxy.errors import RequestError, StoreUnavailableError
@@ -50,12 +51,12 @@ class Bench:
 def call(body: dict[str, Any] | None = None, **directives: Any) -> Call:
     sent = {"model": "m", "messages": [{"role": "user", "content": "Which pet?"}], "user": "anna"} | (body or {})
     return Call(
+        dialect=CHAT,
         request_id="req_1",
         tenant="t",
         request=canonical_chat(sent),
         directives=Directives(memory=MemoryUse.READ, **directives),
         sent=sent,
-        path="/chat/completions",
         query=b"",
         headers=(),
         body=orjson.dumps(sent),
