@@ -14,6 +14,14 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 """Bucket bounds: hits lie below 10 ms, models answer within two minutes."""
 
+GAUGES = {
+    "deja_wrong_hit_rate": "own",
+    "deja_namespaces": "highest",
+    "deja_acceptance_level:loosest": "lowest",
+    "deja_acceptance_level:strictest": "highest",
+}
+"""How the gauges of several workers become one, where that is not their sum (`core.metric_sums`): these are about what all of them share."""
+
 
 class Metrics:
     """All metrics of one application, in a registry of its own (two applications in one process do not collide)."""

@@ -69,6 +69,9 @@ COMPOSITION_ROOT = {
     "proxy.checkup",
     "proxy.secret",
     "proxy.console",
+    "proxy.server",
+    "proxy.workers",
+    "proxy.metric_sharing",
 }
 """What joins the layers, and so sees them all; nothing below may import it."""
 
@@ -108,7 +111,7 @@ FOREIGN: dict[str, tuple[str, ...]] = {
 ENVIRONMENT_READERS = {
     "embeddings.runtime": "onnxruntime reads whether to report its use from the environment while it is imported",
     "proxy.__main__": "hands os.environ to the settings, and passes them on to worker processes",
-    "proxy.app": "the entry point of a worker process, which has no other caller to hand it the environment",
+    "proxy.workers": "the entry point of a worker process, which has no other caller to hand it the environment",
     "proxy.checkup": "hands os.environ to the model list, whose entries may name variables",
     "proxy.upstream.litellm": "LiteLLM reads its switches from the environment while it is imported",
 }

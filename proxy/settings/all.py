@@ -37,6 +37,9 @@ class Settings(Section):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8080, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
     workers: int = Field(1, ge=1, le=64, description="Processes that serve.")
+    drain_s: float = Field(
+        25.0, gt=0, description="Seconds that requests under way may still take once a worker is to end."
+    )
     data_dir: Path = Field(Path(), description="Where the embedded Redis, the models and Deja's own secret live.")
     artifacts_dir: Path | None = Field(
         None, description="Where fetched models and libraries live; else `<data_dir>/artifacts`."
