@@ -67,7 +67,9 @@ class Upkeep:
         self.index_missing()
 
     def index_missing(self) -> None:
-        """A search found no index: look at once."""
+        """A search found no index, or nothing in one that is not whole: look at once."""
+        if self.index_state == "loading":
+            return  # it is being looked at twice a second, and every search may say so meanwhile
         self.index_state = "missing"
         self._wake.set()
 

@@ -98,6 +98,15 @@ async def test_an_index_that_is_being_filled_is_loading() -> None:
         assert caretaker.index_state == "loading"
 
 
+async def test_an_index_that_is_being_filled_stays_so_whatever_searches_miss() -> None:
+    index = Index()
+    index.complete = False
+    async with running(index) as caretaker:
+        await caretaker.has_looked.wait()
+        caretaker.index_missing()
+        assert caretaker.index_state == "loading"
+
+
 async def test_neither_redis_errors_nor_surprises_end_the_rounds(monkeypatch: Any) -> None:
     monkeypatch.setattr(upkeep, "INDEX_RETRY_S", 0.01)
     index = Index()
