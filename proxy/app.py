@@ -37,7 +37,7 @@ from proxy.api.asgi import App, HotPath, Receive, RequestId, Scope, Send
 from proxy.api.cache_headers import REQUEST_ID
 from proxy.api.deps import Services
 from proxy.api.identity import Identity
-from proxy.api.openai import models
+from proxy.api.openai import embeddings, models
 from proxy.api.passthrough import PassThrough
 from proxy.caching import Caching
 from proxy.core.dialects import DIALECTS
@@ -239,7 +239,7 @@ def create_app(settings: Settings, *, redis_url: str, environ: Mapping[str, str]
 
     app = FastAPI(title="Deja", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(RequestId, header=REQUEST_ID, mint=ids.request_id)
-    cached = {f"/v1{dialect.path}": deja.cached(dialect.path) for dialect in DIALECTS}
+    cached = {f"/v1{path}": deja.cached(path) for path in (*(dialect.path for dialect in DIALECTS), embeddings.PATH)}
     app.add_middleware(HotPath, routes=cached)  # added last, so it is met first
     routes = (health, journal, sessions, cache, budget, models, langcache, agents, tasks, event_groups, events, signals)
     for module in (*routes, memory, users):

@@ -16,6 +16,8 @@ from embeddings.errors import EmbedderError
 from embeddings.verifier import Verifier, shipped_folder
 from proxy.api.cached_route import CachedRoute
 from proxy.api.identity import Identity
+from proxy.api.openai import embeddings
+from proxy.api.openai.embeddings import Embeddings
 from proxy.api.passthrough import PassThrough
 from proxy.core.budget import Cause, Standing
 from proxy.core.confidence import Calibration
@@ -29,6 +31,8 @@ from proxy.services.background import Background
 from proxy.services.completions import Completions, Policy
 from proxy.services.decisions import DecisionLog, Decisions
 from proxy.services.embedding import BoundedEmbedder
+from proxy.services.embedding_keeper import EmbeddingKeeper
+from proxy.services.embeddings_cache import EmbeddingsCache
 from proxy.services.error_budget import ErrorBudget
 from proxy.services.feedback import Feedback
 from proxy.services.judging import VerifyingJudge
@@ -44,6 +48,7 @@ from proxy.settings import Settings
 from proxy.stores.breaker import Guard
 from proxy.stores.capacity import Capacity
 from proxy.stores.decisions import DecisionStore
+from proxy.stores.embeddings import EmbeddingStore
 from proxy.stores.evidence import EvidenceStore
 from proxy.stores.named_caches import NamedCacheStore
 from proxy.stores.responses import ResponseStore
@@ -198,10 +203,11 @@ class Caching:
             now=time.time,
             memory=self.fleet.memory_reader,
         )
-    def _routes(self) -> dict[str, CachedRoute]:
+
+    def _routes(self) -> dict[str, CachedRoute | Embeddings]:
         settings, completions = self.settings, self._completions()
         decisions = DecisionLog(self.decision_recorder, is_on=settings.decisions.max_per_tenant > 0, now=time.time)
-        return {
+        of_dialects = {
             dialect.path: CachedRoute(
                 dialect,
                 completions=completions,
@@ -221,6 +227,38 @@ class Caching:
             )
             for dialect in DIALECTS
         }
+        return {**of_dialects, embeddings.PATH: self._embeddings()}
+
+    def _embeddings(self) -> Embeddings:
+        settings, store = self.settings, EmbeddingStore(self.client)
+        keeper = EmbeddingKeeper(
+            store,
+            self.guard,
+            self.fleet.traces,
+            deadline_s=settings.redis.store_deadline_ms / 1000,
+            default_ttl_s=settings.cache.ttl_s,
+            trace_s=settings.decisions.ttl_s,
+            now=time.time,
+        )
+        return Embeddings(
+            cache=EmbeddingsCache(
+                store=store,
+                guard=self.guard,
+                upstreams=self.upstreams,
+                keeper=keeper,
+                lookup_deadline_s=settings.redis.deadline_ms / 1000,
+                now=time.time,
+            ),
+            identity=self.identity,
+            recorder=self.fleet.recorder,
+            metrics=self.metrics,
+            background=self.background,
+            passthrough=self.passthrough,
+            default_mode=settings.cache.mode,
+            key_user=settings.cache.key_user,
+            body_bytes=settings.limits.body_bytes,
+            now=time.time,
+        )
 
     def _error_budget(self) -> ErrorBudget:
         audit, metrics = self.settings.audit, self.metrics

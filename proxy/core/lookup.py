@@ -100,6 +100,21 @@ def plan(
         exact_only: what `why_exact_only` said.
         is_repeat: the same session asked the same seconds ago, and the policy is to regenerate.
     """
+    if (refusal := why_not_asked(directives, is_repeat=is_repeat)) is not None:
+        return refusal
+    if not request.is_cacheable:
+        return Forward(Forwarded.BYPASS, Reason.NOT_CACHEABLE)
+    return LookUp(
+        text=None if exact_only else directives.query or request.question,
+        exact_only=exact_only,
+        as_stream=request.is_stream,
+        max_age_s=directives.max_age_s,
+        floor=directives.confidence,
+    )
+
+
+def why_not_asked(directives: Directives, *, is_repeat: bool = False) -> Forward | None:
+    """Why the cache is not looked at, whatever the route; None if it is. The arguments as in `plan`."""
     if directives.mode is Mode.OFF:
         return Forward(Forwarded.BYPASS, Reason.MODE_OFF)
     if directives.no_store:
@@ -110,15 +125,7 @@ def plan(
         return Forward(Forwarded.REQUEST, Reason.WRITE_ONLY)
     if is_repeat:
         return Forward(Forwarded.REQUEST, Reason.REPEAT)
-    if not request.is_cacheable:
-        return Forward(Forwarded.BYPASS, Reason.NOT_CACHEABLE)
-    return LookUp(
-        text=None if exact_only else directives.query or request.question,
-        exact_only=exact_only,
-        as_stream=request.is_stream,
-        max_age_s=directives.max_age_s,
-        floor=directives.confidence,
-    )
+    return None
 
 
 def why_exact_only(request: ChatRequest, directives: Directives) -> str | None:
@@ -144,7 +151,7 @@ def after_exact(lookup: LookUp, entry: Entry | None, *, now_s: float) -> Serve |
         now_s: unix time in seconds.
     """
     if entry is not None and entry.remaining_s(now_s) > 0:
-        if _is_too_old(lookup, entry.created_at, now_s):
+        if is_too_old(lookup.max_age_s, entry.created_at, now_s):
             return Forward(Forwarded.STALE, Reason.MAX_AGE)
         if can_replay(entry.wire, as_stream=lookup.as_stream):
             return Serve(HitKind.EXACT, entry)
@@ -168,7 +175,7 @@ def after_search(
     fresh = [candidate for candidate in candidates if now_s - candidate.created_at < candidate.ttl_s]
     if not fresh:
         return Forward(Forwarded.MISS, Reason.NO_CANDIDATE)
-    young = tuple(candidate for candidate in fresh if not _is_too_old(lookup, candidate.created_at, now_s))
+    young = tuple(candidate for candidate in fresh if not is_too_old(lookup.max_age_s, candidate.created_at, now_s))
     if not young:
         return Forward(Forwarded.STALE, Reason.MAX_AGE)
     kept, refused = feedback.split(young, unequal)
@@ -184,6 +191,6 @@ def after_fetch(lookup: LookUp, entry: Entry | None, *, candidate: Candidate, no
     return Serve(HitKind.SEMANTIC, entry, candidate.similarity)
 
 
-def _is_too_old(lookup: LookUp, created_at: float, now_s: float) -> bool:
+def is_too_old(max_age_s: int | None, created_at: float, now_s: float) -> bool:
     """Whether the caller's max-age forbids it; not in whole seconds, so that `max-age=0` never takes a stored answer."""
     return lookup.max_age_s is not None and now_s - created_at > lookup.max_age_s

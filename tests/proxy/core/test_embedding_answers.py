@@ -83,7 +83,21 @@ def test_whole_numbers_and_a_negative_zero_are_numbers_too() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [[], "", "not base64!", "AAA=", [None], ["1"], [[1.0]], [[1.0], 2.0], [True], 7, None, base64_of([float("nan")]), [10**400]],
+    [
+        [],
+        "",
+        "not base64!",
+        "AAA=",
+        [None],
+        ["1"],
+        [[1.0]],
+        [[1.0], 2.0],
+        [True],
+        7,
+        None,
+        base64_of([float("nan")]),
+        [10**400],
+    ],
     ids=lambda value: str(value)[:20],
 )
 def test_what_is_no_vector_is_not_kept(value: Any) -> None:
