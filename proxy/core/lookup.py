@@ -193,4 +193,4 @@ def after_fetch(lookup: LookUp, entry: Entry | None, *, candidate: Candidate, no
 
 def is_too_old(max_age_s: int | None, created_at: float, now_s: float) -> bool:
     """Whether the caller's max-age forbids it; not in whole seconds, so that `max-age=0` never takes a stored answer."""
-    return lookup.max_age_s is not None and now_s - created_at > lookup.max_age_s
+    return max_age_s is not None and now_s - created_at > max_age_s
