@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -29,6 +30,7 @@ ANSWERS_KEPT = 2_048
 TIMEOUT_S = 30.0
 """A request without an answer by then has failed."""
 
+_FIRST_S = 0.05  # until the first moment, so that it is not missed while the run is being set up
 _AFTER_FAILURE_S = 0.05  # a closed loop must not spin on a server that is gone
 
 
@@ -85,7 +87,7 @@ async def open_loop(
     """
     pool = _Pool(target, connections)
     history = _History()
-    begin = time.perf_counter() + 0.05
+    begin = math.inf
 
     async def make(ask: Ask, at_s: float) -> None:
         intended, before = begin + at_s, None
@@ -101,6 +103,7 @@ async def open_loop(
         on_sample(sample)
 
     with _no_collection():
+        begin = time.perf_counter() + _FIRST_S
         async with asyncio.TaskGroup() as group:
             for ask, at_s in zip(asks, takewhile(lambda at_s: at_s < seconds, moments), strict=False):
                 history.expect(ask)
@@ -128,8 +131,9 @@ async def closed_loop(
         on_sample: told each result as it comes.
     """
     pool = _Pool(target, connections)
+    await pool.fill()
     rest = (ask for ask in asks if ask.after is None)
-    end = time.perf_counter() + seconds
+    end = math.inf
 
     async def work() -> None:
         while time.perf_counter() < end and (ask := next(rest, None)) is not None:
@@ -139,6 +143,7 @@ async def closed_loop(
             on_sample(sample)
 
     with _no_collection():
+        end = time.perf_counter() + seconds
         async with asyncio.TaskGroup() as group:
             for _ in range(connections):
                 group.create_task(work())
@@ -182,8 +187,13 @@ class _Pool:
 
     def __init__(self, target: Target, most: int) -> None:
         self._target = target
+        self._most = most
         self._room = asyncio.Semaphore(most)
         self._free: list[Line] = []
+
+    async def fill(self) -> None:
+        for line in [await self.take() for _ in range(self._most)]:
+            self.give(line)
 
     async def take(self) -> Line:
         await self._room.acquire()

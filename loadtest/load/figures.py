@@ -12,6 +12,7 @@ from loadtest.load.answers import HITS, Source
 from loadtest.load.samples import Sample
 from loadtest.load.workload import Kind
 
+_WRONG_SHOWN = 50
 PERCENTS = (50.0, 95.0, 99.0, 99.9)
 
 
@@ -83,6 +84,7 @@ class Summary:
         late: how late the generator sent.
         sources: answers by where they came from.
         hits: by kind of request, and of all ("all"); `semantic` counts hits by meaning alone.
+        wrong: of the first wrong hits, what was asked and whose answer was served.
         saved_usd: list price of the tokens that hits answered.
         spent_usd: list price of the others.
     """
@@ -96,6 +98,7 @@ class Summary:
     late: Latency
     sources: dict[str, int]
     hits: dict[str, Hits]
+    wrong: list[tuple[str, str]]
     saved_usd: float
     spent_usd: float
 
@@ -140,6 +143,7 @@ def summary(samples: Sequence[Sample], prices: Prices = Prices()) -> Summary:
         late=latency(sample.late_ms for sample in samples),
         sources={source.value: count for source, count in Counter(sample.source for sample in samples).items()},
         hits=_hits(answered),
+        wrong=[sample.wrong for sample in answered if sample.wrong is not None][:_WRONG_SHOWN],
         saved_usd=_cost(saved, prices),
         spent_usd=_cost([sample for sample in answered if sample.source not in HITS], prices),
     )

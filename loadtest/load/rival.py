@@ -71,7 +71,7 @@ def litellm(
         }
         arguments = ["--config", file.name, "--host", "127.0.0.1", "--port", str(port), "--num_workers", "1"]
         with process(
-            "litellm",
+            "litellm" if cache == "exact" else f"litellm, {cache}",
             [str(command), *arguments, "--telemetry", "False"],
             port=port,
             ready="/health/liveliness",

@@ -57,6 +57,14 @@ WORDINGS = (
 )
 """Of a templated topic, the first of which is what is stored."""
 
+FRESH = (
+    "When should I {verb} my {thing}?",
+    "Why would anybody {verb} a {thing}?",
+    "How often should I {verb} my {thing}?",
+    "Is it dangerous to {verb} a {thing}?",
+)
+"""Questions that no topic answers, each close to one that does: a miss then costs what it does in a full cache."""
+
 
 @dataclass(frozen=True, slots=True)
 class Topic:
@@ -110,6 +118,13 @@ def templated(count: int, seed: int = 0) -> Texts:
             Topic(tuple(wording.format(verb=verb, thing=thing) for wording in WORDINGS)) for verb, thing in both[:count]
         )
     )
+
+
+def fresh(seed: int = 0) -> list[str]:
+    """Some 13,000 questions that are not among the templated topics, no two alike."""
+    found = [form.format(verb=verb, thing=thing) for form in FRESH for verb in VERBS for thing in THINGS]
+    random.Random(seed).shuffle(found)
+    return found
 
 
 def _quotable(texts: tuple[str, ...]) -> tuple[str, ...]:

@@ -131,6 +131,12 @@ def reworded(topics: Sequence[Topic], seed: int = 0, *, is_streamed: bool = Fals
         yield Ask(number, Kind.REWORDED, text, frozenset(topic.wordings), is_streamed)
 
 
+def fresh(questions: Sequence[str], *, is_streamed: bool = False) -> Iterator[Ask]:
+    """Questions that only an answer of their own serves."""
+    for number, text in enumerate(questions):
+        yield Ask(number, Kind.NEW, text, frozenset((text,)), is_streamed)
+
+
 _RECENT = 256  # requests that a follow-up may continue: conversations go on within minutes
 _FOLLOW_UPS = 3  # ways in which people go on from a topic
 

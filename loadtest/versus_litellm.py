@@ -1,0 +1,216 @@
+"""Deja beside LiteLLM's proxy: the same Redis, the same simulated provider, the same texts, in turns.
+
+    python -m loadtest.versus_litellm                       some twelve minutes; installs LiteLLM into .deja/litellm first
+    python -m loadtest.versus_litellm --short               some three minutes: a look, not a record
+    python -m loadtest.versus_litellm --only exact,semantic --seconds 3
+    python -m loadtest.versus_litellm --out results         versus.json, versus.md and versus.png
+
+One worker each, default settings, Deja's whole decision (gates, verifier, calibrated level) on. LiteLLM's exact cache is its Redis
+cache; its semantic cache asks Deja's own embedding model, served by a process of its own. The bare rate is the same embedding and
+verifying with no proxy around it. The exit status is 1 if a goal was missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from loadtest.load import bare, contest, contest_report, goals, hosts, meters, rival, texts
+from loadtest.load.contest import (
+    BYPASS,
+    EXACT,
+    MISS,
+    POPULAR,
+    PROVIDER,
+    SEMANTIC,
+    STREAMED_HIT,
+    STREAMED_MISS,
+    Contender,
+    Contest,
+)
+from loadtest.load.driver import Target
+from loadtest.load.texts import Topic
+
+WORDS = {
+    "exact": (EXACT,),
+    "semantic": (SEMANTIC, POPULAR),
+    "miss": (MISS,),
+    "bypass": (BYPASS,),
+    "streaming": (STREAMED_MISS, STREAMED_HIT),
+    "rates": (),
+}
+"""What `--only` knows, and the kinds of request behind it."""
+
+AT_MANY = (EXACT, SEMANTIC, POPULAR, MISS, BYPASS)
+"""Kinds that are also asked by many connections at once."""
+
+SHARE_OF_MOST = 0.5
+"""Of what a contender can take at most on popular texts: fixed rates are at half of it, where queues are short."""
+
+
+def main() -> None:
+    """Run as the command line says."""
+    given = _arguments()
+    found = measure(given)
+    told = contest_report.markdown(found)
+    print(told)
+    if given.out:
+        given.out.mkdir(parents=True, exist_ok=True)
+        (given.out / "versus.json").write_text(json.dumps(asdict(found), indent=1) + "\n", "utf-8")
+        (given.out / "versus.md").write_text(told, "utf-8")
+        with contextlib.suppress(ImportError):
+            from loadtest.load import plots
+
+            plots.versus(found, given.out / "versus.png")
+    raise SystemExit(1 if any(goal.is_met is False for goal in goals.goals(found)) else 0)
+
+
+def measure(given: argparse.Namespace) -> Contest:
+    """Start everything, run all phases, end everything."""
+    command = rival.install(given.venv)
+    topics = texts.templated(given.topics, given.seed).topics
+    day = time.strftime("%Y-%m-%d", time.gmtime())
+    found = Contest(meters.machine(), meters.commit(), day, given.seed, given.connections, len(topics))
+    kinds = [kind for word in given.only for kind in WORDS[word]]
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    bar = Progress(*columns, console=Console(stderr=True), refresh_per_second=2, disable=given.no_progress)
+    with contending(command, topics, given.seed, dict(given.set), found) as contenders, bar:
+        steps = 3 * given.blocks * len(kinds) + 2 * given.rounds * len([kind for kind in kinds if kind in AT_MANY])
+        shown = bar.add_task("", total=steps)
+        bar.update(shown, description="storing")
+        for contender in contenders[:2]:
+            for kind in {EXACT, SEMANTIC} if contender.name == goals.RIVAL else {EXACT}:
+                contest.fill(contender, topics, kind)
+        for kind in kinds:
+            bar.update(shown, description=f"one connection: {kind}")
+            found.alone[kind] = contest.alone(
+                contenders, kind, blocks=given.blocks, each=given.each, on_block=lambda: bar.advance(shown)
+            )
+        models = bare.Models() if SEMANTIC in kinds else None
+        for number in range(given.rounds):
+            found.loads.append(contest.load())
+            if models is not None:
+                bar.update(shown, description=f"round {number + 1}/{given.rounds}: the models alone")
+                pairs = [(topic.wordings[0], text) for topic in topics for text in topic.wordings[1:3]]
+                found.bare.append(bare.measure(models, pairs, seconds=3 * given.seconds))
+            round_: dict[str, dict[str, contest.Through]] = {}
+            for kind in (kind for kind in kinds if kind in AT_MANY):
+                bar.update(shown, description=f"round {number + 1}/{given.rounds}: {kind}")
+                round_[kind] = {}
+                for contender in contenders[:2] if number % 2 else contenders[1::-1]:
+                    round_[kind][contender.name] = contest.through(
+                        contender, kind, seconds=given.seconds, connections=given.connections
+                    )
+                    bar.advance(shown)
+            found.rounds.append(round_)
+        if "rates" in given.only:
+            _at_rates(found, contenders, given, bar)
+    return found
+
+
+@contextlib.contextmanager
+def contending(
+    command: Path, topics: tuple[Topic, ...], seed: int, settings: dict[str, str], found: Contest
+) -> Iterator[list[Contender]]:
+    """Run Deja and LiteLLM; yields Deja, LiteLLM and, for what both add, the provider itself."""
+    with contextlib.ExitStack() as stack:
+        provider = stack.enter_context(hosts.upstream())
+        redis = stack.enter_context(hosts.shared_redis())
+        embeddings = stack.enter_context(hosts.embeddings())
+        ours = stack.enter_context(hosts.deja(provider, settings={"DEJA_REDIS__URL": redis.url, **settings}))
+        theirs = {
+            cache: stack.enter_context(
+                rival.litellm(command, cache, provider=provider, redis=redis, embeddings=embeddings)
+            )
+            for cache in ("exact", "semantic")
+        }
+        found.starts = {"deja": ours.start_s, "litellm": theirs["exact"].start_s}
+        feeds = contest.feeds(topics, seed)
+        at_deja = Target(ours.port)
+        deja = dict.fromkeys(feeds, at_deja)
+        deja[BYPASS] = Target(ours.port, headers={**at_deja.headers, "x-deja-mode": "off"})
+        litellm = {kind: Target(theirs["exact"].port, model=rival.MODEL) for kind in feeds}
+        litellm[SEMANTIC] = litellm[POPULAR] = Target(theirs["semantic"].port, model=rival.MODEL)
+        litellm[BYPASS] = Target(theirs["exact"].port, model=rival.MODEL, extra=rival.BYPASS)
+        shared = (provider, redis)
+        direct = {
+            kind: feed for kind, feed in contest.feeds(topics, seed).items() if kind in (MISS, BYPASS, STREAMED_MISS)
+        }
+        yield [
+            Contender(goals.DEJA, deja, (ours, *shared), feeds),
+            Contender(goals.RIVAL, litellm, (*theirs.values(), *shared, embeddings), contest.feeds(topics, seed)),
+            Contender(PROVIDER, {kind: Target(provider.port) for kind in direct}, shared, direct),
+        ]
+
+
+def _at_rates(found: Contest, contenders: list[Contender], given: argparse.Namespace, bar: Progress) -> None:
+    """Both at half of what LiteLLM can take, then Deja at half of what it can take itself."""
+    shown = bar.add_task("fixed rates", total=3)
+    most = {
+        name: min(
+            (round_[kind][name].per_s for round_ in found.rounds for kind in (POPULAR, MISS) if kind in round_),
+            default=0.0,
+        )
+        for name in (goals.DEJA, goals.RIVAL)
+    }
+    low = max(1.0, SHARE_OF_MOST * (most[goals.RIVAL] or 20.0))
+    high = max(low, SHARE_OF_MOST * (most[goals.DEJA] or 100.0))
+    apart = {"x-deja-namespace": "high"}  # nothing that the low rate stored is found again
+    for contender, rate, headers in ((contenders[0], low, {}), (contenders[1], low, {}), (contenders[0], high, apart)):
+        found.rates.append(
+            contest.at_rate(contender, round(rate, 1), seconds=given.rate_seconds, seed=given.seed, headers=headers)
+        )
+        bar.advance(shown)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--short", action="store_true", help="less of everything: a look, not a record")
+    parser.add_argument("--only", type=_words, default=list(WORDS), help=f"comma between: {', '.join(WORDS)}")
+    parser.add_argument("--rounds", type=int, help="of many connections (5, or 1 with --short)")
+    parser.add_argument("--seconds", type=float, help="of each kind in a round (5, or 2 with --short)")
+    parser.add_argument("--rate-seconds", type=float, help="of each fixed rate (60, or 10 with --short)")
+    parser.add_argument("--topics", type=int, help="stored (1000, or 200 with --short)")
+    parser.add_argument("--blocks", type=int, help="at one connection, of each kind (20, or 4 with --short)")
+    parser.add_argument("--each", type=int, default=20, help="requests of a block (20)")
+    parser.add_argument("--connections", type=int, default=32, help="in rounds (32)")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument(
+        "--set", type=_setting, action="append", default=[], metavar="NAME=VALUE", help="a setting of Deja's"
+    )
+    parser.add_argument("--venv", type=Path, default=rival.VENV, help=f"where LiteLLM is, or will be ({rival.VENV})")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="also write JSON, Markdown and a picture there")
+    parser.add_argument("--no-progress", action="store_true", help="no bar, for logs")
+    given = parser.parse_args()
+    short = {"rounds": 1, "seconds": 2.0, "rate_seconds": 10.0, "topics": 200, "blocks": 4}
+    whole = {"rounds": 5, "seconds": 5.0, "rate_seconds": 60.0, "topics": 1000, "blocks": 20}
+    for name, value in (short if given.short else whole).items():
+        if getattr(given, name) is None:
+            setattr(given, name, value)
+    return given
+
+
+def _words(text: str) -> list[str]:
+    found = [word.strip() for word in text.split(",")]
+    if unknown := [word for word in found if word not in WORDS]:
+        raise argparse.ArgumentTypeError(f"knows {', '.join(WORDS)}, not {', '.join(unknown)}")
+    return found
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError("write NAME=VALUE")
+    return name, value
+
+
+if __name__ == "__main__":
+    main()
