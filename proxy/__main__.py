@@ -13,9 +13,11 @@ from typing import Annotated
 import typer
 
 from proxy import console
+from proxy.cli import keys
+from proxy.cli.shared import ConfigOption, KeyOption, UrlOption, read_settings, root_of, stopped, tell
 from proxy.core.feedback import Vote
 from proxy.errors import ConfigError
-from proxy.settings import CLIENT_KEY, EMBEDDED_URL, Settings, load
+from proxy.settings import EMBEDDED_URL, Settings
 
 app = typer.Typer(
     add_completion=False,
@@ -27,17 +29,8 @@ app = typer.Typer(
     "variables (DEJA_CACHE__TTL_S=600) or the same names in deja.yaml; docs/reference/settings.md lists them.",
 )
 
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", help="YAML file with settings; the environment wins over it.")
-]
+app.add_typer(keys.app, name="keys")
 
-UrlOption = Annotated[
-    str | None, typer.Option("--url", help="Where Deja runs, such as http://127.0.0.1:8080; else as the settings say.")
-]
-KeyOption = Annotated[
-    str | None,
-    typer.Option("--api-key", envvar=CLIENT_KEY, help="The key your requests carry: what is told is its own."),
-]
 RequestId = Annotated[str, typer.Argument(help="From the header X-Deja-Request-Id.")]
 
 
@@ -52,14 +45,14 @@ def serve(
 
     With OPENAI_API_KEY or DEJA_UPSTREAM__BASE_URL set it forwards to that provider, else to a simulated one.
     """
-    settings = _settings(host=host, port=port, workers=workers, config=config)
+    settings = read_settings(host=host, port=port, workers=workers, config=config)
     _serve(settings)
 
 
 @app.command()
 def prepare(config: ConfigOption = None) -> None:
     """Set up what `serve` needs, and serve nothing: the embedding model and the embedded Redis."""
-    settings = _settings(config=config)
+    settings = read_settings(config=config)
     _prepare(settings)
     console.say("ready: model and Redis are in place")
 
@@ -69,7 +62,7 @@ def doctor(config: ConfigOption = None) -> None:
     """Check every part (Redis, index, model, upstream) and say how to mend what is not well. Exits 1 if something fails."""
     from proxy import checkup
 
-    settings = _settings(config=config)
+    settings = read_settings(config=config)
     raise typer.Exit(1 if checkup.run(settings) else 0)
 
 
@@ -80,7 +73,7 @@ def explain(
     """Say why a running Deja decided as it did on one request: the nearest stored questions, scores, gates, changed fields."""
     from proxy.commands import cache
 
-    _told(lambda: cache.explain(_root(url, config), request_id, api_key=api_key))
+    tell(lambda: cache.explain(root_of(url, config), request_id, api_key=api_key))
 
 
 @app.command()
@@ -94,7 +87,7 @@ def feedback(
     """Tell a running Deja whether a hit was right. Wrong evicts the entry and keeps the two wordings apart."""
     from proxy.commands import cache
 
-    _told(lambda: cache.feedback(_root(url, config), request_id, verdict, api_key=api_key))
+    tell(lambda: cache.feedback(root_of(url, config), request_id, verdict, api_key=api_key))
 
 
 @app.command()
@@ -111,8 +104,8 @@ def what_if(
     """Replay recorded decisions of a running Deja under another error budget: hits that would come, hits that would go."""
     from proxy.commands import cache
 
-    _told(
-        lambda: cache.what_if(_root(url, config), max_wrong_hit_rate, namespace=namespace, limit=limit, api_key=api_key)
+    tell(
+        lambda: cache.what_if(root_of(url, config), max_wrong_hit_rate, namespace=namespace, limit=limit, api_key=api_key)
     )
 
 
@@ -126,7 +119,7 @@ def budget(
     """Tell how a running Deja keeps its error budget: level in force, audited hits, wrong-hit rate and its interval."""
     from proxy.commands import budget as told
 
-    _told(lambda: told.budget(_root(url, config), namespace=namespace, api_key=api_key))
+    tell(lambda: told.budget(root_of(url, config), namespace=namespace, api_key=api_key))
 
 
 @app.command()
@@ -149,9 +142,9 @@ def replay(
     from proxy.commands import replay as replaying
     from proxy.commands.asking import AskingError
 
-    root = _root(url, config)
+    root = root_of(url, config)
     if fork_at is not None:
-        _told(lambda: replaying.fork(root, session, at=fork_at, name=as_, api_key=api_key))
+        tell(lambda: replaying.fork(root, session, at=fork_at, name=as_, api_key=api_key))
         return
     try:
         if serve is not None:
@@ -180,8 +173,8 @@ def mcp(
     """Offer a running Deja's tools over MCP on standard input and output, for clients that start their servers themselves."""
     from proxy.commands import mcp as tools
 
-    root = _root(url, config)
-    _told(lambda: tools.serve(root, api_key=api_key, session=session, agent=agent))
+    root = root_of(url, config)
+    tell(lambda: tools.serve(root, api_key=api_key, session=session, agent=agent))
 
 
 @app.command()
@@ -205,7 +198,7 @@ def tune(
     if (file is None) is not journal:
         console.say("name a file of labelled pairs, or say --journal; one of the two")
         raise typer.Exit(2)
-    settings = _settings(config=config)
+    settings = read_settings(config=config)
     budget = max_wrong_hit_rate or settings.cache.max_wrong_hit_rate
     if file is not None:
         from proxy.commands import tune as labelled
@@ -239,7 +232,7 @@ def evaluate(
     from proxy.commands import evaluate as evaluation
     from proxy.tuning.through_proxy import Target
 
-    settings = _settings(config=config)
+    settings = read_settings(config=config)
     target = None if through_proxy is None else Target(through_proxy, model, api_key, concurrency)
     only = [name.strip() for name in sets.split(",") if name.strip()]
     _worked(
@@ -260,38 +253,6 @@ def _worked(work: Callable[[], None]) -> None:
         raise typer.Exit(130) from None
 
 
-def _told(ask: Callable[[], str | None]) -> None:
-    """Print what a running Deja says, if it is for print, or why it says nothing; that ends with status 1."""
-    from proxy.commands.asking import AskingError
-
-    try:
-        if (said := ask()) is not None:
-            print(said)
-    except AskingError as error:
-        console.say(str(error))
-        raise typer.Exit(1) from None
-
-
-def _root(url: str | None, config: Path | None) -> str:
-    """Where Deja runs: as said, else where `deja serve` with these settings would listen."""
-    if url is not None:
-        return url
-    settings = _settings(config=config)
-    return f"http://{settings.host}:{settings.port}"
-
-
-def _settings(**overrides: object) -> Settings:
-    try:
-        return load(os.environ, **overrides)
-    except ConfigError as error:
-        raise _stop(error) from None
-
-
-def _stop(error: ConfigError) -> SystemExit:
-    console.complain(str(error))
-    return SystemExit(2)
-
-
 def _prepare(settings: Settings) -> None:
     """Fetch and build what is not there yet; milliseconds when all is."""
     from embeddings import prepare as embedding
@@ -306,9 +267,9 @@ def _prepare(settings: Settings) -> None:
                 settings.embedder.source, settings.artifacts, settings.embedder.precision, console.progress
             )
     except ConfigError as error:
-        raise _stop(error) from None
+        raise stopped(error) from None
     except EmbedderError as error:
-        raise _stop(ConfigError(str(error))) from None
+        raise stopped(ConfigError(str(error))) from None
 
 
 def _serve(settings: Settings) -> None:
@@ -354,7 +315,7 @@ def _serve(settings: Settings) -> None:
             )
             server.run()
         except ConfigError as error:
-            raise _stop(error) from None
+            raise stopped(error) from None
         except KeyboardInterrupt:
             return
         if not server.started:

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import logging
 import os
+import time
 from collections.abc import AsyncIterator, Mapping
 from importlib.metadata import version
 from typing import Any
@@ -18,6 +19,7 @@ from starlette.routing import Route
 from embeddings import prepare
 from proxy import telemetry
 from proxy.api import (
+    admin,
     agents,
     budget,
     cache,
@@ -36,6 +38,7 @@ from proxy.api import (
 from proxy.api.asgi import App, HotPath, Receive, RequestId, Scope, Send
 from proxy.api.cache_headers import REQUEST_ID
 from proxy.api.deps import Services
+from proxy.api.door import Door
 from proxy.api.identity import Identity
 from proxy.api.openai import embeddings, models
 from proxy.api.passthrough import PassThrough
@@ -45,12 +48,15 @@ from proxy.errors import StoreError
 from proxy.fleet import Fleet
 from proxy.mcp.endpoint import Endpoint
 from proxy.ports import Upstream
-from proxy.secret import tenant_secret
+from proxy.secret import local_admin_key, tenant_secret
 from proxy.services import ids
+from proxy.services.api_keys import ApiKeys
 from proxy.services.background import Background
 from proxy.services.embedding import BoundedEmbedder
+from proxy.services.known_keys import KnownKeys
 from proxy.settings import Settings, load
 from proxy.stores import urls
+from proxy.stores.access import AccessStore
 from proxy.stores.breaker import Guard
 from proxy.stores.client import open_client
 from proxy.upstream.openai import OpenAIUpstream
@@ -60,6 +66,8 @@ from proxy.upstream.simulated import simulated_upstream
 VERSION = version("deja")
 logger = logging.getLogger("deja.app")
 
+LOCAL_ADMIN = "local"
+"""What the audit log calls whoever administers with the key file of the data directory."""
 DRAIN_S = 5.0
 """How long the way out waits for records to be written."""
 FIRST_LOOK_S = 0.5
@@ -79,9 +87,8 @@ class Application:
         self.settings = settings
         self.metrics = telemetry.Metrics()
         self.background = Background()
-        self.identity = Identity(
-            tenant_secret(settings), [key.get_secret_value().encode() for key in settings.auth.keys]
-        )
+        self._secret = tenant_secret(settings)
+        self.identity = open_identity(settings, self._secret)
         self.upstreams = open_upstreams(settings, environ)
         # A remote model is waited for, and must never hold the event loop up.
         is_local = prepare.is_local(settings.embedder.source)
@@ -102,6 +109,10 @@ class Application:
         # No timeout of the client's own: the guard bounds every call as a whole, and a second timer costs 30 µs a reply.
         self.client = open_client(self._redis_url, deadline_ms=None, max_connections=settings.redis.max_connections)
         self.guard = Guard(self.client.ping)
+        self.access = AccessStore(self.client)
+        deadline_s = settings.redis.store_deadline_ms / 1000
+        self.known_keys = KnownKeys(self.access, self.guard, secret=self._secret, deadline_s=deadline_s)
+        self.identity.use(self.known_keys)
         self.fleet = Fleet(
             settings,
             self._redis_url,
@@ -124,8 +135,12 @@ class Application:
             passthrough=self.passthrough,
             fleet=self.fleet,
         )
+        self.api_keys = ApiKeys(
+            self.access, self.guard, self.fleet.kept, secret=self._secret, deadline_s=deadline_s, now=time.time
+        )
         await self.caching.open()
         self.fleet.open()
+        self.background.spawn(self.known_keys.run(), name="known-keys")
         # A first request should find its index; a Redis that is away is not waited for.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FIRST_LOOK_S):
@@ -161,6 +176,7 @@ class Application:
         """What the plain routes are given."""
         return Services(
             identity=self.identity,
+            api_keys=self.api_keys,
             sessions=self.fleet.sessions,
             erasure=self.fleet.erasure,
             decisions=self.caching.decisions,
@@ -240,9 +256,10 @@ def create_app(settings: Settings, *, redis_url: str, environ: Mapping[str, str]
     app = FastAPI(title="Deja", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(RequestId, header=REQUEST_ID, mint=ids.request_id)
     cached = {f"/v1{path}": deja.cached(path) for path in (*(dialect.path for dialect in DIALECTS), embeddings.PATH)}
-    app.add_middleware(HotPath, routes=cached)  # added last, so it is met first
+    app.add_middleware(HotPath, routes=cached)  # met before all but the door
+    app.add_middleware(Door, identity=deja.identity, on_refusal=deja.metrics.show_refusal, now=time.time)
     routes = (health, journal, sessions, cache, budget, models, langcache, agents, tasks, event_groups, events, signals)
-    for module in (*routes, memory, users):
+    for module in (*routes, memory, users, admin):
         # Not include_router, which matches each request twice (40 to 65 µs); no router is included with a prefix or anything else to add.
         app.router.routes.extend(each.original_route for each in iter_route_contexts(module.router.routes))
     for path, answer in cached.items():
@@ -258,6 +275,15 @@ def create_app_from_environment() -> FastAPI:
     settings = load(os.environ)
     telemetry.configure_logging(settings.log_level)
     return create_app(settings, redis_url=settings.redis.url, environ=os.environ)
+
+
+def open_identity(settings: Settings, secret: bytes) -> Identity:
+    """Who may call and who may administer, as the settings and the data directory say."""
+    auth, local = settings.auth, local_admin_key(settings)
+    admin_keys = [(key.get_secret_value().encode(), "") for key in auth.admin_keys]
+    admin_keys += [(local, LOCAL_ADMIN)] if local else []
+    keys = [key.get_secret_value().encode() for key in auth.keys]
+    return Identity(secret, keys, admin_keys=admin_keys, is_required=auth.required)
 
 
 def open_upstreams(settings: Settings, environ: Mapping[str, str]) -> UpstreamRegistry:

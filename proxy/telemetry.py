@@ -34,6 +34,12 @@ class Metrics:
             ["route", "outcome", "reason"],
             registry=self.registry,
         )
+        self.refusals = Counter(
+            "deja_refusals",
+            "Requests that were not let in, by code: the key is unknown, expired or for something else, or has used up what it may.",
+            ["code"],
+            registry=self.registry,
+        )
         self.not_stored = Counter(
             "deja_answers_not_stored",
             "Answers that were not stored, by named reason.",
@@ -194,6 +200,10 @@ class Metrics:
         self.task_claims_waiting = Gauge(
             "deja_task_claims_waiting", "Workers that wait for tasks now.", registry=self.registry
         )
+
+    def show_refusal(self, code: str) -> None:
+        """Count a request that was not let in."""
+        self.refusals.labels(code).inc()
 
     def show_memory_call(self, purpose: str, tokens: object) -> None:
         """Count a call for a summary; `tokens` as a provider wrote them, or None."""

@@ -55,6 +55,7 @@ LAYERS: dict[str, frozenset[str]] = {
             "embeddings.verifier",
         }
     ),
+    "proxy.cli": frozenset({"proxy.commands", "proxy.console", "proxy.errors", "proxy.settings"}),
     "proxy.worker": frozenset(),  # users copy it
     "embeddings": frozenset(),
 }
@@ -101,7 +102,7 @@ FOREIGN: dict[str, tuple[str, ...]] = {
     "onnx": ("embeddings",),
     "onnxruntime": ("embeddings.runtime",),
     "tokenizers": ("embeddings",),
-    "typer": ("proxy.__main__",),
+    "typer": ("proxy.__main__", "proxy.cli"),
     "rich": ("proxy.commands.terminal", "embeddings.training.train"),
     "matplotlib": ("proxy.tuning.plots",),
     "torch": ("embeddings.training",),
@@ -111,6 +112,7 @@ FOREIGN: dict[str, tuple[str, ...]] = {
 ENVIRONMENT_READERS = {
     "embeddings.runtime": "onnxruntime reads whether to report its use from the environment while it is imported",
     "proxy.__main__": "hands os.environ to the settings, and passes them on to worker processes",
+    "proxy.cli.shared": "hands os.environ to the settings, for every command",
     "proxy.workers": "the entry point of a worker process, which has no other caller to hand it the environment",
     "proxy.checkup": "hands os.environ to the model list, whose entries may name variables",
     "proxy.upstream.litellm": "LiteLLM reads its switches from the environment while it is imported",

@@ -20,6 +20,7 @@ from proxy.__main__ import app as command_line
 from proxy.api.cache_headers import cache_status, response_headers
 from proxy.app import create_app
 from proxy.core import directives, keys, records
+from proxy.core.access import keys as access
 from proxy.core.coordination import keys as shared
 from proxy.core.gates import GateReason
 from proxy.core.memory import keys as memory_keys
@@ -28,7 +29,7 @@ from proxy.core.memory_server.working import SessionName
 from proxy.core.models import Entry, Forwarded, HitKind, Mode, NotStored, Reason, WireMode
 from proxy.core.outcome import Outcome
 from proxy.core.routing import RouteReason
-from proxy.settings import CLIENT_KEY, Settings, environment_names, load
+from proxy.settings import ADMIN_KEY, CLIENT_KEY, Settings, environment_names, load
 from proxy.stores import embeddings, memories, responses
 from proxy.telemetry import Metrics
 from tests.deja_process import running_deja
@@ -132,7 +133,7 @@ def test_the_example_file_holds_every_default(tmp_path: Path, monkeypatch: pytes
 def test_every_setting_a_page_names_exists() -> None:
     for page in [*PAGES, REPOSITORY / "compose.yaml", REPOSITORY / "Dockerfile"]:
         mentioned = re.findall(r"\bDEJA_[A-Z_]*[A-Z]\b", page.read_text(encoding="utf-8"))
-        assert set(mentioned) <= {*environment_names(), CLIENT_KEY}, page.name
+        assert set(mentioned) <= {*environment_names(), CLIENT_KEY, ADMIN_KEY}, page.name
 
 
 # ── headers and reasons ───────────────────────────────────────────────────────────────────────────────────────────
@@ -278,6 +279,11 @@ def test_every_redis_key_is_documented() -> None:
         *(getattr(decisions, name) for name in type(decisions).__slots__),
         keys.evidence_key("0f", keys.EVIDENCE_POOL),
         keys.evidence_batch_key("0a"),
+        access.KEYS,
+        access.HASHES,
+        access.NAMESPACES,
+        access.VERSION,
+        access.AUDIT,
         shared.agent("0e", "planner"),
         shared.agent_history("0e", "planner"),
         shared.agents_feed("0e"),
@@ -357,10 +363,19 @@ def test_every_field_of_an_event_is_documented() -> None:
     assert documented == list(record.events[0])
 
 
+def commands_of(group: Any, above: str = "") -> dict[str, Any]:
+    """Every command of a group by its name, those of groups below it too."""
+    found: dict[str, Any] = {}
+    for name, command in group.commands.items():
+        whole = f"{above}{name}"
+        found |= commands_of(command, f"{whole} ") if hasattr(command, "commands") else {whole: command}
+    return found
+
+
 def test_every_command_and_option_is_documented() -> None:
     page = REFERENCE / "cli.md"
-    commands: dict[str, Any] = typer.main.get_command(command_line).commands  # type: ignore[attr-defined]
-    documented = re.findall(r"^## deja ([\w-]+)$", page.read_text(), flags=re.MULTILINE)
+    commands = commands_of(typer.main.get_command(command_line))
+    documented = re.findall(r"^## deja ([\w -]+)$", page.read_text(), flags=re.MULTILINE)
     assert documented == list(commands)
     for name, command in commands.items():
         options = [option for parameter in command.params for option in parameter.opts]

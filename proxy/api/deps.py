@@ -13,6 +13,7 @@ from proxy.core.decision import Scope
 from proxy.core.evidence import Report
 from proxy.ports import Upstreams
 from proxy.services.agents import Agents
+from proxy.services.api_keys import ApiKeys
 from proxy.services.background import Background
 from proxy.services.decisions import Decisions
 from proxy.services.erasure import Erasure
@@ -38,6 +39,7 @@ class Services:
 
     Attributes:
         identity: who is asking.
+        api_keys: administration: keys, sharing, the audit log.
         sessions: what was said in sessions, and what is known of them.
         erasure: removes sessions and users everywhere.
         upstreams: the configured providers.
@@ -63,6 +65,7 @@ class Services:
     """
 
     identity: Identity
+    api_keys: ApiKeys
     sessions: Sessions
     erasure: Erasure
     upstreams: Upstreams
@@ -95,7 +98,7 @@ def services(request: Request) -> Services:
 
 def tenant(request: Request) -> str:
     """The tenant of a request; RequestError 401 where a key is required and missing."""
-    return services(request).identity.tenant(request.scope["headers"])
+    return services(request).identity.tenant(request.scope)
 
 
 # FastAPI runs a plain function in a thread of its own, a coroutine where it is: two hops a request saved.

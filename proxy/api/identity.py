@@ -1,18 +1,44 @@
-"""Who is asking: the caller's credential, whether it may call, and the tenant it stands for."""
+"""Who is asking: the caller's credential, whether it may call, and the tenant it stands for.
+
+`api.door` asks once a request, before anything else is done, and leaves the answer in the ASGI scope; routes read it there.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import hmac
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
+from typing import Any, Protocol
 
+from proxy.core.access import api_keys
+from proxy.core.access.callers import Caller
+from proxy.core.access.scopes import DATA, KeyScope
 from proxy.core.keys import tenant_of
 from proxy.errors import RequestError
 from proxy.ports import Headers
 
-_CREDENTIALS = (b"authorization", b"api-key", b"x-api-key")
+CREDENTIALS = (b"authorization", b"api-key", b"x-api-key")
 """Where callers put their key: OpenAI's header, Azure's, Anthropic's."""
+CALLER = "deja.caller"
+"""Where the door leaves who is asking, in the ASGI scope."""
+
+_SHOWN_DIGITS = 8  # of a configured key's hash, in the audit log: they tell keys apart and say nothing of them
+
+
+class Minted(Protocol):
+    """Tells callers by keys that Deja minted."""
+
+    async def caller(self, credential: bytes, /) -> Caller | None:
+        """Who presents it, None if it is not good; RequestError 503 where that cannot be known."""
+
+
+class NoneMinted:
+    """Where there are no minted keys."""
+
+    async def caller(self, _: bytes, /) -> Caller | None:
+        """Nobody."""
+        return None
 
 
 class Identity:
@@ -20,53 +46,112 @@ class Identity:
 
     Args:
         secret: key of the tenant hash.
-        keys: of which a caller must present one; empty lets anyone in.
+        keys: configured ones of callers.
+        admin_keys: configured ones of administrators, by what the audit log calls them; "" for a name made of their hash.
+        is_required: a caller must present a key, even if none is configured.
     """
 
-    def __init__(self, secret: bytes, keys: Sequence[bytes]) -> None:
+    def __init__(
+        self,
+        secret: bytes,
+        keys: Sequence[bytes],
+        *,
+        admin_keys: Sequence[tuple[bytes, str]] = (),
+        is_required: bool = False,
+    ) -> None:
         self._secret = secret
-        self._keys = tuple(keys)
+        self._minted: Minted = NoneMinted()
+        self._is_required = is_required or bool(keys)
+        # By keyed hash, as minted ones: how long a comparison takes tells nothing.
+        self._configured = {self._hash(key): self._of_application(key) for key in keys}
+        self._configured |= {self._hash(key): self._of_admin(key, name) for key, name in admin_keys}
 
     @property
     def owns_credentials(self) -> bool:
-        """Whether callers present keys of Deja, which no provider must see."""
-        return bool(self._keys)
+        """Whether every caller presents a key of Deja, which no provider must see."""
+        return self._is_required
 
-    def tenant(self, headers: Iterable[tuple[bytes, bytes]]) -> str:
-        """The tenant of a request.
+    def use(self, minted: Minted) -> None:
+        """Let in, too, who presents a key that Deja minted."""
+        self._minted = minted
+
+    async def identify(self, headers: Iterable[tuple[bytes, bytes]]) -> Caller:
+        """Who sends a request with these headers.
 
         Raises:
-            RequestError: 401, a key is required and none that is known was presented.
+            RequestError: 401, a key is required and no good one was presented; 503, that cannot be known now.
         """
         credentials = credentials_of(headers)
-        if not self._keys:
-            # By all of them: which one a provider goes by is its business, and an SDK may send a dummy beside the real one.
-            return tenant_of(b"\0".join(credentials), self._secret)
-        known = [credential for credential in credentials if self._is_known(credential)]
-        if not known:
-            raise RequestError(
-                "Deja needs a key it knows: send `Authorization: Bearer <key>` with one of DEJA_AUTH__KEYS.",
-                status=401,
-                code="invalid_api_key",
-                kind="authentication_error",
-            )
-        return tenant_of(known[0], self._secret)
+        for credential in credentials:
+            found = self._configured.get(self._hash(credential))
+            if found is None and api_keys.looks_minted(credential):
+                found = await self._minted.caller(credential)
+            if found is not None:
+                return found
+        return self._stranger(credentials)
 
-    def _is_known(self, credential: bytes) -> bool:
-        return any(hmac.compare_digest(key, credential) for key in self._keys)
+    def caller(self, scope: Any) -> Caller:
+        """Who is asking, as the door found.
+
+        Raises:
+            RequestError: 401, there was no door, and none of the configured keys was presented where one is required.
+        """
+        if not isinstance(scope, MutableMapping):
+            scope = {"headers": scope}
+        found: Caller | None = scope.get(CALLER)
+        if found is not None:
+            return found
+        credentials = credentials_of(scope["headers"])
+        known = (self._configured.get(self._hash(credential)) for credential in credentials)
+        return next((caller for caller in known if caller is not None), None) or self._stranger(credentials)
+
+    def tenant(self, scope: Any) -> str:
+        """The tenant of a request; raises as `caller`."""
+        return self.caller(scope).tenant
 
     def for_upstream(self, headers: Headers) -> Headers:
-        """The headers without the caller's credential where that is a key of Deja."""
-        if not self.owns_credentials:
+        """The headers without the caller's credentials where one of them is a key of Deja, which no provider must see."""
+        if not self._is_required and not any(map(self._is_ours, credentials_of(headers))):
             return headers
-        return tuple(pair for pair in headers if pair[0] not in _CREDENTIALS)
+        return tuple(pair for pair in headers if pair[0] not in CREDENTIALS)
+
+    def _is_ours(self, credential: bytes) -> bool:
+        return api_keys.looks_minted(credential) or self._hash(credential) in self._configured
+
+    def _stranger(self, credentials: tuple[bytes, ...]) -> Caller:
+        if self._is_required or any(map(api_keys.looks_minted, credentials)):
+            raise _unknown()
+        # By all of them: which one a provider goes by is its business, and an SDK may send a dummy beside the real one.
+        return Caller(tenant_of(b"\0".join(credentials), self._secret))
+
+    def _hash(self, credential: bytes) -> bytes:
+        return hmac.digest(self._secret, b"configured-key\0" + credential, "sha256")
+
+    def _of_application(self, key: bytes) -> Caller:
+        return Caller(tenant_of(key, self._secret), f"configured-{self._shown(key)}", DATA)
+
+    def _of_admin(self, key: bytes, name: str) -> Caller:
+        name = name or f"admin-{self._shown(key)}"
+        return Caller(tenant_of(key, self._secret), name, frozenset({KeyScope.ADMIN}))
+
+    def _shown(self, key: bytes) -> str:
+        return self._hash(key).hex()[:_SHOWN_DIGITS]
 
 
 def credentials_of(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, ...]:
     """The credentials a caller sent, `Bearer` taken off, each once, in an order that does not depend on the client's."""
-    pairs = list(headers)
-    values = [value for wanted in _CREDENTIALS for name, value in pairs if name == wanted]
+    sent = [pair for pair in headers if pair[0] in CREDENTIALS]
+    values = [value for wanted in CREDENTIALS for name, value in sent if name == wanted]
     return tuple(dict.fromkeys(token for value in values if (token := _token(value.strip()))))
+
+
+def _unknown() -> RequestError:
+    return RequestError(
+        "Deja needs a key it knows: send `Authorization: Bearer <key>` with one that `deja keys create` made, or one of DEJA_AUTH__KEYS.",
+        status=401,
+        code="invalid_api_key",
+        kind="authentication_error",
+    )
 
 
 def _token(value: bytes) -> bytes:

@@ -31,9 +31,11 @@ ROUTE = "langcache"
 _PROBLEMS = {
     400: ("/errors/invalid-data", "Invalid data"),
     401: ("/errors/authentication-failed", "Authentication failed"),
+    403: ("/errors/insufficient-permissions", "Insufficient permissions"),
     404: ("/errors/resource-not-found", "Not found"),
     413: ("/errors/payload-too-large", "Payload too large"),
     424: ("/errors/resource-unavailable", "Redis is unavailable"),
+    429: ("/errors/too-many-requests", "Too many requests"),
     500: ("/errors/unexpected-error", "Unexpected error"),
 }
 _FULL = ("/errors/database-out-of-memory", "Redis is out of memory")

@@ -40,7 +40,7 @@ class PassThrough:
         outcome.forward(Forwarded.BYPASS, Reason.NOT_CACHEABLE)
         reply = _Reply(send, request_id)
         try:
-            self._identity.tenant(scope["headers"])
+            self._identity.tenant(scope)
             body = BodyPieces(receive)
             request = _request(scope, body, self._identity)
             async with UntilClientLeaves(receive, self._background, after=body.is_read):

@@ -88,7 +88,7 @@ async def converse(websocket: WebSocket, channel: str) -> None:
     """Listen by a WebSocket, and send: each text frame of JSON is published."""
     deps: Services = websocket.app.state.services
     try:
-        tenant = deps.identity.tenant(websocket.scope["headers"])
+        tenant = deps.identity.tenant(websocket.scope)
         _refuse_strange_pages(websocket.headers)
         channel = names.checked(channel, "channel")
         agent = _agent(websocket.headers)

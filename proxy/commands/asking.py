@@ -26,9 +26,14 @@ def get(root: str, path: str, *, api_key: str | None, **parameters: object) -> d
 
 def post(root: str, path: str, body: dict[str, Any], *, api_key: str | None) -> dict[str, Any]:
     """POST a JSON object to a path below a Deja's root. Raises AskingError."""
+    return send("POST", root, path, body, api_key=api_key)
+
+
+def send(method: str, root: str, path: str, body: dict[str, Any] | None, *, api_key: str | None) -> dict[str, Any]:
+    """Send a JSON object, or nothing, to a path below a Deja's root; {} where it answers nothing. Raises AskingError."""
     headers = {**_headers(api_key), "Content-Type": "application/json"}
-    sent = urllib.request.Request(_url(root, path), data=orjson.dumps(body), headers=headers, method="POST")  # noqa: S310
-    return _send(sent)
+    data = None if body is None else orjson.dumps(body)
+    return _send(urllib.request.Request(_url(root, path), data=data, headers=headers, method=method))  # noqa: S310
 
 
 def root_of(url: str) -> str:
@@ -40,7 +45,7 @@ def root_of(url: str) -> str:
 
 
 def _url(root: str, path: str) -> str:
-    return f"{root_of(root)}/v1/{path}"
+    return root_of(root) + (path if path.startswith("/") else f"/v1/{path}")
 
 
 def _headers(api_key: str | None) -> dict[str, str]:
@@ -52,7 +57,8 @@ def _send(request: urllib.request.Request) -> dict[str, Any]:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=TIMEOUT_S) as answer:
-            return _object(answer.read())
+            body = answer.read()
+            return _object(body) if body else {}
     except urllib.error.HTTPError as error:
         raise AskingError(_said(error)) from None
     except OSError as error:  # refused, unresolvable, timed out

@@ -43,7 +43,7 @@ class Endpoint:
         """Answer one request."""
         try:
             check_origin(scope, has_keys=self._identity.owns_credentials)
-            self._identity.tenant(scope["headers"])
+            self._identity.tenant(scope)
             if scope["method"] != "POST":
                 raise RequestError(
                     "Deja's MCP has no sessions and no stream of its own: POST each message.",

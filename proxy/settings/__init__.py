@@ -7,6 +7,6 @@ repr shows them.
 
 from proxy.settings.all import Settings
 from proxy.settings.loading import environment_names, load
-from proxy.settings.section import CLIENT_KEY, EMBEDDED_URL
+from proxy.settings.section import ADMIN_KEY, CLIENT_KEY, EMBEDDED_URL
 
-__all__ = ["CLIENT_KEY", "EMBEDDED_URL", "Settings", "environment_names", "load"]
+__all__ = ["ADMIN_KEY", "CLIENT_KEY", "EMBEDDED_URL", "Settings", "environment_names", "load"]

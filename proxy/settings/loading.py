@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from proxy.errors import ConfigError
 from proxy.settings.all import Settings
-from proxy.settings.section import CLIENT_KEY, OPENAI_URL, PREFIX, Section
+from proxy.settings.section import ADMIN_KEY, CLIENT_KEY, OPENAI_URL, PREFIX, Section
 
 
 def load(environ: Mapping[str, str], **overrides: object) -> Settings:
@@ -93,7 +93,7 @@ def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     known = environment_names()
     for name, value in environ.items():
-        if not name.startswith(PREFIX) or name == CLIENT_KEY:
+        if not name.startswith(PREFIX) or name in (CLIENT_KEY, ADMIN_KEY):
             continue
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
@@ -150,9 +150,10 @@ def _sentence(error: ValidationError) -> str:
 
 
 def _refuse_open_bind(settings: Settings) -> None:
-    if settings.is_loopback or settings.auth.keys or settings.auth.allow_open_bind:
+    auth = settings.auth
+    if settings.is_loopback or auth.keys or auth.required or auth.allow_open_bind:
         return
     raise ConfigError(
-        f"Listening on {settings.host} would let others in without a key: set DEJA_AUTH__KEYS, "
-        "or DEJA_AUTH__ALLOW_OPEN_BIND=true if that is meant, or keep to 127.0.0.1."
+        f"Listening on {settings.host} would let others in without a key: set DEJA_AUTH__REQUIRED=true and make keys with "
+        "`deja keys create`, or set DEJA_AUTH__KEYS, or DEJA_AUTH__ALLOW_OPEN_BIND=true if that is meant, or keep to 127.0.0.1."
     )

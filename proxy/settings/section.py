@@ -11,6 +11,8 @@ PREFIX = "DEJA_"
 EMBEDDED_URL = "embedded://"
 CLIENT_KEY = f"{PREFIX}API_KEY"
 """No setting: the key with which commands speak to a running Deja."""
+ADMIN_KEY = f"{PREFIX}ADMIN_KEY"
+"""No setting either: the key with which commands administer a running Deja."""
 OPENAI_URL = "https://api.openai.com/v1"
 
 

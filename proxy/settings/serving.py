@@ -62,6 +62,11 @@ class CacheSettings(Section):
     )
     ttl_s: int = Field(3600, ge=1, description="Seconds an answer stays fresh unless the request says otherwise.")
     max_bytes: int = Field(512 << 20, ge=1 << 20, description="Bytes the cache may take in Redis, below maxmemory.")
+    local_bytes: int = Field(
+        32 << 20,
+        ge=0,
+        description="Bytes of exact answers that each process keeps at hand while Redis tells it of changes; 0: none.",
+    )
     key_user: bool = Field(True, description="Keep answers for different `user` fields apart.")
     on_repeat: Literal["hit", "regenerate"] = Field(
         "hit", description="What the same request inside one session within seconds gets."
@@ -109,6 +114,10 @@ class AuthSettings(Section):
     """Who may call."""
 
     keys: SecretCommaList = Field((), description="Keys of which a caller must present one. Empty: anyone on loopback.")
+    required: bool = Field(
+        False, description="A caller must present a key, even if none is configured: one that `deja keys create` made."
+    )
+    admin_keys: SecretCommaList = Field((), description="Keys for `/admin`, which open no data.")
     allow_open_bind: bool = Field(False, description="Say aloud that others may reach Deja without a key.")
 
 

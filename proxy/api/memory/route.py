@@ -22,7 +22,7 @@ from proxy.api import asgi
 from proxy.api.bodies import json_body
 from proxy.api.deps import Services
 from proxy.api.errors import CLIENT_LEFT, status_of
-from proxy.api.identity import _CREDENTIALS as CREDENTIALS
+from proxy.api.identity import CREDENTIALS
 from proxy.errors import DejaError, RequestError, StoreError, StoreFullError, where
 from proxy.ports import Headers
 

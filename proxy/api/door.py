@@ -1,0 +1,116 @@
+"""Who comes in: asked before anything else is done, the body not yet read. What is refused here has cost a few microseconds.
+
+Every path but the open ones asks for a caller, a new route as well: nothing is open for want of a line of code. The answer to a refusal
+has the shape that clients of that path read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import orjson
+
+from proxy.api import asgi, langcache
+from proxy.api.asgi import App, Receive, Scope, Send
+from proxy.api.cache_headers import REQUEST_ID
+from proxy.api.errors import body_of, status_of
+from proxy.api.identity import CALLER, Identity
+from proxy.api.memory import route
+from proxy.core.access.callers import Caller
+from proxy.core.access.scopes import KeyScope, allows, is_open, wanted_by
+from proxy.errors import DejaError, RequestError
+from proxy.ports import Headers
+from proxy.services import ids
+
+
+class Door:
+    """ASGI middleware, met first.
+
+    Args:
+        app: everything behind it.
+        identity: tells who is asking.
+        on_refusal: told the code of each refusal.
+        now: unix time in seconds.
+    """
+
+    def __init__(
+        self, app: App, *, identity: Identity, on_refusal: Callable[[str], None], now: Callable[[], float]
+    ) -> None:
+        self._app = app
+        self._identity = identity
+        self._on_refusal = on_refusal
+        self._now = now
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or let it in."""
+        if scope["type"] == "lifespan" or is_open(scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        try:
+            caller = await self._identity.identify(scope["headers"])
+            check(caller, wanted_by(scope["path"]), now_s=self._now())
+        except DejaError as error:
+            self._on_refusal(error.code if isinstance(error, RequestError) else type(error).__name__)
+            await refuse(scope, send, error)
+            return
+        scope[CALLER] = caller
+        await self._app(scope, receive, send)
+
+
+def check(caller: Caller, wanted: KeyScope | None, *, now_s: float) -> None:
+    """See whether a caller may go where it wants to.
+
+    Raises:
+        RequestError: 401, its key has expired; 403, it is for something else.
+    """
+    if caller.expires_at is not None and caller.expires_at <= now_s:
+        raise RequestError(
+            "This key has expired; ask for another, or rotate it in time.",
+            status=401,
+            code="key_expired",
+            kind="authentication_error",
+        )
+    if wanted is KeyScope.ADMIN and KeyScope.ADMIN not in caller.scopes:
+        raise RequestError(
+            "Administration needs a key of its own: one of DEJA_AUTH__ADMIN_KEYS, one made with the scope `admin`, or on the same "
+            "machine the one in the file `admin-key` of the data directory, which `deja keys` finds by itself.",
+            status=403,
+            code="admin_only",
+            kind="permission_error",
+        )
+    if not allows(caller.scopes, wanted):
+        needed = "a scope for data" if wanted is None else f"the scope `{wanted}`"
+        raise RequestError(
+            f"This key may not be used here: it needs {needed}, which only an admin can give it.",
+            status=403,
+            code="insufficient_scope",
+            kind="permission_error",
+        )
+
+
+async def refuse(scope: Scope, send: Send, error: DejaError, headers: Headers = ()) -> None:
+    """Answer with an error, whatever was asked: HTTP, or a WebSocket that is not opened."""
+    status = status_of(error)
+    about = [(b"content-type", b"application/json"), (REQUEST_ID, ids.request_id().encode()), *headers]
+    if status == 401:
+        about.append((b"www-authenticate", b"Bearer"))  # RFC 9110 11.6.1; clients of MCP go by it
+    body = _shaped(scope["path"], error)
+    if scope["type"] == "http":
+        await asgi.send_whole(send, status, tuple(about), body)
+    elif "websocket.http.response" in scope.get("extensions", {}):
+        await send({"type": "websocket.http.response.start", "status": status, "headers": about})
+        await send({"type": "websocket.http.response.body", "body": body})
+    else:
+        await send({"type": "websocket.close", "code": 1008})  # RFC 6455 7.4.1: policy violation
+
+
+def _shaped(path: str, error: DejaError) -> bytes:
+    """An error as clients of a path read it."""
+    if wanted_by(path) is KeyScope.MEMORY:
+        return bytes(route.problem(error).body)
+    if path.startswith("/v1/caches/"):
+        return bytes(langcache.problem(error).body)
+    if path.startswith("/v1/messages"):
+        kind = error.kind if isinstance(error, RequestError) else "api_error"
+        return orjson.dumps({"type": "error", "error": {"type": kind, "message": str(error)}})
+    return body_of(error)

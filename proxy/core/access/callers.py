@@ -1,0 +1,82 @@
+"""Who is asking, once that is known, and what may be spent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from decimal import Decimal
+from typing import Any
+
+from proxy.core.access.scopes import DATA, KeyScope
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a key may use; None is no limit.
+
+    Attributes:
+        requests_per_minute: of every kind, hits among them.
+        tokens_per_minute: that providers counted.
+        tokens_per_day: the same, by UTC day.
+        tokens_per_month: the same, by UTC month.
+        usd_per_day: at list prices.
+        usd_per_month: the same.
+    """
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    tokens_per_day: int | None = None
+    tokens_per_month: int | None = None
+    usd_per_day: Decimal | None = None
+    usd_per_month: Decimal | None = None
+
+    @property
+    def is_unlimited(self) -> bool:
+        """Whether nothing is limited."""
+        return self == UNLIMITED
+
+    def as_json(self) -> dict[str, Any]:
+        """The limits there are; money as text, so that no cent is rounded."""
+        given = {name: value for name, value in asdict(self).items() if value is not None}
+        return {name: str(value) if isinstance(value, Decimal) else value for name, value in given.items()}
+
+    @classmethod
+    def from_json(cls, written: Mapping[str, Any]) -> Allowance:
+        """What `as_json` wrote; names it does not know are left aside."""
+        known = {field.name for field in fields(cls)} & set(written)
+        given: dict[str, Any] = {name: Decimal(written[name]) if "usd" in name else written[name] for name in known}
+        return cls(**given)
+
+
+UNLIMITED = Allowance()
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is asking.
+
+    Attributes:
+        tenant: whose data are read and written.
+        key_id: of the key that was presented, None where Deja knows none of the caller's credentials.
+        scopes: what it may be used for.
+        team: whose entries it shares where a namespace is a team's, None for nobody's.
+        allowance: what it may use.
+        expires_at: unix seconds from which on it is refused, None for never.
+    """
+
+    tenant: str
+    key_id: str | None = None
+    scopes: frozenset[KeyScope] = DATA
+    team: str | None = None
+    allowance: Allowance = UNLIMITED
+    expires_at: float | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it presented a key of Deja, which no provider must see."""
+        return self.key_id is not None
+
+    @property
+    def spender(self) -> str:
+        """What its use is counted under: the key, else the tenant."""
+        return self.key_id or self.tenant
