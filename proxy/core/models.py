@@ -245,8 +245,6 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-@dataclass(frozen=True, slots=True)
 class About:
     """What an entry is listed under and found by; nothing of it is read on the way to a hit.
 
@@ -263,6 +261,8 @@ class About:
     family: str
 
 
+@dataclass(frozen=True, slots=True)
+class Candidate:
     """A neighbour the vector index offered.
 
     Attributes:
