@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from embeddings import prepare
 from proxy import telemetry
+from proxy.accounting import open_ledger, open_prices
 from proxy.api import (
     admin,
     agents,
@@ -33,6 +34,7 @@ from proxy.api import (
     sessions,
     signals,
     tasks,
+    usage,
     users,
 )
 from proxy.api.asgi import App, HotPath, Receive, RequestId, Scope, Send
@@ -53,6 +55,7 @@ from proxy.services import ids
 from proxy.services.api_keys import ApiKeys
 from proxy.services.background import Background
 from proxy.services.embedding import BoundedEmbedder
+from proxy.services.bookkeeping import Books
 from proxy.services.known_keys import KnownKeys
 from proxy.settings import Settings, load
 from proxy.stores import urls
@@ -101,6 +104,7 @@ class Application:
         )
         urls.parse(redis_url)  # a wrong one stops the start here, not the first request
         self._redis_url = redis_url
+        self.prices = open_prices(settings)
         self._is_open = False
 
     async def open(self) -> None:
@@ -124,6 +128,8 @@ class Application:
             upstreams=self.upstreams,
         )
         self.caching = Caching(
+        self.ledger = open_ledger(settings, self.prices, client=self.client, guard=self.guard, metrics=self.metrics)
+        books = Books(self.ledger)
             settings,
             client=self.client,
             guard=self.guard,
@@ -133,6 +139,7 @@ class Application:
             identity=self.identity,
             upstreams=self.upstreams,
             passthrough=self.passthrough,
+            books=books,
             fleet=self.fleet,
         )
         self.api_keys = ApiKeys(
@@ -146,12 +153,14 @@ class Application:
             async with asyncio.timeout(FIRST_LOOK_S):
                 await self.caching.upkeep.has_looked.wait()
         # What is loaded now stays: the collector need not walk it again and again while requests wait.
+            books=books,
         gc.collect()
         gc.freeze()
         self._is_open = True
 
     async def aclose(self) -> None:
         """Write what is still to be recorded, then close everything."""
+        self.background.spawn(self.ledger.run(), name="ledger")
         self._is_open = False
         self.fleet.end_streams()
         await self.background.aclose()
@@ -171,6 +180,7 @@ class Application:
             await self.caching.routes[path](scope, receive, send)
 
         return answer
+        await self.ledger.drain(deadline_s=DRAIN_S)
 
     def services(self) -> Services:
         """What the plain routes are given."""
@@ -201,6 +211,7 @@ class Application:
             readiness=self.readiness,
         )
 
+            ledger=self.ledger,
     async def readiness(self) -> tuple[bool, dict[str, Any]]:
         """Whether calls can be served, and the state of each part."""
         parts = {
@@ -259,7 +270,7 @@ def create_app(settings: Settings, *, redis_url: str, environ: Mapping[str, str]
     app.add_middleware(HotPath, routes=cached)  # met before all but the door
     app.add_middleware(Door, identity=deja.identity, on_refusal=deja.metrics.show_refusal, now=time.time)
     routes = (health, journal, sessions, cache, budget, models, langcache, agents, tasks, event_groups, events, signals)
-    for module in (*routes, memory, users, admin):
+    for module in (*routes, memory, usage, users, admin):
         # Not include_router, which matches each request twice (40 to 65 µs); no router is included with a prefix or anything else to add.
         app.router.routes.extend(each.original_route for each in iter_route_contexts(module.router.routes))
     for path, answer in cached.items():

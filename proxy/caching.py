@@ -29,6 +29,7 @@ from proxy.services.asking_again import Asker
 from proxy.services.audits import Sampling
 from proxy.services.background import Background
 from proxy.services.completions import Completions, Policy
+from proxy.services.bookkeeping import Books
 from proxy.services.decisions import DecisionLog, Decisions
 from proxy.services.embedding import BoundedEmbedder
 from proxy.services.embedding_keeper import EmbeddingKeeper
@@ -81,6 +82,7 @@ class Caching:
         routes: path below `/v1` -> what answers it from the cache.
         calibration: of the models that are loaded; None until then.
     """
+        books: told what calls cost and hits save.
 
     def __init__(
         self,
@@ -101,6 +103,7 @@ class Caching:
         self.guard = guard
         self.background = background
         self.metrics = metrics
+        books: Books,
         self.embedder = embedder
         self.identity = identity
         self.upstreams = upstreams
@@ -112,6 +115,7 @@ class Caching:
         self.judge = VerifyingJudge(deadline_s=settings.embedder.deadline_ms / 1000, is_alone=lambda: self.active <= 1)
         self.upkeep = Upkeep(
             Capacity(client, max_bytes=settings.cache.max_bytes),
+        self.books = books
             guard,
             on_evict=lambda count: metrics.entries_evicted.inc(count),
             now=time.time,
@@ -212,6 +216,7 @@ class Caching:
                 dialect,
                 completions=completions,
                 identity=self.identity,
+            books=self.books,
                 recorder=self.fleet.recorder,
                 tape=self.fleet.tape,
                 memory=self.fleet.memory_writer,
@@ -286,6 +291,7 @@ class Caching:
         self.metrics.show_levels({cause.value: states[cause] for cause in Cause}, [each.level for each in standings])
         estimate, interval = pool.wrong_hit_rate
         self.metrics.show_wrong_hit_rate(estimate, interval.low, interval.high)
+                books=self.books,
 
     def _caches(self) -> NamedCaches:
         settings = self.settings

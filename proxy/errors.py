@@ -80,7 +80,16 @@ class StoreFullError(StoreError):
 
 
 class UpstreamError(DejaError):
-    """The model provider could not be reached."""
+    """The model provider could not be reached.
+
+    Args:
+        message: what happened.
+        was_sent: the request may have arrived, so that repeating it could be charged twice.
+    """
+
+    def __init__(self, message: str = "", *, was_sent: bool = True) -> None:
+        super().__init__(message)
+        self.was_sent = was_sent
 
 
 class UpstreamTimeoutError(UpstreamError):

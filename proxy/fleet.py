@@ -21,6 +21,7 @@ from proxy.services.agent_upkeep import AgentUpkeep
 from proxy.services.agents import Agents
 from proxy.services.asking_again import Asker
 from proxy.services.background import Background
+from proxy.services.bookkeeping import Books
 from proxy.services.embedding import NO_FINGERPRINT, BoundedEmbedder
 from proxy.services.erasure import Erasable, Erasure, RecordSink, UserErasable
 from proxy.services.erasure import Stores as ErasedStores
@@ -98,6 +99,7 @@ class Fleet:
         metrics: counts.
         embedder: makes vectors, once there is a model.
         upstreams: has the model that writes summaries.
+        books: told what that model costs.
     """
 
     def __init__(
@@ -111,6 +113,7 @@ class Fleet:
         metrics: Metrics,
         embedder: BoundedEmbedder,
         upstreams: Upstreams,
+        books: Books,
     ) -> None:
         self._background = background
         self.queues: list[Recorder[Any]] = []  # of others, that are to be written before something is erased
@@ -233,6 +236,7 @@ class Fleet:
         asker = Asker(
             answer_bytes=settings.limits.answer_bytes,
             on_call=lambda purpose, usage: metrics.show_memory_call(purpose, usage.get("total_tokens")),
+            books=books,
         )
         self._open_memory_through_proxy(settings, client, guard, upstreams, metrics, asker)
         self._open_memory_server(settings, client, guard, upstreams, asker)

@@ -19,6 +19,7 @@ from embeddings.base import Embedding
 from proxy.core.decision import Judged, Scope, Verdict
 from proxy.core.keys import LookUpKeys
 from proxy.core.models import Candidate, ContextRecord, Entry
+from proxy.core.prices import Tariff
 from proxy.core.traces import Trace
 
 FloatArray = NDArray[np.float32]
@@ -102,6 +103,10 @@ class UpstreamRoute(Protocol):
     @property
     def identity(self) -> str:
         """What keeps answers of this route apart in the cache."""
+
+    @property
+    def tariff(self) -> Tariff:
+        """What is called, as far as prices go."""
 
     def rewrite(self, request: UpstreamRequest) -> UpstreamRequest:
         """The request under the model name this upstream knows."""

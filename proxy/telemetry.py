@@ -46,6 +46,29 @@ class Metrics:
             ["reason"],
             registry=self.registry,
         )
+        self.embedding_inputs = Counter(
+            "deja_embedding_inputs",
+            "Inputs of requests for embeddings that the cache was asked for, by who gave their vectors: stored or provider.",
+            ["source"],
+            registry=self.registry,
+        )
+        self.cost_usd = Counter(
+            "deja_cost_usd",
+            "List prices in USD: of calls (spent), of calls that were spared (saved_exact, saved_semantic, saved_collapsed), of Deja's own "
+            "(embedding, audit, memory).",
+            ["line"],
+            registry=self.registry,
+        )
+        self.calls_unpriced = Counter(
+            "deja_calls_unpriced",
+            "Calls to providers whose cost is not known: no price for the model, or no usage in the answer.",
+            registry=self.registry,
+        )
+        self.ledger_dropped = Gauge(
+            "deja_ledger_dropped",
+            "Counts that are missing in tenants' ledgers, for want of room.",
+            registry=self.registry,
+        )
         self.duration = Histogram(
             "deja_request_duration_seconds",
             "From a request's arrival to its answer's last byte.",

@@ -65,6 +65,7 @@ COMPOSITION_ROOT = {
     "proxy",
     "proxy.__main__",
     "proxy.app",
+    "proxy.accounting",
     "proxy.caching",
     "proxy.fleet",
     "proxy.checkup",
@@ -85,14 +86,14 @@ EXCEPTIONS = {
 
 PURE = frozenset(
     {
-        "__future__", "base64", "binascii", "collections", "dataclasses", "decimal", "enum", "functools", "hashlib", "hmac", "importlib", "itertools",
+        "__future__", "base64", "binascii", "collections", "dataclasses", "decimal", "email", "enum", "functools", "hashlib", "hmac", "importlib", "itertools",
         "math", "numpy", "orjson", "re", "string", "types", "typing", "unicodedata",
     }
 )  # fmt: skip
 """What core may import of others: nothing with a clock, a socket, an environment, chance or a loop."""
 
 FOREIGN: dict[str, tuple[str, ...]] = {
-    "redis": ("proxy.stores", "proxy.caching", "proxy.fleet"),  # the latter two name the type of a client alone
+    "redis": ("proxy.stores", "proxy.accounting", "proxy.caching", "proxy.fleet"),  # the latter three name a client's type alone
     "redisvl": ("proxy.stores",),
     "fastapi": ("proxy.api", "proxy.app"),
     "starlette": ("proxy.api", "proxy.app"),

@@ -187,6 +187,7 @@ class CachedRoute:
         self._decisions.put(decision)
         self._error_budget.consider(decision, answered)
 
+        self.completions.books.finished(decision, status)
 
 class _Exchange:
     """One request and its response."""

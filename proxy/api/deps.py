@@ -20,6 +20,7 @@ from proxy.services.erasure import Erasure
 from proxy.services.event_groups import EventGroups
 from proxy.services.events import Events
 from proxy.services.feedback import Feedback
+from proxy.services.ledger import Ledger
 from proxy.services.memories import Memories
 from proxy.services.named_caches import NamedCaches
 from proxy.services.replay import Replay
@@ -48,6 +49,7 @@ class Services:
         feedback: takes what callers say of hits.
         error_budget: how a namespace keeps it; RequestError 409 where nothing is calibrated, StoreError without Redis.
         caches: named caches, for LangCache's routes.
+        ledger: what calls cost and hits saved.
         agents: agents' states.
         memories: long-term memory.
         working_memories: sessions of the Agent Memory Server.
@@ -75,6 +77,7 @@ class Services:
     error_budget: Callable[[Scope], Awaitable[Report]]
     caches: NamedCaches
     agents: Agents
+    ledger: Ledger
     memories: Memories
     working_memories: WorkingMemories
     summary_views: SummaryViews

@@ -222,6 +222,7 @@ class Entry:
         has_tool_calls: tool-call ids must be minted anew at each replay.
         usage_estimated: the provider sent no usage; ours is a count of our own.
         tags: the caller's labels.
+        usage: what its call used, as `core.usage` writes it; b"" where that is not known.
     """
 
     entry_id: str
@@ -234,6 +235,7 @@ class Entry:
     has_tool_calls: bool = False
     usage_estimated: bool = False
     tags: tuple[str, ...] = ()
+    usage: bytes = b""
 
     def age_s(self, now_s: float) -> int:
         """Whole seconds since it was stored, never negative (clocks of two machines differ)."""

@@ -16,8 +16,10 @@ from proxy.core import storability
 from proxy.core.answers import Answer, Malformed
 from proxy.core.dialects.base import Dialect
 from proxy.core.dialects.chat import CHAT
+from proxy.core.ledger import SHARED
 from proxy.errors import RequestError, UpstreamError
 from proxy.ports import UpstreamRequest, UpstreamRoute
+from proxy.services.bookkeeping import Books
 from proxy.services.calls import Decision
 
 DEADLINE_S = 120.0
@@ -37,20 +39,34 @@ class Asker:
     Args:
         answer_bytes: an answer larger than this is not read to its end.
         on_call: told of each call, what it was for ("answer" or "judge") and the usage the provider names.
+        books: told what each call cost; None keeps none.
     """
 
-    def __init__(self, *, answer_bytes: int, on_call: Callable[[str, Mapping[str, Any]], None]) -> None:
+    def __init__(
+        self,
+        *,
+        answer_bytes: int,
+        on_call: Callable[[str, Mapping[str, Any]], None],
+        books: Books | None = None,
+    ) -> None:
         self._answer_bytes = answer_bytes
         self._on_call = on_call
+        self._books = books
 
     def line(self, decision: Decision) -> Line:
         """Open a line to the providers for one audit."""
         return Line(self, decision)
 
     async def ask(
-        self, purpose: str, route: UpstreamRoute, request: UpstreamRequest, *, dialect: Dialect = CHAT
+        self,
+        purpose: str,
+        route: UpstreamRoute,
+        request: UpstreamRequest,
+        *,
+        dialect: Dialect = CHAT,
+        tenant: str = SHARED,
     ) -> str:
-        """Send a request and give the answer's text; `NoAnswer` where there is none."""
+        """Send a request and give the answer's text, on a tenant's account; `NoAnswer` where there is none."""
         try:
             async with asyncio.timeout(DEADLINE_S):
                 answer = await self._answer(dialect, route, request)
@@ -61,6 +77,8 @@ class Asker:
             self._on_call(purpose, {})
             raise
         self._on_call(purpose, answer.usage or {})
+        if self._books is not None:
+            self._books.asked(purpose, tenant, route.tariff, answer.usage or {}, answer.body)
         text = text_of(answer.message)
         if text is None or storability.why_not_stored(answer) is not None:
             raise NoAnswer("unusable")
@@ -106,7 +124,7 @@ class Line:
         body = _whole(call.dialect, call.body)
         request = UpstreamRequest("POST", call.path, call.query, call.headers, body, model=call.request.model)
         self.made += 1
-        return await self._asker.ask("answer", self._decision.route, request, dialect=call.dialect)
+        return await self._asker.ask("answer", self._decision.route, request, dialect=call.dialect, tenant=call.tenant)
 
     async def judge(self, route: UpstreamRoute, model: str, messages: list[dict[str, str]]) -> str:
         """Ask a model for a verdict; at another provider than the caller's, without the caller's credential.
@@ -119,7 +137,7 @@ class Line:
         body = orjson.dumps({"model": model, "messages": messages})
         request = UpstreamRequest("POST", CHAT.path, b"", (_JSON, *credentials), body, model=model)
         self.made += 1
-        return await self._asker.ask("judge", route, request)
+        return await self._asker.ask("judge", route, request, tenant=self._decision.call.tenant)
 
 
 def text_of(message: Mapping[str, Any] | None) -> str | None:

@@ -22,6 +22,7 @@ from proxy.core.models import Candidate, ContextRecord, Forwarded, Mode, NotStor
 from proxy.errors import EmbeddingError, IndexMissingError, StoreError, StoreLoadingError, UpstreamError, where
 from proxy.ports import Embedder, Guard, Judge, ResponseStore, UpstreamRequest, UpstreamResponse, Upstreams, VectorIndex
 from proxy.services import ids
+from proxy.services.bookkeeping import Books
 from proxy.services.calls import Call, Decision, Reply
 from proxy.services.keeper import Keeper, why_unreadable
 from proxy.services.memory_through_proxy import MemoryReader, write_wish
@@ -70,6 +71,7 @@ class Completions:
         memory: MemoryReader | None = None,
     ) -> None:
         self._responses = responses
+        books: Books,
         self._vectors = vectors
         self._guard = guard
         self._embedder = embedder
@@ -86,6 +88,8 @@ class Completions:
     # --- reading ---------------------------------------------------------------------------------------------------------------
 
     async def decide(self, call: Call) -> Decision:
+        self._first_level = first_level or FirstLevel(0)
+        self.books = books
         """Look for a stored answer. On return `outcome.hit` says whether there is one; never raises on account of the cache."""
         decision = await self._placed(call)
         try:
@@ -305,6 +309,7 @@ class Completions:
             flight = self._flights.join(key, began_at=call.began_at)
             if flight is not None:
                 outcome.is_collapsed = True
+            decision.answer = flight.answer
                 return flight
         return self._flights.lead(key, lambda flight: self._fly(decision, flight))
 
@@ -331,11 +336,13 @@ class Completions:
         """Pass the body on as it comes; store the answer before its last byte leaves."""
         is_event_stream = response.status == 200 and _is_event_stream(response)
         flight.depart(response.status, response.headers, is_event_stream=is_event_stream)
+            self.books.failed(decision, is_begun=False)
         size, is_kept, ending = 0, False, decision.call.dialect.ending()
         async for piece in response.chunks():
             size += len(piece)
             fits = size <= self._policy.answer_bytes
             if is_event_stream and fits and not is_kept and ending.feed(piece):
+            flight.is_whole = True
                 await self._keep(decision, flight, flight.raw() + piece)
                 is_kept = True
             await flight.add(piece, keep=fits or not is_event_stream)
@@ -343,6 +350,13 @@ class Completions:
             flight.not_stored = NotStored.TOO_LARGE
         elif not is_kept:
             await self._keep(decision, flight, flight.raw())
+
+    def _book(self, decision: Decision, flight: Flight) -> None:
+        """Tell the ledger of a call whose head had arrived; one that everybody left is cancelled, and may be charged all the same."""
+        if flight.is_whole or flight.answer is not None:
+            self.books.called(decision, flight.status, flight.answer)
+        else:
+            self.books.failed(decision, is_begun=flight.status < 400)
 
     async def _keep(self, decision: Decision, flight: Flight, raw: bytes) -> None:
         try:

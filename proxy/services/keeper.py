@@ -21,6 +21,7 @@ from proxy.core.traces import Trace
 from proxy.errors import EmbeddingError, StoreError, StoreFullError
 from proxy.ports import Embedder, Guard, Headers, ResponseStore, Traces
 from proxy.services import ids
+from proxy.services.bookkeeping import wire_usage
 from proxy.services.calls import Decision
 
 logger = logging.getLogger("deja.keeper")
@@ -120,6 +121,7 @@ class Keeper:
             has_tool_calls=answer.has_tool_calls,
             usage_estimated=answer.usage_estimated,
             tags=directives.tags,
+            usage=wire_usage(answer),
         )
         async with self._guard.within(self._deadline_s):
             context = decision.context or await self._context(decision)

@@ -35,6 +35,7 @@ class Flight:
         entry_id: where the answer was stored, None if it was not (or not yet).
         not_stored: why it was not.
         answer: taken apart, once complete and well-formed.
+        is_whole: the answer came to its end, well-formed or not.
         upstream_ms: from sending to the head of the answer.
         landed_at: monotonic seconds when it ended, None while it flies.
     """
@@ -46,6 +47,7 @@ class Flight:
         self.entry_id: str | None = None
         self.not_stored: str | None = None
         self.answer: Answer | None = None
+        self.is_whole = False
         self.upstream_ms = 0.0
         self.landed_at: float | None = None
         self.task: asyncio.Task[None] | None = None

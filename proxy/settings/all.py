@@ -19,6 +19,7 @@ from proxy.settings.agents import (
     SignalSettings,
     TaskSettings,
 )
+from proxy.settings.costs import LedgerSettings
 from proxy.settings.section import Section
 from proxy.settings.serving import (
     AuditSettings,
@@ -66,10 +67,16 @@ class Settings(Section):
     tasks: TaskSettings = Field(default_factory=TaskSettings)
     memory: MemorySettings = Field(default_factory=MemorySettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
+    ledger: LedgerSettings = Field(default_factory=LedgerSettings)
     model_list: tuple[dict[str, Any], ...] = Field(
         (),
         description="LiteLLM's `model_list`, in deja.yaml only.",
         repr=False,  # its entries may hold keys
+    )
+
+    prices: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="Prices of models by name, USD per token under LiteLLM's names, in deja.yaml only; they go before its table.",
     )
 
     @property

@@ -15,6 +15,9 @@ from proxy.errors import ConfigError
 from proxy.settings.all import Settings
 from proxy.settings.section import ADMIN_KEY, CLIENT_KEY, OPENAI_URL, PREFIX, Section
 
+FILE_ONLY = frozenset({"model_list", "prices"})
+"""Settings that no environment variable can hold."""
+
 
 def load(environ: Mapping[str, str], **overrides: object) -> Settings:
     """Read the settings.
@@ -117,7 +120,7 @@ def environment_names() -> dict[str, FieldInfo]:
         if isinstance(section, type) and issubclass(section, Section):
             for leaf, leaf_field in section.model_fields.items():
                 names[f"{PREFIX}{name}__{leaf}".upper()] = leaf_field
-        elif name != "model_list":
+        elif name not in FILE_ONLY:
             names[f"{PREFIX}{name}".upper()] = field
     return names
 

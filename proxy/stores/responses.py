@@ -30,6 +30,7 @@ _FIELDS = (
     "has_tool_calls",
     "usage_estimated",
     "tags",
+    "usage",
 )
 
 
@@ -203,14 +204,15 @@ def _values(entry: Entry) -> tuple[Any, ...]:
         int(entry.has_tool_calls),
         int(entry.usage_estimated),
         ",".join(entry.tags),
+        entry.usage,
     )
 
 
 def entry_of(fields: Sequence[bytes | None] | None) -> Entry | None:
     """The entry whose fields were read, None if it was not there."""
-    if not fields or None in fields:
+    if not fields or None in fields[:-1]:  # entries of before there were books say nothing of their usage
         return None
-    entry_id, question, body, wire, created_at, ttl_s, answer_hash, calls, estimated, tags = (
+    entry_id, question, body, wire, created_at, ttl_s, answer_hash, calls, estimated, tags, usage = (
         field or b"" for field in fields
     )
     return Entry(
@@ -224,4 +226,5 @@ def entry_of(fields: Sequence[bytes | None] | None) -> Entry | None:
         has_tool_calls=calls == b"1",
         usage_estimated=estimated == b"1",
         tags=tuple(filter(None, tags.decode().split(","))),
+        usage=usage,
     )

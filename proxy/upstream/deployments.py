@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from proxy.core.prices import PRICE_FIELDS, Tariff, given_prices
 from proxy.errors import ConfigError
 from proxy.ports import Headers
 
@@ -41,11 +42,10 @@ _ROUTER_ONLY = frozenset(
         "stream_timeout",
         "num_retries",
         "use_in_pass_through",
-        "input_cost_per_token",
-        "output_cost_per_token",
         "input_cost_per_second",
         "output_cost_per_second",
         "base_model",
+        *PRICE_FIELDS,
     ]
 )
 _HTTP = frozenset(
@@ -73,12 +73,14 @@ class Deployment:
         model: the model name to send; each `*` stands for what the same one in `name` stood for.
         target: where to, over httpx; None means through LiteLLM.
         params: LiteLLM's parameters without the model; empty when there is a target.
+        tariff: under which prices it is called; a `*` of its model stands for what the name's stood for.
     """
 
     name: str
     model: str
     target: HttpTarget | None
     params: Mapping[str, Any] = field(repr=False, default_factory=dict)
+    tariff: Tariff = field(default_factory=lambda: Tariff(""))
 
 
 def parse_model_list(entries: object, environ: Mapping[str, str]) -> tuple[Deployment, ...]:
@@ -113,11 +115,31 @@ def _entry(entry: object, where: str, environ: Mapping[str, str]) -> Deployment:
     if model.count("*") > name.count("*"):
         raise ConfigError(f"{where}.model holds more '*' than model_name; each one repeats one of the name's.")
     provider, bare = _provider(model, params)
-    if provider in _OPENAI_COMPATIBLE and params.keys() <= _HTTP | {"max_retries"}:
-        return Deployment(name, bare, _http_target(provider, params, where, environ))
+    is_http = provider in _OPENAI_COMPATIBLE and params.keys() <= _HTTP | {"max_retries"}
+    tariff = _tariff(entry, bare if is_http else model, provider, params, where)
+    if is_http:
+        return Deployment(name, bare, _http_target(provider, params, where, environ), tariff=tariff)
     timeout_s = _seconds(params, where)
     rest = {key: value for key, value in params.items() if key != "model"}
-    return Deployment(name, model, None, rest if timeout_s is None else {**rest, "timeout": timeout_s})
+    return Deployment(name, model, None, rest if timeout_s is None else {**rest, "timeout": timeout_s}, tariff)
+
+
+def _tariff(entry: Mapping[str, Any], model: str, provider: str, params: Mapping[str, Any], where: str) -> Tariff:
+    """Whose prices hold: given ones, else those of `base_model`, else the table's for this model of this provider."""
+    info, given = entry.get("model_info") or {}, entry["litellm_params"]
+    if not isinstance(info, Mapping):
+        raise ConfigError(f"{where.removesuffix('.litellm_params')}.model_info has to be a mapping.")
+    own = {name: value for source in (given, info) for name, value in source.items() if name in PRICE_FIELDS}
+    own = {name: value for name, value in own.items() if value is not None}
+    base_model = info.get("base_model") or given.get("base_model")
+    # What another address serves under OpenAI's protocol, or a gateway behind one name, is anybody's model.
+    is_anybodys = provider == "litellm_proxy" or (provider == "openai" and "api_base" in params)
+    return Tariff(
+        model,
+        provider="" if is_anybodys else provider,
+        names=(str(base_model),) if base_model else (),
+        own=tuple(sorted(given_prices(own, where).items())),
+    )
 
 
 def _provider(model: str, params: Mapping[str, Any]) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from proxy.core.prices import Tariff
 from proxy.errors import ConfigError, RequestError
 from proxy.ports import Upstream, UpstreamRequest
 from proxy.upstream.deployments import Deployment, HttpTarget, parse_model_list
@@ -26,11 +27,13 @@ class Route:
         model: the model name to send, None where the request names none.
         identity: what keeps answers apart in the cache: the upstream's own, and for a configured model also the name
             that is sent. An alias that is pointed at another model so leaves its old answers behind.
+        tariff: under which prices it is called.
     """
 
     upstream: Upstream
     model: str | None
     identity: str
+    tariff: Tariff
 
     def rewrite(self, request: UpstreamRequest) -> UpstreamRequest:
         """Put the model name to send into the body; the request itself, byte for byte, where it is there already."""
@@ -97,7 +100,7 @@ class UpstreamRegistry:
                 code="model_not_found",
                 param="model",
             )
-        return Route(self._default, model, self._default.identity)
+        return Route(self._default, model, self._default.identity, Tariff(model or ""))
 
     async def aclose(self) -> None:
         """Close every upstream, the default too."""
@@ -160,9 +163,15 @@ def _http_identity(target: HttpTarget) -> str:
 
 
 def _route(deployment: Deployment, upstream: Upstream, stood_for: Sequence[str]) -> Route:
-    first, *rest = deployment.model.split("*")
-    model = first + "".join(text + literal for text, literal in zip(stood_for, rest, strict=False))
-    return Route(upstream, model, f"{upstream.identity}#{model}")
+    model, tariff = _filled(deployment.model, stood_for), deployment.tariff
+    if stood_for:
+        tariff = dataclasses.replace(tariff, model=_filled(tariff.model, stood_for))
+    return Route(upstream, model, f"{upstream.identity}#{model}", tariff)
+
+
+def _filled(pattern: str, stood_for: Sequence[str]) -> str:
+    first, *rest = pattern.split("*")
+    return first + "".join(text + literal for text, literal in zip(stood_for, rest, strict=False))
 
 
 def _regex(name: str) -> re.Pattern[str]:
