@@ -83,12 +83,6 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
-        self.embedding_inputs = Counter(
-            "deja_embedding_inputs",
-            "Inputs of requests for embeddings that the cache was asked for, by who gave their vectors: stored or provider.",
-            ["source"],
-            registry=self.registry,
-        )
         self.records_dropped = Counter(
             "deja_records_dropped",
             "Records of sessions and journal that were lost for want of room.",

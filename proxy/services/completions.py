@@ -24,6 +24,7 @@ from proxy.ports import Embedder, Guard, Judge, ResponseStore, UpstreamRequest, 
 from proxy.services import ids
 from proxy.services.bookkeeping import Books
 from proxy.services.calls import Call, Decision, Reply
+from proxy.services.first_level import FirstLevel
 from proxy.services.keeper import Keeper, why_unreadable
 from proxy.services.memory_through_proxy import MemoryReader, write_wish
 from proxy.services.repeats import Repeats
@@ -72,6 +73,7 @@ class Completions:
     ) -> None:
         self._responses = responses
         books: Books,
+        first_level: FirstLevel | None = None,
         self._vectors = vectors
         self._guard = guard
         self._embedder = embedder
@@ -86,10 +88,10 @@ class Completions:
         self._memory = memory
 
     # --- reading ---------------------------------------------------------------------------------------------------------------
-
-    async def decide(self, call: Call) -> Decision:
         self._first_level = first_level or FirstLevel(0)
         self.books = books
+
+    async def decide(self, call: Call) -> Decision:
         """Look for a stored answer. On return `outcome.hit` says whether there is one; never raises on account of the cache."""
         decision = await self._placed(call)
         try:
@@ -177,7 +179,12 @@ class Completions:
                 entry, record, decision.unequal = await self._responses.look_up(wanted)
         except StoreError as error:
             return self._without_redis(decision, error)
+        exact_key = keys.exact_key(place.room, place.fingerprint)
+        near = self._first_level.get(exact_key)
+        if near is not None and isinstance(state := lookup.after_exact(plan, near, now_s=self._now()), Serve):
+            return state
         finally:
+        since = self._first_level.began()
             _took(decision, "lookup", started)
         about_own_words = decision.text is not None and routing.refers_to_own_words(decision.text)
         decision.context = contexts.resolve(place.prefix_hash, record, about_own_words=about_own_words)
@@ -186,6 +193,8 @@ class Completions:
     async def _read_semantic(self, decision: Decision, plan: LookUp, text: str) -> Serve | Forward:
         if (reason := decision.settle_exact_only()) is not None:
             return Forward(Forwarded.MISS, reason)
+        if entry is not None:
+            self._first_level.put(exact_key, entry, since=since)
         started = time.perf_counter()
         try:
             decision.embedding = await self._embedder.embed(text)
@@ -339,8 +348,16 @@ class Completions:
             self.books.failed(decision, is_begun=False)
         size, is_kept, ending = 0, False, decision.call.dialect.ending()
         async for piece in response.chunks():
+            self._book(decision, flight)
             size += len(piece)
             fits = size <= self._policy.answer_bytes
+    def _book(self, decision: Decision, flight: Flight) -> None:
+        """Tell the ledger of a call whose head had arrived; one that everybody left is cancelled, and may be charged all the same."""
+        if flight.is_whole or flight.answer is not None:
+            self.books.called(decision, flight.status, flight.answer)
+        else:
+            self.books.failed(decision, is_begun=flight.status < 400)
+
             if is_event_stream and fits and not is_kept and ending.feed(piece):
             flight.is_whole = True
                 await self._keep(decision, flight, flight.raw() + piece)
@@ -350,13 +367,6 @@ class Completions:
             flight.not_stored = NotStored.TOO_LARGE
         elif not is_kept:
             await self._keep(decision, flight, flight.raw())
-
-    def _book(self, decision: Decision, flight: Flight) -> None:
-        """Tell the ledger of a call whose head had arrived; one that everybody left is cancelled, and may be charged all the same."""
-        if flight.is_whole or flight.answer is not None:
-            self.books.called(decision, flight.status, flight.answer)
-        else:
-            self.books.failed(decision, is_begun=flight.status < 400)
 
     async def _keep(self, decision: Decision, flight: Flight, raw: bytes) -> None:
         try:
@@ -375,6 +385,8 @@ class Completions:
             async for piece in flight.pieces(reader):
                 yield piece
         except UpstreamError as error:
+        if kept.entry_id is not None:  # Redis will say so too, perhaps a moment after the caller asks again
+            self._first_level.changed(keys.exact_key(decision.place.room, decision.place.fingerprint))
             yield decision.call.dialect.error_event(broken_off(error))
         finally:
             decision.outcome.stored_as, decision.outcome.not_stored = flight.entry_id, flight.not_stored
