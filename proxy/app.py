@@ -54,8 +54,8 @@ from proxy.secret import local_admin_key, tenant_secret
 from proxy.services import ids
 from proxy.services.api_keys import ApiKeys
 from proxy.services.background import Background
-from proxy.services.embedding import BoundedEmbedder
 from proxy.services.bookkeeping import Books
+from proxy.services.embedding import BoundedEmbedder
 from proxy.services.known_keys import KnownKeys
 from proxy.settings import Settings, load
 from proxy.stores import urls
@@ -93,6 +93,7 @@ class Application:
         self._secret = tenant_secret(settings)
         self.identity = open_identity(settings, self._secret)
         self.upstreams = open_upstreams(settings, environ)
+        self.prices = open_prices(settings)
         # A remote model is waited for, and must never hold the event loop up.
         is_local = prepare.is_local(settings.embedder.source)
         self.embedder = BoundedEmbedder(
@@ -104,7 +105,6 @@ class Application:
         )
         urls.parse(redis_url)  # a wrong one stops the start here, not the first request
         self._redis_url = redis_url
-        self.prices = open_prices(settings)
         self._is_open = False
 
     async def open(self) -> None:
@@ -117,6 +117,8 @@ class Application:
         deadline_s = settings.redis.store_deadline_ms / 1000
         self.known_keys = KnownKeys(self.access, self.guard, secret=self._secret, deadline_s=deadline_s)
         self.identity.use(self.known_keys)
+        self.ledger = open_ledger(settings, self.prices, client=self.client, guard=self.guard, metrics=self.metrics)
+        books = Books(self.ledger)
         self.fleet = Fleet(
             settings,
             self._redis_url,
@@ -126,10 +128,9 @@ class Application:
             metrics=self.metrics,
             embedder=self.embedder,
             upstreams=self.upstreams,
+            books=books,
         )
         self.caching = Caching(
-        self.ledger = open_ledger(settings, self.prices, client=self.client, guard=self.guard, metrics=self.metrics)
-        books = Books(self.ledger)
             settings,
             client=self.client,
             guard=self.guard,
@@ -139,33 +140,33 @@ class Application:
             identity=self.identity,
             upstreams=self.upstreams,
             passthrough=self.passthrough,
-            books=books,
             fleet=self.fleet,
+            books=books,
         )
         self.api_keys = ApiKeys(
             self.access, self.guard, self.fleet.kept, secret=self._secret, deadline_s=deadline_s, now=time.time
         )
         await self.caching.open()
         self.fleet.open()
+        self.background.spawn(self.ledger.run(), name="ledger")
         self.background.spawn(self.known_keys.run(), name="known-keys")
         # A first request should find its index; a Redis that is away is not waited for.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FIRST_LOOK_S):
                 await self.caching.upkeep.has_looked.wait()
         # What is loaded now stays: the collector need not walk it again and again while requests wait.
-            books=books,
         gc.collect()
         gc.freeze()
         self._is_open = True
 
     async def aclose(self) -> None:
         """Write what is still to be recorded, then close everything."""
-        self.background.spawn(self.ledger.run(), name="ledger")
         self._is_open = False
         self.fleet.end_streams()
         await self.background.aclose()
         await self.fleet.drain(deadline_s=DRAIN_S)
         await self.caching.drain(deadline_s=DRAIN_S)
+        await self.ledger.drain(deadline_s=DRAIN_S)
         await self.embedder.aclose()
         await self.caching.aclose()
         await self.fleet.aclose()
@@ -180,7 +181,6 @@ class Application:
             await self.caching.routes[path](scope, receive, send)
 
         return answer
-        await self.ledger.drain(deadline_s=DRAIN_S)
 
     def services(self) -> Services:
         """What the plain routes are given."""
@@ -195,6 +195,7 @@ class Application:
             models=self.upstreams.models(),
             error_budget=self.caching.error_budget.report,
             caches=self.caching.caches,
+            ledger=self.ledger,
             agents=self.fleet.agents,
             memories=self.fleet.memories,
             working_memories=self.fleet.working_memories,
@@ -211,7 +212,6 @@ class Application:
             readiness=self.readiness,
         )
 
-            ledger=self.ledger,
     async def readiness(self) -> tuple[bool, dict[str, Any]]:
         """Whether calls can be served, and the state of each part."""
         parts = {

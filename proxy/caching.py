@@ -28,8 +28,8 @@ from proxy.services.answer_judges import Agreement, AnswerJudge, ModelJudge
 from proxy.services.asking_again import Asker
 from proxy.services.audits import Sampling
 from proxy.services.background import Background
-from proxy.services.completions import Completions, Policy
 from proxy.services.bookkeeping import Books
+from proxy.services.completions import Completions, Policy
 from proxy.services.decisions import DecisionLog, Decisions
 from proxy.services.embedding import BoundedEmbedder
 from proxy.services.embedding_keeper import EmbeddingKeeper
@@ -77,12 +77,12 @@ class Caching:
         upstreams: the configured providers.
         passthrough: takes what is not cached.
         fleet: sessions, memory and the journal, which completions feed.
+        books: told what calls cost and hits save.
 
     Attributes:
         routes: path below `/v1` -> what answers it from the cache.
         calibration: of the models that are loaded; None until then.
     """
-        books: told what calls cost and hits save.
 
     def __init__(
         self,
@@ -97,25 +97,25 @@ class Caching:
         upstreams: UpstreamRegistry,
         passthrough: PassThrough,
         fleet: Fleet,
+        books: Books,
     ) -> None:
         self.settings = settings
         self.client = client
         self.guard = guard
         self.background = background
         self.metrics = metrics
-        books: Books,
         self.embedder = embedder
         self.identity = identity
         self.upstreams = upstreams
         self.passthrough = passthrough
         self.fleet = fleet
+        self.books = books
         self.calibration: Calibration | None = None
         self.responses = ResponseStore(client)
         self.vectors = LateIndex()
         self.judge = VerifyingJudge(deadline_s=settings.embedder.deadline_ms / 1000, is_alone=lambda: self.active <= 1)
         self.upkeep = Upkeep(
             Capacity(client, max_bytes=settings.cache.max_bytes),
-        self.books = books
             guard,
             on_evict=lambda count: metrics.entries_evicted.inc(count),
             now=time.time,
@@ -205,6 +205,7 @@ class Caching:
             ),
             on_index_missing=self.upkeep.index_missing,
             now=time.time,
+            books=self.books,
             memory=self.fleet.memory_reader,
         )
 
@@ -216,7 +217,6 @@ class Caching:
                 dialect,
                 completions=completions,
                 identity=self.identity,
-            books=self.books,
                 recorder=self.fleet.recorder,
                 tape=self.fleet.tape,
                 memory=self.fleet.memory_writer,
@@ -279,6 +279,7 @@ class Caching:
             asker=Asker(
                 answer_bytes=self.settings.limits.answer_bytes,
                 on_call=lambda purpose, usage: metrics.show_audit_call(purpose, usage.get("total_tokens")),
+                books=self.books,
             ),
             max_wrong_hit_rate=self.settings.cache.max_wrong_hit_rate,
             sampling=Sampling(audit.share, audit.max_per_hour),
@@ -291,7 +292,6 @@ class Caching:
         self.metrics.show_levels({cause.value: states[cause] for cause in Cause}, [each.level for each in standings])
         estimate, interval = pool.wrong_hit_rate
         self.metrics.show_wrong_hit_rate(estimate, interval.low, interval.high)
-                books=self.books,
 
     def _caches(self) -> NamedCaches:
         settings = self.settings

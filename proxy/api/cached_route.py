@@ -186,8 +186,8 @@ class CachedRoute:
             self._memory.note(decision, answered)
         self._decisions.put(decision)
         self._error_budget.consider(decision, answered)
-
         self.completions.books.finished(decision, status)
+
 
 class _Exchange:
     """One request and its response."""

@@ -76,8 +76,8 @@ class Services:
     feedback: Feedback
     error_budget: Callable[[Scope], Awaitable[Report]]
     caches: NamedCaches
-    agents: Agents
     ledger: Ledger
+    agents: Agents
     memories: Memories
     working_memories: WorkingMemories
     summary_views: SummaryViews

@@ -69,11 +69,11 @@ class Completions:
         policy: Policy,
         on_index_missing: Callable[[], None],
         now: Callable[[], float],
+        books: Books,
         memory: MemoryReader | None = None,
+        first_level: FirstLevel | None = None,
     ) -> None:
         self._responses = responses
-        books: Books,
-        first_level: FirstLevel | None = None,
         self._vectors = vectors
         self._guard = guard
         self._embedder = embedder
@@ -86,10 +86,10 @@ class Completions:
         self._on_index_missing = on_index_missing
         self._now = now
         self._memory = memory
-
-    # --- reading ---------------------------------------------------------------------------------------------------------------
         self._first_level = first_level or FirstLevel(0)
         self.books = books
+
+    # --- reading ---------------------------------------------------------------------------------------------------------------
 
     async def decide(self, call: Call) -> Decision:
         """Look for a stored answer. On return `outcome.hit` says whether there is one; never raises on account of the cache."""
@@ -172,20 +172,22 @@ class Completions:
 
     async def _read_exact(self, decision: Decision, plan: LookUp) -> Serve | Embed | Forward:
         place = decision.place
+        exact_key = keys.exact_key(place.room, place.fingerprint)
+        near = self._first_level.get(exact_key)
+        if near is not None and isinstance(state := lookup.after_exact(plan, near, now_s=self._now()), Serve):
+            return state
         started = time.perf_counter()
+        since = self._first_level.began()
         wanted = keys.look_up_keys(place, plan.text)
         try:
             async with self._guard.within(self._policy.lookup_deadline_s):
                 entry, record, decision.unequal = await self._responses.look_up(wanted)
         except StoreError as error:
             return self._without_redis(decision, error)
-        exact_key = keys.exact_key(place.room, place.fingerprint)
-        near = self._first_level.get(exact_key)
-        if near is not None and isinstance(state := lookup.after_exact(plan, near, now_s=self._now()), Serve):
-            return state
         finally:
-        since = self._first_level.began()
             _took(decision, "lookup", started)
+        if entry is not None:
+            self._first_level.put(exact_key, entry, since=since)
         about_own_words = decision.text is not None and routing.refers_to_own_words(decision.text)
         decision.context = contexts.resolve(place.prefix_hash, record, about_own_words=about_own_words)
         return lookup.after_exact(plan, entry, now_s=self._now())
@@ -193,8 +195,6 @@ class Completions:
     async def _read_semantic(self, decision: Decision, plan: LookUp, text: str) -> Serve | Forward:
         if (reason := decision.settle_exact_only()) is not None:
             return Forward(Forwarded.MISS, reason)
-        if entry is not None:
-            self._first_level.put(exact_key, entry, since=since)
         started = time.perf_counter()
         try:
             decision.embedding = await self._embedder.embed(text)
@@ -302,6 +302,7 @@ class Completions:
                 stream, reader = self._stream(decision, flight, reader), 0
                 return Reply(flight.status, flight.headers, stream, is_event_stream=True), None
             body = await flight.body(reader)
+            decision.answer = flight.answer
             decision.outcome.stored_as, decision.outcome.not_stored = flight.entry_id, flight.not_stored
             return Reply(flight.status, flight.headers, body), flight.answer
         finally:
@@ -318,7 +319,6 @@ class Completions:
             flight = self._flights.join(key, began_at=call.began_at)
             if flight is not None:
                 outcome.is_collapsed = True
-            decision.answer = flight.answer
                 return flight
         return self._flights.lead(key, lambda flight: self._fly(decision, flight))
 
@@ -329,28 +329,21 @@ class Completions:
         try:
             response = await decision.route.upstream.send(decision.route.rewrite(request))
         except UpstreamError as error:
+            self.books.failed(decision, is_begun=False)
             flight.land(error)
             return
         flight.upstream_ms = (time.perf_counter() - started) * 1000
         try:
             await self._carry(decision, flight, response)
+            flight.is_whole = True
             flight.land()
         except UpstreamError as error:
             flight.not_stored = NotStored.PARTIAL
             flight.land(error)
         finally:
+            self._book(decision, flight)
             await response.aclose()
 
-    async def _carry(self, decision: Decision, flight: Flight, response: UpstreamResponse) -> None:
-        """Pass the body on as it comes; store the answer before its last byte leaves."""
-        is_event_stream = response.status == 200 and _is_event_stream(response)
-        flight.depart(response.status, response.headers, is_event_stream=is_event_stream)
-            self.books.failed(decision, is_begun=False)
-        size, is_kept, ending = 0, False, decision.call.dialect.ending()
-        async for piece in response.chunks():
-            self._book(decision, flight)
-            size += len(piece)
-            fits = size <= self._policy.answer_bytes
     def _book(self, decision: Decision, flight: Flight) -> None:
         """Tell the ledger of a call whose head had arrived; one that everybody left is cancelled, and may be charged all the same."""
         if flight.is_whole or flight.answer is not None:
@@ -358,8 +351,15 @@ class Completions:
         else:
             self.books.failed(decision, is_begun=flight.status < 400)
 
+    async def _carry(self, decision: Decision, flight: Flight, response: UpstreamResponse) -> None:
+        """Pass the body on as it comes; store the answer before its last byte leaves."""
+        is_event_stream = response.status == 200 and _is_event_stream(response)
+        flight.depart(response.status, response.headers, is_event_stream=is_event_stream)
+        size, is_kept, ending = 0, False, decision.call.dialect.ending()
+        async for piece in response.chunks():
+            size += len(piece)
+            fits = size <= self._policy.answer_bytes
             if is_event_stream and fits and not is_kept and ending.feed(piece):
-            flight.is_whole = True
                 await self._keep(decision, flight, flight.raw() + piece)
                 is_kept = True
             await flight.add(piece, keep=fits or not is_event_stream)
@@ -378,6 +378,8 @@ class Completions:
             flight.not_stored = NotStored.CACHE_ERROR
             return
         flight.entry_id, flight.not_stored, flight.answer = kept.entry_id, kept.not_stored, kept.answer
+        if kept.entry_id is not None:  # Redis will say so too, perhaps a moment after the caller asks again
+            self._first_level.changed(keys.exact_key(decision.place.room, decision.place.fingerprint))
 
     async def _stream(self, decision: Decision, flight: Flight, reader: int) -> AsyncIterator[bytes]:
         """The pieces as they come; an answer that breaks off ends with an error event, never with a splice."""
@@ -385,8 +387,6 @@ class Completions:
             async for piece in flight.pieces(reader):
                 yield piece
         except UpstreamError as error:
-        if kept.entry_id is not None:  # Redis will say so too, perhaps a moment after the caller asks again
-            self._first_level.changed(keys.exact_key(decision.place.room, decision.place.fingerprint))
             yield decision.call.dialect.error_event(broken_off(error))
         finally:
             decision.outcome.stored_as, decision.outcome.not_stored = flight.entry_id, flight.not_stored
