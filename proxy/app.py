@@ -48,7 +48,7 @@ from proxy.caching import Caching
 from proxy.core.dialects import DIALECTS
 from proxy.errors import StoreError
 from proxy.fleet import Fleet
-from proxy.mcp.endpoint import Endpoint
+from proxy.mcp.endpoint import Allowed, Endpoint
 from proxy.ports import Upstream
 from proxy.secret import local_admin_key, tenant_secret
 from proxy.services import ids
@@ -276,7 +276,9 @@ def create_app(settings: Settings, *, redis_url: str, environ: Mapping[str, str]
     for path, answer in cached.items():
         app.router.routes.append(Route(path, endpoint=_Endpoint(answer), methods=["POST"]))
     app.router.routes.append(Route("/v1/{path:path}", endpoint=deja.passthrough))
-    app.router.routes.append(Route("/mcp", Endpoint(app, deja.identity, deja.background, version=VERSION)))
+    allowed = Allowed(frozenset(settings.mcp.allowed_hosts), frozenset(settings.mcp.allowed_origins))
+    tools = Endpoint(app, deja.identity, deja.background, version=VERSION, allowed=allowed)
+    app.router.routes.append(Route("/mcp", tools))
     errors.install(app)
     return app
 

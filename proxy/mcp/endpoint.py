@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -21,6 +22,19 @@ BODY_BYTES = 4 << 20
 """The SDK's own bound."""
 
 
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """Who may call besides this machine's own addresses and pages; all in lower case.
+
+    Attributes:
+        hosts: names, with a port or for any.
+        origins: of web pages, scheme included.
+    """
+
+    hosts: frozenset[str] = frozenset()
+    origins: frozenset[str] = frozenset()
+
+
 class Endpoint:
     """The application behind /mcp; the SDK is imported when it is first called.
 
@@ -29,20 +43,22 @@ class Endpoint:
         identity: tells tenants apart.
         background: where the SDK's tasks and the tools' requests run.
         version: of Deja.
+        allowed: who may call besides this machine.
     """
 
-    def __init__(self, app: App, identity: Identity, background: Background, *, version: str) -> None:
+    def __init__(self, app: App, identity: Identity, background: Background, *, version: str, allowed: Allowed) -> None:
         self._app = app
         self._identity = identity
         self._background = background
         self._version = version
+        self._allowed = allowed
         self._lock = asyncio.Lock()
         self._manager: StreamableHTTPSessionManager | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         try:
-            check_origin(scope, has_keys=self._identity.owns_credentials)
+            check_origin(scope, self._allowed, has_keys=self._identity.owns_credentials)
             self._identity.tenant(scope)
             if scope["method"] != "POST":
                 raise RequestError(
@@ -104,28 +120,45 @@ async def _run(manager: StreamableHTTPSessionManager, is_open: asyncio.Event) ->
         await asyncio.Event().wait()  # until the application ends
 
 
-def check_origin(scope: Scope, *, has_keys: bool) -> None:
+def check_origin(scope: Scope, allowed: Allowed, *, has_keys: bool) -> None:
     """Refuse what may be a web page that speaks for a browser's user.
 
-    Host must be an address or localhost, which no one can rebind, unless callers need a key, which no page has; Origin, which
-    browsers send, must be this machine.
+    Host must be an address or localhost, which no one can rebind, or a name that is allowed, unless callers need a key, which no page
+    has. Origin, which browsers send, must be this machine or allowed.
 
     Raises:
         RequestError: 403.
     """
     host = (asgi.header(scope, b"host") or b"").decode("latin-1")
-    if not has_keys and not _is_here(host, any_address=True):
+    if not (has_keys or _is_here(host, any_address=True) or _is_named(host, allowed)):
         raise RequestError(
-            "This Host is not accepted without keys: call Deja by its address or localhost, or set DEJA_AUTH__KEYS.",
+            "This Host is not accepted without keys: call Deja by its address or localhost, allow it with DEJA_MCP__ALLOWED_HOSTS, or "
+            "set DEJA_AUTH__KEYS.",
             status=403,
             code="host_not_allowed",
             param="Host",
         )
-    origin = asgi.header(scope, b"origin")
-    if origin is not None and not _is_here(urlsplit(origin.decode("latin-1")).netloc, any_address=False):
+    sent = asgi.header(scope, b"origin")
+    origin = None if sent is None else sent.decode("latin-1").lower()
+    if origin is not None and origin not in allowed.origins and not _is_here(_netloc(origin), any_address=False):
         raise RequestError(
-            "Pages of this Origin may not use Deja's MCP.", status=403, code="origin_not_allowed", param="Origin"
+            "Pages of this Origin may not use Deja's MCP; DEJA_MCP__ALLOWED_ORIGINS allows more.",
+            status=403,
+            code="origin_not_allowed",
+            param="Origin",
         )
+
+
+def _is_named(host: str, allowed: Allowed) -> bool:
+    host = host.lower()
+    return host in allowed.hosts or host.rpartition(":")[0] in allowed.hosts
+
+
+def _netloc(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # unbalanced brackets
+        return ""
 
 
 def _is_here(netloc: str, *, any_address: bool) -> bool:

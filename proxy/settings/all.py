@@ -27,6 +27,7 @@ from proxy.settings.serving import (
     CacheSettings,
     EmbedderSettings,
     LimitSettings,
+    McpSettings,
     RedisSettings,
     UpstreamSettings,
 )
@@ -57,6 +58,7 @@ class Settings(Section):
     embedder: EmbedderSettings = Field(default_factory=EmbedderSettings)
     audit: AuditSettings = Field(default_factory=AuditSettings)
     auth: AuthSettings = Field(default_factory=AuthSettings)
+    mcp: McpSettings = Field(default_factory=McpSettings)
     sessions: SessionSettings = Field(default_factory=SessionSettings)
     journal: JournalSettings = Field(default_factory=JournalSettings)
     recordings: RecordingSettings = Field(default_factory=RecordingSettings)

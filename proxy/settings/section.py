@@ -23,6 +23,7 @@ def _comma_list(value: object) -> object:
     return value
 
 
+CommaList = Annotated[tuple[str, ...], BeforeValidator(_comma_list)]
 SecretCommaList = Annotated[tuple[SecretStr, ...], BeforeValidator(_comma_list)]
 
 

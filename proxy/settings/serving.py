@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, SecretStr, field_validator
 
 from proxy.core.models import Mode
-from proxy.settings.section import EMBEDDED_URL, SecretCommaList, Section
+from proxy.settings.section import EMBEDDED_URL, CommaList, SecretCommaList, Section
 
 
 class UpstreamSettings(Section):
@@ -121,11 +121,40 @@ class AuthSettings(Section):
     allow_open_bind: bool = Field(False, description="Say aloud that others may reach Deja without a key.")
 
 
+class McpSettings(Section):
+    """Who may call /mcp besides this machine's own addresses and pages."""
+
+    allowed_hosts: CommaList = Field(
+        (), description="Names by which `/mcp` may be called without keys, such as `deja.internal`; no port means any."
+    )
+    allowed_origins: CommaList = Field(
+        (), description="Origins whose pages may call `/mcp`, such as `https://chat.example.com`."
+    )
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _are_hosts(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        if any("/" in value or "*" in value for value in values):
+            raise ValueError("write names such as deja.internal or deja.internal:8080, without a scheme or a *")
+        return tuple(value.lower() for value in values)
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _are_origins(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        values = tuple(value.rstrip("/").lower() for value in values)
+        if any("*" in value or "/" in value.partition("://")[2] or "://" not in value for value in values):
+            raise ValueError("write origins such as https://chat.example.com, without a path or a *")
+        return values
+
+
 class LimitSettings(Section):
     """What a request may cost before it is looked at."""
 
     body_bytes: int = Field(
         10 << 20, ge=1024, description="Largest request body of a cached route; larger ones get 413."
+    )
+    requests_per_minute: int | None = Field(
+        None, ge=1, description="Requests a minute for callers whose key says nothing of it; unset: no limit."
     )
     answer_bytes: int = Field(
         4 << 20, ge=1024, description="Largest answer that is stored; larger ones only pass through."
