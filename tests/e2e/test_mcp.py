@@ -182,9 +182,11 @@ def _claim_and_leave(deja: DejaProcess, mine: str) -> None:
 
 
 def test_where_keys_are_set_one_is_needed_and_any_host_will_do() -> None:
-    with running_deja(DEJA_AUTH__KEYS="sk-a,sk-b") as guarded:
+    with running_deja(DEJA_AUTH__KEYS="sk-a,sk-b", DEJA_MCP__ALLOWED_ORIGINS="https://chat.example") as guarded:
         refusal = post(guarded)
         assert refusal.status_code == 401
         assert refusal.headers["www-authenticate"] == "Bearer"
         assert post(guarded, authorization="Bearer sk-c").status_code == 401
         assert post(guarded, authorization="Bearer sk-b", host="deja.example").status_code == 200
+        assert post(guarded, authorization="Bearer sk-b", origin="https://chat.example").status_code == 200
+        assert post(guarded, authorization="Bearer sk-b", origin="https://other.example").status_code == 403
