@@ -22,6 +22,8 @@ CREDENTIALS = (b"authorization", b"api-key", b"x-api-key")
 """Where callers put their key: OpenAI's header, Azure's, Anthropic's."""
 CALLER = "deja.caller"
 """Where the door leaves who is asking, in the ASGI scope."""
+CALLERS_KNOWN = 4096
+"""Callers remembered; past that all are forgotten, which costs each one hash again."""
 
 _SHOWN_DIGITS = 8  # of a configured key's hash, in the audit log: they tell keys apart and say nothing of them
 
@@ -61,6 +63,7 @@ class Identity:
     ) -> None:
         self._secret = secret
         self._minted: Minted = NoneMinted()
+        self._known: dict[tuple[bytes, ...], Caller] = {}
         self._is_required = is_required or bool(keys)
         # By keyed hash, as minted ones: how long a comparison takes tells nothing.
         self._configured = {self._hash(key): self._of_application(key) for key in keys}
@@ -82,13 +85,23 @@ class Identity:
             RequestError: 401, a key is required and no good one was presented; 503, that cannot be known now.
         """
         credentials = credentials_of(headers)
+        known = self._known.get(credentials)
+        if known is not None:
+            return known
         for credential in credentials:
             found = self._configured.get(self._hash(credential))
-            if found is None and api_keys.looks_minted(credential):
-                found = await self._minted.caller(credential)
             if found is not None:
-                return found
-        return self._stranger(credentials)
+                return self._remember(credentials, found)
+            if api_keys.looks_minted(credential) and (minted := await self._minted.caller(credential)) is not None:
+                return minted  # it may be revoked: asked each time
+        return self._remember(credentials, self._stranger(credentials))
+
+    def _remember(self, credentials: tuple[bytes, ...], caller: Caller) -> Caller:
+        """Whose answer never changes need not be hashed again: 10 µs a request."""
+        if len(self._known) >= CALLERS_KNOWN:
+            self._known.clear()
+        self._known[credentials] = caller
+        return caller
 
     def caller(self, scope: Any) -> Caller:
         """Who is asking, as the door found.
@@ -141,6 +154,8 @@ class Identity:
 def credentials_of(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, ...]:
     """The credentials a caller sent, `Bearer` taken off, each once, in an order that does not depend on the client's."""
     sent = [pair for pair in headers if pair[0] in CREDENTIALS]
+    if len(sent) == 1:
+        return (token,) if (token := _token(sent[0][1].strip())) else ()
     values = [value for wanted in CREDENTIALS for name, value in sent if name == wanted]
     return tuple(dict.fromkeys(token for value in values if (token := _token(value.strip()))))
 

@@ -5,6 +5,8 @@ import base64
 import pytest
 
 from proxy.api.identity import Identity
+from proxy.core.access import api_keys
+from proxy.core.access.callers import Caller
 from proxy.errors import RequestError
 from proxy.ports import Headers
 
@@ -116,3 +118,31 @@ def test_keys_of_deja_never_travel_upstream() -> None:
 def test_a_callers_own_key_does() -> None:
     assert Identity(SECRET, ()).for_upstream(bearer("sk-1")) == bearer("sk-1")
     assert not Identity(SECRET, ()).owns_credentials
+
+
+# --- remembered -------------------------------------------------------------------------------------------------------------------
+
+
+class Minted:
+    """One key, which may be revoked."""
+
+    def __init__(self) -> None:
+        self.is_revoked = False
+
+    async def caller(self, credential: bytes) -> Caller | None:
+        return None if self.is_revoked else Caller("tenant", "key_1")
+
+
+async def test_a_minted_key_is_asked_about_each_time_and_others_are_remembered() -> None:
+    identity, minted = Identity(SECRET, (b"sk-1",)), Minted()
+    identity.use(minted)
+    configured = await identity.identify(bearer("sk-1"))
+    assert await identity.identify(bearer("sk-1")) is configured
+    key = f"{api_keys.PREFIX}{'a' * 43}"
+    assert (await identity.identify(bearer(key))).tenant == "tenant"
+    minted.is_revoked = True
+    for _ in range(2):
+        with pytest.raises(RequestError):
+            await identity.identify(bearer(key))
+        with pytest.raises(RequestError):
+            await identity.identify(bearer("sk-2"))
