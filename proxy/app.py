@@ -156,6 +156,7 @@ class Application:
                 await self.caching.upkeep.has_looked.wait()
         # What is loaded now stays: the collector need not walk it again and again while requests wait.
         gc.collect()
+            self._redis_url,
         gc.freeze()
         self._is_open = True
 

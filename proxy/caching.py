@@ -19,6 +19,7 @@ from proxy.api.identity import Identity
 from proxy.api.openai import embeddings
 from proxy.api.openai.embeddings import Embeddings
 from proxy.api.passthrough import PassThrough
+from proxy.core import keys
 from proxy.core.budget import Cause, Standing
 from proxy.core.confidence import Calibration
 from proxy.core.dialects import DIALECTS
@@ -36,6 +37,7 @@ from proxy.services.embedding_keeper import EmbeddingKeeper
 from proxy.services.embeddings_cache import EmbeddingsCache
 from proxy.services.error_budget import ErrorBudget
 from proxy.services.feedback import Feedback
+from proxy.services.first_level import FirstLevel
 from proxy.services.judging import VerifyingJudge
 from proxy.services.keeper import Keeper
 from proxy.services.late_index import LateIndex
@@ -48,9 +50,11 @@ from proxy.services.upkeep import Upkeep
 from proxy.settings import Settings
 from proxy.stores.breaker import Guard
 from proxy.stores.capacity import Capacity
+from proxy.stores.client import open_client
 from proxy.stores.decisions import DecisionStore
 from proxy.stores.embeddings import EmbeddingStore
 from proxy.stores.evidence import EvidenceStore
+from proxy.stores.invalidations import Invalidations
 from proxy.stores.named_caches import NamedCacheStore
 from proxy.stores.responses import ResponseStore
 from proxy.stores.vectors import VectorIndex
@@ -68,7 +72,8 @@ class Caching:
 
     Args:
         settings: all of them.
-        client: of Redis.
+        redis_url: of a running Redis.
+        client: for commands that answer at once.
         guard: bounds what Redis may cost.
         background: runs what outlives a request.
         metrics: counts.
@@ -87,6 +92,7 @@ class Caching:
     def __init__(
         self,
         settings: Settings,
+        redis_url: str,
         *,
         client: Redis,
         guard: Guard,
@@ -113,6 +119,8 @@ class Caching:
         self.calibration: Calibration | None = None
         self.responses = ResponseStore(client)
         self.vectors = LateIndex()
+        self.first_level = FirstLevel(settings.cache.local_bytes)
+        self._changes = Invalidations(open_client(redis_url, deadline_ms=None, max_connections=1), keys.ANSWERS)
         self.judge = VerifyingJudge(deadline_s=settings.embedder.deadline_ms / 1000, is_alone=lambda: self.active <= 1)
         self.upkeep = Upkeep(
             Capacity(client, max_bytes=settings.cache.max_bytes),
@@ -136,6 +144,8 @@ class Caching:
         if not await self._load_models():
             self.background.spawn(self._retry_models(), name="embedder")
         self.background.spawn(self.upkeep.run(), name="upkeep")
+        if self.settings.cache.local_bytes:
+            self.background.spawn(self.first_level.run(self._changes), name="first-level")
 
     async def drain(self, *, deadline_s: float) -> None:
         """Write what is still to be recorded."""
@@ -143,8 +153,9 @@ class Caching:
         await self.error_budget.drain(deadline_s=deadline_s)
 
     async def aclose(self) -> None:
-        """Let the verifier go."""
+        """Let the verifier and a connection go."""
         await self.judge.aclose()
+        await self._changes.aclose()
 
     def _open_decisions(self) -> None:
         settings, metrics = self.settings, self.metrics
@@ -207,6 +218,7 @@ class Caching:
             now=time.time,
             books=self.books,
             memory=self.fleet.memory_reader,
+            first_level=self.first_level,
         )
 
     def _routes(self) -> dict[str, CachedRoute | Embeddings]:

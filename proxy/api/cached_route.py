@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -17,10 +17,9 @@ from proxy.api.asgi import ClientLeft, Receive, Scope, Send
 from proxy.api.cache_headers import REQUEST_ID, cache_status, response_headers
 from proxy.api.errors import CLIENT_LEFT, INTERNAL_FAULT, fault_of
 from proxy.api.identity import Identity
-from proxy.api.model_requests import distinctions, parse_json, without_own_fields
 from proxy.api.passthrough import PassThrough
+from proxy.api.understanding import Understanding
 from proxy.core.dialects.base import Dialect, Fault
-from proxy.core.directives import parse_directives
 from proxy.core.models import Forwarded, Mode, Reason
 from proxy.core.outcome import Outcome
 from proxy.core.records import Record, record_of
@@ -97,8 +96,7 @@ class CachedRoute:
         self.metrics = metrics
         self.background = background
         self._passthrough = passthrough
-        self._default_mode = default_mode
-        self._key_user = key_user
+        self._understanding = Understanding(dialect, default_mode=default_mode, key_user=key_user)
         self._body_bytes = body_bytes
         self._now = now
         self.active = 0
@@ -122,23 +120,26 @@ class CachedRoute:
         """
         tenant = self._identity.tenant(scope)
         raw = await asgi.read_body(scope, receive, limit_bytes=self._body_bytes)
-        body = parse_json(raw)
-        directives = parse_directives(scope["headers"], body, default_mode=self._default_mode)
-        request = self.dialect.canonical(body, key_user=self._key_user)
+        understood = self._understanding.of(scope, raw)
         return Call(
             dialect=self.dialect,
             request_id=request_id,
             tenant=tenant,
-            request=request,
-            directives=directives,
-            sent=body,
+            request=understood.request,
+            directives=understood.directives,
+            sent=understood.sent,
             query=scope["query_string"],
-            headers=self._identity.for_upstream(end_to_end(scope["headers"])),
-            body=without_own_fields(raw, body),
-            distinctions=distinctions(scope),
-            prompt_chars=self.dialect.prompt_chars(body),
+            sent_headers=scope["headers"],
+            travelling=self._travelling,
+            body=understood.body,
+            distinctions=understood.distinctions,
+            prompt_chars=understood.prompt_chars,
+            places=understood.places,
             began_at=began_at,
         )
+
+    def _travelling(self, headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+        return self._identity.for_upstream(end_to_end(headers))
 
     def finish(
         self,

@@ -13,7 +13,7 @@ from proxy.core.canonical import OWN_FIELDS
 from proxy.core.keys import encode
 from proxy.errors import RequestError
 
-_DISTINCT_PREFIXES = (b"openai-", b"anthropic-")
+DISTINCT_PREFIXES = (b"openai-", b"anthropic-")
 """Request headers that choose an organisation, a project or a beta: answers differ with them."""
 
 
@@ -43,7 +43,7 @@ def distinctions(scope: Scope) -> tuple[str, ...]:
     headers = sorted(
         f"{name.decode('latin-1')}: {value.decode('latin-1')}"
         for name, value in scope["headers"]
-        if name.startswith(_DISTINCT_PREFIXES)
+        if name.startswith(DISTINCT_PREFIXES)
     )
     query = sorted(f"{name}={value}" for name, value in parse_qsl(scope["query_string"].decode("latin-1")))
     return (*headers, "?", *query)

@@ -68,6 +68,9 @@ _DIGEST_BYTES = 16  # 128 bits: no collision to be found in fewer than 2^64 trie
 
 def encode(value: Any) -> bytes:
     """Write a parsed request, or a part of it, as JSON with sorted keys.
+ENTRY_TENANTS = f"{PREFIX}entry-tenants"
+ANSWERS = (f"{PREFIX}exact:", f"{PREFIX}entry:")
+"""What the names of exact keys and entries begin with."""
 
     Raises:
         RequestError: it is nested more deeply than can be written.

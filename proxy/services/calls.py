@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,11 +29,13 @@ class Call:
         directives: what the caller asks of the cache.
         sent: the parsed body as sent, Deja's own fields among it; not to be changed.
         query: raw query string.
-        headers: those that may travel upstream.
+        sent_headers: of the request, all of them.
+        travelling: chooses from them those that may travel upstream.
         body: bytes that travel upstream; Deja's own fields already gone.
         distinctions: values of headers and query that make answers different (organisation, beta features, api version).
         prompt_chars: length of all messages, for a usage estimate.
         began_at: monotonic seconds.
+        places: where requests of the same bytes belong, by tenant, upstream and memories.
     """
 
     dialect: Dialect
@@ -43,11 +45,18 @@ class Call:
     directives: Directives
     sent: Mapping[str, Any]
     query: bytes
-    headers: Headers
+    sent_headers: Sequence[tuple[bytes, bytes]]
+    travelling: Callable[[Sequence[tuple[bytes, bytes]]], Headers]
     body: bytes
     distinctions: tuple[str, ...]
     prompt_chars: int
     began_at: float
+    places: dict[tuple[str, str, str | None], Place] = field(default_factory=dict)
+
+    @property
+    def headers(self) -> Headers:
+        """Those that may travel upstream."""
+        return self.travelling(self.sent_headers)
 
     @property
     def path(self) -> str:

@@ -32,6 +32,8 @@ from proxy.services.single_flight import Flight, Flights
 
 logger = logging.getLogger("deja.completions")
 
+PLACES_KNOWN = 64
+"""Places remembered of the same bytes: one for each tenant that sends them."""
 _JSON = ((b"content-type", b"application/json"),)
 _EVENTS = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
 
@@ -148,16 +150,21 @@ class Completions:
 
     def _place(self, call: Call, *, memories: str | None = None) -> Decision:
         route = self._upstreams.resolve(call.request.model)
-        place = keys.place_of(
-            call.request,
-            tenant=call.tenant,
-            namespace=call.directives.namespace,
-            upstream=(route.identity, *call.distinctions),
-            family=call.dialect.family,
-            query=call.directives.query,
-            context=call.directives.context,
-            memories=memories,
-        )
+        noted = (call.tenant, route.identity, memories)
+        place = call.places.get(noted)
+        if place is None:
+            place = keys.place_of(
+                call.request,
+                tenant=call.tenant,
+                namespace=call.directives.namespace,
+                upstream=(route.identity, *call.distinctions),
+                family=call.dialect.family,
+                query=call.directives.query,
+                context=call.directives.context,
+                memories=memories,
+            )
+            if memories is None and len(call.places) < PLACES_KNOWN:  # with memories hardly any comes again
+                call.places[noted] = place
         return Decision(call, route, place)
 
     def _plan(self, decision: Decision) -> Forward | LookUp:

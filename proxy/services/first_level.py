@@ -9,14 +9,33 @@ is not put in.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections import OrderedDict
+from collections.abc import Callable
+from typing import Protocol
 
 from proxy.core.models import Entry
+from proxy.errors import StoreError, StoreUnavailableError
+
+logger = logging.getLogger("deja.first_level")
 
 ENTRY_OVERHEAD_BYTES = 700
 """Of an entry without its texts, its key and their places in the dictionaries, about."""
 CHANGES = 4096
 """Changes remembered one by one; a look-up takes a millisecond, and in that time Redis does not change so many keys."""
+
+RETRY_S = 0.5
+"""After the connection was lost: hits take their round trip meanwhile."""
+REFUSED_RETRY_S = 60.0
+"""After Redis refused to tell of changes, as one for whose user CLIENT TRACKING is forbidden does."""
+
+
+class Changes(Protocol):
+    """What changes in Redis."""
+
+    async def follow(self, *, on_live: Callable[[], None], on_change: Callable[[str | None], None]) -> None:
+        """Tell of changes from `on_live` on, a key each, or None for all of them; ends with a StoreError."""
 
 
 class FirstLevel:
@@ -47,6 +66,28 @@ class FirstLevel:
         if entry is not None:
             self._entries.move_to_end(exact_key)
         return entry
+
+    async def run(self, changes: Changes) -> None:
+        """Follow what changes, until cancelled."""
+        has_told = False
+        while True:
+            try:
+                await changes.follow(on_live=lambda: self.live(True), on_change=self._on_change)
+            except StoreError as error:
+                self.live(False)  # before the pause
+                is_refused = not isinstance(error, StoreUnavailableError)
+                if is_refused and not has_told:
+                    has_told = True
+                    logger.warning("exact hits take a round trip to Redis, which does not tell of changes: %s", error)
+                await asyncio.sleep(REFUSED_RETRY_S if is_refused else RETRY_S)
+            finally:
+                self.live(False)
+
+    def _on_change(self, redis_key: str | None) -> None:
+        if redis_key is None:
+            self.clear()
+        else:
+            self.changed(redis_key)
 
     def began(self) -> int:
         """A number to be taken before Redis is read, for `put`."""

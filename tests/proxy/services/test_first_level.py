@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.models import Entry, WireMode
+from proxy.errors import StoreUnavailableError
 from proxy.services.first_level import CHANGES, ENTRY_OVERHEAD_BYTES, FirstLevel
 
 
@@ -122,3 +127,40 @@ def test_the_size_is_that_of_what_is_there(steps: list[tuple[str, str]]) -> None
     there = sum(first.get(exact(name)) is not None for name in "abcde")
     size = ENTRY_OVERHEAD_BYTES + len(exact("a")) + len(b"{}") + len("What?")
     assert first.size_bytes == there * size
+
+
+class Redis:
+    """Tells of changes as a script says."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    async def follow(self, *, on_live: Callable[[], None], on_change: Callable[[str | None], None]) -> None:
+        self.calls += 1
+        if self.calls == 1:
+            raise StoreUnavailableError("away")
+        on_live()
+        self.on_change = on_change
+        await asyncio.Event().wait()
+
+
+async def test_it_lives_as_long_as_redis_tells_of_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.services.first_level.RETRY_S", 0.01)
+    first, redis = FirstLevel(1 << 20), Redis()
+    task = asyncio.get_running_loop().create_task(first.run(redis))
+    while redis.calls < 2:
+        put(first, "a")
+        assert first.get(exact("a")) is None
+        await asyncio.sleep(0.005)
+    await asyncio.sleep(0)
+    put(first, "a")
+    put(first, "b")
+    redis.on_change(exact("a"))
+    assert first.get(exact("a")) is None
+    assert first.get(exact("b")) is not None
+    redis.on_change(None)
+    assert first.get(exact("b")) is None
+    put(first, "b")
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert first.get(exact("b")) is None

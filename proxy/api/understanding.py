@@ -1,0 +1,101 @@
+"""What a request's bytes mean: parsed, in canonical form, with what it asks of the cache. The same bytes are read once.
+
+Agents send the same request again and again, and reading one costs more than finding its answer. What is remembered depends on nothing
+but the body, the query and the headers that are part of its meaning; whose request it is, is asked each time.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from proxy.api.asgi import Scope
+from proxy.api.model_requests import DISTINCT_PREFIXES, distinctions, parse_json, without_own_fields
+from proxy.core.dialects.base import Dialect
+from proxy.core.directives import parse_directives
+from proxy.core.keys import Place
+from proxy.core.models import ChatRequest, Directives, Mode
+from proxy.ports import Headers
+
+_MEANT_PREFIXES = (b"cache-control", b"x-deja-", *DISTINCT_PREFIXES)
+"""Of request headers that say something about the answer; all others only travel."""
+REMEMBERED_BYTES = 2 << 20
+"""Of bodies; what was read from them takes some eight times as much."""
+LARGEST_BYTES = 16 << 10
+"""A larger body is hardly sent twice, and would push many out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Understood:
+    """A request, whoever sent it.
+
+    Attributes:
+        request: canonical form.
+        directives: what is asked of the cache.
+        sent: the parsed body as sent; not to be changed.
+        body: bytes that travel upstream; Deja's own fields already gone.
+        distinctions: values of headers and query that make answers different.
+        prompt_chars: length of all messages, for a usage estimate.
+        places: where they belong, by tenant, upstream and memories; filled in by who works it out.
+    """
+
+    request: ChatRequest
+    directives: Directives
+    sent: Mapping[str, Any]
+    body: bytes
+    distinctions: tuple[str, ...]
+    prompt_chars: int
+    places: dict[tuple[str, str, str | None], Place] = field(default_factory=dict)
+
+
+class Understanding:
+    """Reads requests of one dialect.
+
+    Args:
+        dialect: the model API.
+        default_mode: of requests that name none.
+        key_user: whether the `user` field keeps answers apart.
+    """
+
+    def __init__(self, dialect: Dialect, *, default_mode: Mode, key_user: bool) -> None:
+        self._dialect = dialect
+        self._default_mode = default_mode
+        self._key_user = key_user
+        self._remembered: OrderedDict[tuple[bytes, bytes, Headers], Understood] = OrderedDict()
+        self._size_bytes = 0
+
+    def of(self, scope: Scope, raw: bytes) -> Understood:
+        """Read a request.
+
+        Raises:
+            RequestError: it cannot be served as sent.
+        """
+        query: bytes = scope["query_string"]
+        meant = tuple([pair for pair in scope["headers"] if pair[0].startswith(_MEANT_PREFIXES)])
+        key = (raw, query, meant)
+        found = self._remembered.get(key)
+        if found is not None:
+            self._remembered.move_to_end(key)
+            return found
+        found = self._read(scope, raw, meant)
+        if len(raw) <= LARGEST_BYTES:
+            self._remembered[key] = found
+            self._size_bytes += len(raw)
+            while self._size_bytes > REMEMBERED_BYTES:
+                (oldest, _, _), _ = self._remembered.popitem(last=False)
+                self._size_bytes -= len(oldest)
+        return found
+
+    def _read(self, scope: Scope, raw: bytes, meant: Headers) -> Understood:
+        body = parse_json(raw)
+        directives = parse_directives(meant, body, default_mode=self._default_mode)
+        return Understood(
+            request=self._dialect.canonical(body, key_user=self._key_user),
+            directives=directives,
+            sent=body,
+            body=without_own_fields(raw, body),
+            distinctions=distinctions(scope),
+            prompt_chars=self._dialect.prompt_chars(body),
+        )
