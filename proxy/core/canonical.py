@@ -48,10 +48,8 @@ def canonical_chat(body: Mapping[str, Any], *, key_user: bool = True) -> ChatReq
     Raises:
         RequestError: a field that must be understood to serve the request safely has the wrong shape.
     """
-    model = body.get("model")
-    if not isinstance(model, str) or not model:
-        raise _bad("model", 'name the model as a string, such as "gpt-4o-mini"')
-    messages = _messages(body)
+    model = model_of(body)
+    messages = messages_of(body)
     lead = 0
     while lead < len(messages) - 1 and messages[lead]["role"] in _INSTRUCTION_ROLES:
         lead += 1
@@ -64,9 +62,9 @@ def canonical_chat(body: Mapping[str, Any], *, key_user: bool = True) -> ChatReq
         prefix=tuple(conversation[:-1]),
         last=dict(messages[-1]) if messages[-1]["role"] == "assistant" else conversation[-1],
         question=question_of(messages[-1]),
-        is_stream=_flag(body, "stream"),
-        include_usage=_include_usage(body),
-        choices=_choices(body),
+        is_stream=flag(body, "stream"),
+        include_usage=include_usage(body),
+        choices=choices(body),
         has_tools=bool(body.get("tools") or body.get("functions")),
     )
 
@@ -142,42 +140,55 @@ def question_of(message: Mapping[str, Any]) -> str | None:
     return (plain_text(message.get("content")) or None) if message["role"] == "user" else None
 
 
-def _messages(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+def messages_of(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The messages of a request; RequestError where they are none with a role each."""
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
-        raise _bad("messages", "send a non-empty list of messages")
+        raise bad("messages", "send a non-empty list of messages")
     for index, message in enumerate(messages):
         if not isinstance(message, dict):
-            raise _bad(f"messages[{index}]", "make it an object with `role` and `content`")
+            raise bad(f"messages[{index}]", "make it an object with `role` and `content`")
         if not isinstance(message.get("role"), str):
-            raise _bad(f"messages[{index}].role", 'make it a string such as "user"')
+            raise bad(f"messages[{index}].role", 'make it a string such as "user"')
     return messages
 
 
-def _flag(body: Mapping[str, Any], name: str) -> bool:
+def model_of(body: Mapping[str, Any]) -> str:
+    """The model asked for; RequestError where it is none."""
+    model = body.get("model")
+    if not isinstance(model, str) or not model:
+        raise bad("model", 'name the model as a string, such as "gpt-4o-mini"')
+    return model
+
+
+def flag(body: Mapping[str, Any], name: str) -> bool:
+    """A field that is true or false, false where it is absent; RequestError where it is anything else."""
     value = body.get(name)
     if value is None or isinstance(value, bool):
         return bool(value)
-    raise _bad(name, "make it true or false")
+    raise bad(name, "make it true or false")
 
 
-def _include_usage(body: Mapping[str, Any]) -> bool:
+def include_usage(body: Mapping[str, Any]) -> bool:
+    """Whether a stream is to end with a usage chunk; RequestError where the options are no object."""
     options = body.get("stream_options")
     if options is None:
         return False
     if not isinstance(options, Mapping):
-        raise _bad("stream_options", 'make it an object such as {"include_usage": true}')
+        raise bad("stream_options", 'make it an object such as {"include_usage": true}')
     return options.get("include_usage") is True
 
 
-def _choices(body: Mapping[str, Any]) -> int:
+def choices(body: Mapping[str, Any]) -> int:
+    """`n`, 1 where it is absent; RequestError where it is no number of choices."""
     value = body.get("n")
     if value is None:
         return 1
     if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
         return value
-    raise _bad("n", "make it a whole number of at least 1")
+    raise bad("n", "make it a whole number of at least 1")
 
 
-def _bad(param: str, mend: str) -> RequestError:
+def bad(param: str, mend: str) -> RequestError:
+    """What to raise for a field that cannot be understood."""
     return RequestError(f"`{param}` cannot be used: {mend}.", param=param, code="invalid_value")

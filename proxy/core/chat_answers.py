@@ -52,7 +52,7 @@ def _taken_apart(body: dict[str, Any]) -> Answer:
         is_known &= choice.keys() <= _CHOICE | {"message"} and _is_known_message(choice["message"])
     usage = body.get("usage")
     return Answer(
-        body=_without_identity(body),
+        body=without_identity(body),
         wire=WireMode.BOTH if is_known else WireMode.JSON,
         messages=tuple(choice["message"] for choice in choices),
         finish_reasons=tuple(choice.get("finish_reason") for choice in choices),
@@ -71,12 +71,7 @@ def read_stream(raw: bytes, *, prompt_chars: int) -> Answer:
     Raises:
         Malformed: it did not reach its end, or holds something that is no chat chunk (an error event, say).
     """
-    datas = sse.events(raw + b"\n\n")  # some providers leave the closing line out
-    if not datas or datas[-1].strip() != sse.DONE:
-        raise Malformed(NotStored.PARTIAL)
-    chunks = [json_object(data) for data in datas[:-1]]
-    if not chunks or any(not isinstance(chunk.get("choices"), list) for chunk in chunks):
-        raise Malformed(NotStored.MALFORMED)
+    chunks = chunks_of(raw)
     return guarded(
         lambda: (_assembled if all(_is_known_chunk(chunk) for chunk in chunks) else _kept_as_stream)(
             chunks, prompt_chars
@@ -84,7 +79,23 @@ def read_stream(raw: bytes, *, prompt_chars: int) -> Answer:
     )
 
 
-def _without_identity(body: Mapping[str, Any]) -> dict[str, Any]:
+def chunks_of(raw: bytes) -> list[dict[str, Any]]:
+    """The chunks of a whole stream that `[DONE]` closes, each with its choices.
+
+    Raises:
+        Malformed: as `read_stream`.
+    """
+    datas = sse.events(raw + b"\n\n")  # some providers leave the closing line out
+    if not datas or datas[-1].strip() != sse.DONE:
+        raise Malformed(NotStored.PARTIAL)
+    chunks = [json_object(data) for data in datas[:-1]]
+    if not chunks or any(not isinstance(chunk.get("choices"), list) for chunk in chunks):
+        raise Malformed(NotStored.MALFORMED)
+    return chunks
+
+
+def without_identity(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What is stored of a body or a chunk: all but what each replay has anew."""
     return {name: value for name, value in body.items() if name not in ("id", "created", "obfuscation")}
 
 
@@ -205,7 +216,7 @@ def _kept_as_stream(chunks: list[dict[str, Any]], prompt_chars: int) -> Answer:
             refused += delta.get("refusal") or ""
             if index == 0 and isinstance(delta.get("content"), str):
                 texts.append(delta["content"])
-    body: dict[str, Any] = {"chunks": [_without_identity(chunk) for chunk in chunks]}
+    body: dict[str, Any] = {"chunks": [without_identity(chunk) for chunk in chunks]}
     estimated = usage is None
     if usage is None:
         usage = body["usage"] = estimate_usage(prompt_chars, sum(map(len, texts)))
@@ -280,14 +291,14 @@ def render_stream(
     if chunks is None:
         chunks = _as_chunks(parsed, include_usage=include_usage)
     else:
-        chunks = _kept_chunks(chunks, parsed.get("usage"), include_usage=include_usage)
+        chunks = kept_chunks(chunks, parsed.get("usage"), include_usage=include_usage)
     identity = {"id": answer_id, "created": created}
     if mint is not None:
         _mint_calls(chunks, mint)
     return [sse.event(orjson.dumps({**identity, **chunk})) for chunk in chunks] + [sse.event(sse.DONE)]
 
 
-def _kept_chunks(
+def kept_chunks(
     chunks: list[dict[str, Any]], estimate: dict[str, int] | None, *, include_usage: bool
 ) -> list[dict[str, Any]]:
     """A provider's own chunks, with or without the one that carries nothing but the usage."""

@@ -1,4 +1,4 @@
-"""Any provider that speaks OpenAI's HTTP API, over httpx. Bytes and headers pass; nothing is read or decoded here.
+"""Any provider that speaks OpenAI's or Anthropic's HTTP API, over httpx. Bytes and headers pass; nothing is read or decoded here.
 
 An `httpx.AsyncHTTPTransport` is used bare, not through `httpx.AsyncClient`. The client adds a cookie jar that all
 tenants would share, redirects that would carry a key to another host, a log line with the full URL, and 40 µs a call
@@ -28,7 +28,8 @@ class OpenAIUpstream:
 
     Args:
         base_url: http or https, usually ending in `/v1`; no user, query or fragment.
-        api_key: the bearer token sent in place of any credential of the caller; None lets the caller's travel.
+        api_key: sent in place of any credential of the caller, as a bearer token or, where the request speaks Anthropic's API
+            (`anthropic-version`), as `x-api-key`; None lets the caller's travel.
         connect_timeout_s: for the connection, and for a free place in the pool.
         read_timeout_s: longest silence allowed: before the head, and between two pieces of the body.
         max_connections: most calls in flight at once; more wait for a place.
@@ -58,6 +59,7 @@ class OpenAIUpstream:
         self._prefix = str(self._base)
         self._identity = self._prefix if identity is None else identity
         self._own_headers = (*_bearer(api_key), *extra_headers)
+        self._own_anthropic_headers = (*_x_api_key(api_key), *extra_headers)
         self._replaced = frozenset(name for name, _ in extra_headers) | (CREDENTIALS if api_key else frozenset())
         self._timeouts = {
             "connect": connect_timeout_s,
@@ -95,7 +97,8 @@ class OpenAIUpstream:
 
     def _outgoing(self, request: UpstreamRequest) -> httpx.Request:
         drop = FRAMING | self._replaced
-        own = self._own_headers
+        is_anthropic = any(name == b"anthropic-version" for name, _ in request.headers)
+        own = self._own_anthropic_headers if is_anthropic else self._own_headers
         if request.method == "POST" and isinstance(request.body, bytes):
             # An answer that may be stored has to be readable without a decoder for whatever the caller accepts.
             drop |= {b"accept-encoding"}
@@ -208,6 +211,10 @@ def parse_base_url(base_url: str) -> httpx.URL:
     if url.query or url.fragment:
         raise ConfigError("The upstream base URL may not hold a query or fragment; it ends with a path such as /v1")
     return httpx.URL(str(url).rstrip("/"))
+
+
+def _x_api_key(api_key: str | None) -> Headers:
+    return ((b"x-api-key", api_key.encode("ascii")),) if api_key else ()
 
 
 def _bearer(api_key: str | None) -> Headers:

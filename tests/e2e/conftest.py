@@ -10,7 +10,8 @@ import openai
 import pytest
 
 from tests.deja_process import DejaProcess, running_deja
-from tests.fake_upstream import Exchange, FakeUpstream, chat
+from tests.fake_answers import saying
+from tests.fake_upstream import Exchange, FakeUpstream
 
 
 def numbered() -> Callable[[Exchange], object]:
@@ -18,7 +19,7 @@ def numbered() -> Callable[[Exchange], object]:
     counter = itertools.count(1)
 
     async def behave(exchange: Exchange) -> None:
-        await chat(f"Answer number {next(counter)} of the provider.")(exchange)
+        await saying(f"Answer number {next(counter)} of the provider.")(exchange)
 
     return behave
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from proxy.core.dialects.base import Dialect
 from proxy.core.dialects.chat import CHAT
+from proxy.core.dialects.completions import COMPLETIONS
+from proxy.core.dialects.messages import MESSAGES
 
-DIALECTS: tuple[Dialect, ...] = (CHAT,)
+DIALECTS: tuple[Dialect, ...] = (CHAT, COMPLETIONS, MESSAGES)
 """All of them; each has a route."""

@@ -122,6 +122,13 @@ class TestWhatTravelsUp:
         assert seen.header("authorization") == "Bearer ours"
         assert "theirs" not in str(seen.headers)
 
+    async def test_a_configured_key_goes_where_anthropics_api_looks_for_it(self, fake_upstream: FakeUpstream) -> None:
+        theirs = ((b"x-api-key", b"theirs"), (b"anthropic-version", b"2023-06-01"))
+        async with upstream_at(fake_upstream.base_url, api_key="ours") as upstream:
+            await call(upstream, request(headers=theirs))
+        (seen,) = fake_upstream.requests
+        assert (seen.header("x-api-key"), seen.header("authorization")) == ("ours", None)
+
     async def test_configured_headers_replace_the_callers(self, fake_upstream: FakeUpstream) -> None:
         ours = ((b"openai-organization", b"org-ours"),)
         async with upstream_at(fake_upstream.base_url, extra_headers=ours) as upstream:
