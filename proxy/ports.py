@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from embeddings.base import Embedding
 from proxy.core.decision import Judged, Scope, Verdict
-from proxy.core.keys import LookUpKeys
-from proxy.core.models import Candidate, ContextRecord, Entry
+from proxy.core.flights import Lease
+from proxy.core.keys import FlightKeys, LookUpKeys
+from proxy.core.models import About, Candidate, ContextRecord, Entry
 from proxy.core.prices import Tariff
 from proxy.core.traces import Trace
 
@@ -143,6 +144,7 @@ class ResponseStore(Protocol):
         context_key: str | None,
         condemned_key: str,
         record: ContextRecord,
+        about: About,
     ) -> None:
         """Store an entry with its exact key and the context it opens, atomically."""
 

@@ -10,9 +10,10 @@ import orjson
 from proxy.core import sse
 from proxy.core.canonical import canonical_chat
 from proxy.core.keys import Place, place_of
-from proxy.core.models import Candidate, ChatRequest, Entry, WireMode
+from proxy.core.models import About, Candidate, ChatRequest, Entry, WireMode
 
 NOW_S = 1_700_000_000.0
+ABOUT = About(owner="0a", namespace="", model="gpt-4o-mini", family="chat")
 MODEL = "gpt-4o-mini"
 QUESTION = "How do I boil an egg?"
 ANSWER = "Boil it for seven minutes, then cool it in cold water."

@@ -268,6 +268,8 @@ def test_every_redis_key_is_documented() -> None:
         keys.unequal_key("0a", "text"),
         keys.embedding_key("0a", "text"),
         keys.EXPIRY,
+        keys.entries_key("0e"),
+        keys.ENTRY_TENANTS,
         *keys.session_keys("0d"),
         *(keys.session_key("0d", name) for name in ("data", "writes", "users")),
         *keys.recording_keys("0d"),
@@ -330,7 +332,7 @@ def test_every_redis_key_is_documented() -> None:
 
 def test_every_field_of_an_entry_is_documented() -> None:
     documented = [row[0].strip("`") for row in rows(section(REFERENCE / "redis.md", "An entry"))]
-    assert documented == [*responses._FIELDS, "partition", "vector"]
+    assert documented == [*responses._FIELDS, "partition", "vector", *responses.ABOUT_FIELDS]
 
 
 def test_every_field_of_a_stored_vector_is_documented() -> None:

@@ -11,6 +11,8 @@ never equal a context id.
     deja:v1:unequal:{<room>}:<text>                set     digests of the texts that are never the same question as this one
     deja:v1:embedding:{<room>}:<input hash>        hash    a stored vector (`core.embedding_answers`)
     deja:v1:expiry                                 zset    redis keys of entries by the second they expire; the byte cap reads it
+    deja:v1:entries:{<tenant>}                     zset    redis keys of a tenant's entries by the second they expire
+    deja:v1:entry-tenants                          set     tenants that have such a list
     deja:v1:session:{<session>}:turns              stream  the session's messages
     deja:v1:session:{<session>}:events             stream  the session's events
     deja:v1:session:{<session>}:meta               hash    who, when, how much
@@ -61,6 +63,9 @@ PREFIX = "deja:v1:"
 """Rises with the stored shape: an entry of another version is never read."""
 JOURNAL = f"{PREFIX}journal"
 EXPIRY = f"{PREFIX}expiry"
+ENTRY_TENANTS = f"{PREFIX}entry-tenants"
+ANSWERS = (f"{PREFIX}exact:", f"{PREFIX}entry:")
+"""What the names of exact keys and entries begin with."""
 ANONYMOUS = "anonymous"
 _TAG_CHARS = 12  # of an embedder's name: there are a handful
 _DIGEST_BYTES = 16  # 128 bits: no collision to be found in fewer than 2^64 tries, and those stay inside one tenant
@@ -68,9 +73,6 @@ _DIGEST_BYTES = 16  # 128 bits: no collision to be found in fewer than 2^64 trie
 
 def encode(value: Any) -> bytes:
     """Write a parsed request, or a part of it, as JSON with sorted keys.
-ENTRY_TENANTS = f"{PREFIX}entry-tenants"
-ANSWERS = (f"{PREFIX}exact:", f"{PREFIX}entry:")
-"""What the names of exact keys and entries begin with."""
 
     Raises:
         RequestError: it is nested more deeply than can be written.
@@ -281,6 +283,11 @@ def embedding_key(room: str, one: str | Sequence[int]) -> str:
 def embedding_id(redis_key: str) -> str:
     """`emb_…`: names a stored vector; the same again when it is stored anew."""
     return f"emb_{redis_key.rpartition(':')[2]}"
+
+
+def entries_key(tenant: str) -> str:
+    """Redis key of the list of a tenant's entries."""
+    return f"{PREFIX}entries:{{{tenant}}}"
 
 
 def room_pattern(room: str) -> str:

@@ -16,13 +16,13 @@ from proxy.core import context as contexts
 from proxy.core import keys, routing, storability
 from proxy.core.answers import Answer, Malformed
 from proxy.core.context import Context
-from proxy.core.models import Candidate, ContextRecord, Entry, NotStored, Reason
+from proxy.core.models import About, Candidate, ContextRecord, Entry, NotStored, Reason
 from proxy.core.traces import Trace
 from proxy.errors import EmbeddingError, StoreError, StoreFullError
 from proxy.ports import Embedder, Guard, Headers, ResponseStore, Traces
 from proxy.services import ids
 from proxy.services.bookkeeping import wire_usage
-from proxy.services.calls import Decision
+from proxy.services.calls import Call, Decision
 
 logger = logging.getLogger("deja.keeper")
 
@@ -136,6 +136,7 @@ class Keeper:
                 context_key=keys.context_key(room, keys.prefix_hash_of(turns)) if directives.context is None else None,
                 condemned_key=keys.condemned_key(room),
                 record=_opens(context, entry),
+                about=_about(decision.call),
             )
         return entry.entry_id
 
@@ -184,6 +185,10 @@ def why_unreadable(embedding: Embedding) -> Reason | None:
     if embedding.unknown_tokens:
         return Reason.UNKNOWN_TOKENS  # the model saw a placeholder: texts that differ only there look equal
     return None
+
+
+def _about(call: Call) -> About:
+    return About(call.tenant, call.directives.namespace, call.request.model, call.dialect.family)
 
 
 def _opens(context: Context, entry: Entry) -> ContextRecord:

@@ -15,6 +15,7 @@ from proxy.core import keys
 from proxy.core.embedding_answers import Form, StoredEmbedding, Vector
 from proxy.core.models import About
 from proxy.stores.client import translated
+from proxy.stores.entry_lists import note
 from proxy.stores.responses import script
 
 _FIELDS = ("entry_id", "form", "vector", "answered_by", "tokens", "usage_estimated", "created_at", "ttl_s", "tags")
@@ -53,17 +54,19 @@ class EmbeddingStore:
         arguments = (len(made), *redis_keys, first.ttl_s, 2 * len(_OWN), len(shared), *shared, *own)
         with translated():
             try:
-                await self._write(self._put.sha, redis_keys, first, arguments)
+                await self._write(self._put.sha, redis_keys, first, about.owner, arguments)
             except NoScriptError:  # a fresh Redis, or one whose scripts were flushed
                 sha = await self._client.script_load(self._put.script)
-                await self._write(sha, redis_keys, first, arguments)
+                await self._write(sha, redis_keys, first, about.owner, arguments)
 
     async def _write(
-        self, sha: str, redis_keys: Sequence[str], first: StoredEmbedding, arguments: Sequence[Any]
+        self, sha: str, redis_keys: Sequence[str], first: StoredEmbedding, owner: str, arguments: Sequence[Any]
     ) -> None:
+        expires_at = first.created_at + first.ttl_s
         async with self._client.pipeline(transaction=False) as pipe:
             # First, and in another slot of a cluster: what is there is always named here, and so weighed and removed with the rest.
-            pipe.zadd(keys.EXPIRY, dict.fromkeys(redis_keys, first.created_at + first.ttl_s))
+            pipe.zadd(keys.EXPIRY, dict.fromkeys(redis_keys, expires_at))
+            note(pipe, owner, redis_keys, expires_at=expires_at)
             pipe.evalsha(sha, *arguments)
             await pipe.execute()
 

@@ -15,9 +15,10 @@ from redis.exceptions import NoScriptError
 
 from proxy.core import context
 from proxy.core.keys import EXPIRY, LookUpKeys
-from proxy.core.models import ContextRecord, Entry, WireMode
+from proxy.core.models import About, ContextRecord, Entry, WireMode
 from proxy.stores.client import translated
 from proxy.stores.coalescing import Coalescer
+from proxy.stores.entry_lists import note
 
 _FIELDS = (
     "entry_id",
@@ -34,6 +35,8 @@ _FIELDS = (
 )
 
 
+ABOUT_FIELDS = ("namespace", "model", "family", "fingerprint")
+"""What an entry is listed and removed by; no look-up reads them."""
 _NO_TEXTS: frozenset[str] = frozenset()
 
 
@@ -133,6 +136,7 @@ class ResponseStore:
         context_key: str | None,
         condemned_key: str,
         record: ContextRecord,
+        about: About,
     ) -> None:
         """Store an entry with its exact key and the context it opens. One round trip, atomic.
 
@@ -145,24 +149,26 @@ class ResponseStore:
             context_key: the conversation prefix that ends with this answer, None when the caller named its own context.
             condemned_key: of the room: a context that leads through one of these is overwritten.
             record: what that prefix stands for.
+            about: what it is listed under.
         """
-        fields = fields_of(entry, partition=partition, vector=vector)
+        fields = [*fields_of(entry, partition=partition, vector=vector), *_about_fields(about, exact_key)]
         written = (redis_key, exact_key, context_key or exact_key, condemned_key)
         with translated():
             try:
-                await self._write(self._put.sha, written, record, entry, fields)
+                await self._write(self._put.sha, written, record, entry, fields, about.owner)
             except NoScriptError:  # a fresh Redis, or one whose scripts were flushed
                 sha = await self._client.script_load(self._put.script)
-                await self._write(sha, written, record, entry, fields)
+                await self._write(sha, written, record, entry, fields, about.owner)
 
     async def _write(
-        self, sha: str, written: Sequence[str], record: ContextRecord, entry: Entry, fields: list[Any]
+        self, sha: str, written: Sequence[str], record: ContextRecord, entry: Entry, fields: list[Any], owner: str
     ) -> None:
-        arguments = (entry.ttl_s, context.to_wire(record), *fields)
+        arguments, expires_at = (entry.ttl_s, context.to_wire(record), *fields), entry.created_at + entry.ttl_s
         async with self._client.pipeline(transaction=False) as pipe:
             pipe.evalsha(sha, len(written), *written, *arguments)
-            # Beside the script: the set spans all rooms and so lives in another slot of a cluster.
-            pipe.zadd(EXPIRY, {written[0]: entry.created_at + entry.ttl_s})
+            # Beside the script: the sets span all rooms and so live in other slots of a cluster.
+            pipe.zadd(EXPIRY, {written[0]: expires_at})
+            note(pipe, owner, written[:1], expires_at=expires_at)
             await pipe.execute()
 
 
@@ -181,6 +187,11 @@ def fields_of(entry: Entry, *, partition: str, vector: bytes | None) -> list[Any
     if vector is not None:
         fields += ("vector", vector)
     return fields
+
+
+def _about_fields(about: About, exact_key: str) -> tuple[str, ...]:
+    values = (about.namespace, about.model, about.family, exact_key.rpartition(":")[2])
+    return tuple(part for pair in zip(ABOUT_FIELDS, values, strict=True) for part in pair)
 
 
 def field_names() -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from proxy.stores.client import open_client
 from proxy.stores.embedded import EmbeddedRedis
 from proxy.stores.responses import ResponseStore
 from proxy.stores.vectors import VectorIndex
+from tests.builders import ABOUT
 from tests.redis_server import private_server
 
 FINGERPRINT, ROOM, DIM = "faults", "5eed", 64
@@ -56,6 +57,7 @@ async def put(client: Redis, number: int, chance: random.Random) -> None:
         context_key=None,
         condemned_key=keys.condemned_key(ROOM),
         record=ContextRecord(entry_id, 1.0),
+        about=ABOUT,
     )
 
 

@@ -99,7 +99,7 @@ class Embeddings:
         Raises:
             RequestError: it cannot be served as sent.
         """
-        tenant = self._identity.tenant(scope["headers"])
+        tenant = self._identity.tenant(scope)
         raw = await asgi.read_body(scope, receive, limit_bytes=self._body_bytes)
         body = parse_json(raw)
         directives = parse_directives(scope["headers"], body, default_mode=self._default_mode)

@@ -12,6 +12,7 @@ from proxy.errors import StoreUnavailableError
 from proxy.stores.capacity import Capacity
 from proxy.stores.responses import ResponseStore
 from proxy.stores.vectors import VectorIndex
+from tests.builders import ABOUT
 
 NOW = 1_800_000_000.0
 BODY = b"x" * 10_000
@@ -30,6 +31,7 @@ async def fill(client: Redis, count: int, *, vector: bytes | None = None) -> Non
             context_key=None,
             condemned_key=keys.condemned_key("room"),
             record=ContextRecord(entry_id, 1.0),
+            about=ABOUT,
         )
 
 

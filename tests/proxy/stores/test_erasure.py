@@ -17,7 +17,7 @@ from proxy.core.traces import Trace
 from proxy.stores.decisions import DecisionStore
 from proxy.stores.erasure import JOURNAL_PAGE, DecisionEraser, EntryEraser, EventEraser, JournalEraser
 from proxy.stores.responses import ResponseStore
-from tests.builders import entry, place
+from tests.builders import ABOUT, entry, place
 
 
 @pytest.fixture
@@ -44,6 +44,7 @@ async def stored(client: Redis, tenant: str, entry_id: str) -> tuple[Trace, keys
         context_key=keys.context_key(at.room, "0c"),
         condemned_key=trace.condemned_key,
         record=ContextRecord(f"{entry_id}", 1.0, (entry_id,)),
+        about=ABOUT,
     )
     return trace, keys.LookUpKeys(wanted.exact, keys.context_key(at.room, "0c"), wanted.condemned, None)
 

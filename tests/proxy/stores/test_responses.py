@@ -12,6 +12,7 @@ from proxy.core import feedback, keys
 from proxy.core.keys import LookUpKeys, Place
 from proxy.core.models import ContextRecord, Entry, WireMode
 from proxy.stores.responses import ResponseStore
+from tests.builders import ABOUT
 
 NOW = 1_800_000_000.0
 
@@ -43,6 +44,7 @@ async def put(
         context_key=keys.context_key(where, prefix) if prefix else None,
         condemned_key=keys.condemned_key(where),
         record=ContextRecord(stored.entry_id, 1.0, lineage),
+        about=ABOUT,
     )
     return redis_key
 

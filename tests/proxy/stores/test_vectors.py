@@ -18,6 +18,7 @@ from proxy.errors import IndexMissingError
 from proxy.stores import search_policy, vectors
 from proxy.stores.responses import ResponseStore
 from proxy.stores.vectors import VectorIndex
+from tests.builders import ABOUT
 
 DIM = 8
 
@@ -48,6 +49,7 @@ async def put(
         context_key=None,
         condemned_key=keys.condemned_key(room),
         record=ContextRecord(entry_id, 1.0),
+        about=ABOUT,
     )
     return entry_id
 
