@@ -15,6 +15,7 @@ from typing import Any
 
 import uvicorn
 
+from proxy.api.corked import CorkedHttp
 from proxy.settings import Settings
 
 IDLE_S = 1.0
@@ -26,6 +27,7 @@ _TICK_S = 0.02
 def options(settings: Settings) -> dict[str, Any]:
     """uvicorn's options besides the address."""
     return {
+        "http": CorkedHttp,
         "log_config": None,
         "access_log": False,
         "server_header": False,
