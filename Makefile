@@ -43,7 +43,7 @@ fix: $(VENV)/.dev  ## format and mend what can be mended
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: install  ## latency of hit, miss and bypass on this machine
+bench: install  ## what hits, misses and streams cost on this machine, in half a minute
 	@$(BIN)/python -m loadtest.bench
 
 lock: $(VENV)/.dev  ## resolve the dependencies anew, with hashes and without index addresses

@@ -23,7 +23,7 @@ def markdown(contest: Contest) -> str:
         "",
         *_alone(contest),
         "",
-        *_rates(contest),
+        *(_rates(contest) if contest.rates else ()),
         "",
         *_starts(contest),
     ]

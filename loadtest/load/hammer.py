@@ -53,23 +53,22 @@ class Blows:
         return figures.latency(self.took_ms)
 
 
-def hammer(port: int, raws: Iterable[bytes], *, seconds: float, connections: int) -> Blows:
+def hammer(port: int, raws: Iterable[bytes], *, seconds: float, connections: int, host: str = "127.0.0.1") -> Blows:
     """Ask on so many connections, on each again as soon as it was answered.
 
     Args:
-        port: on 127.0.0.1.
+        port: of the host.
         raws: whole requests, shared by all connections; it ends when they do.
         seconds: after which no more is sent.
         connections: asking at once.
+        host: name or address.
     """
-    return wire.fast(_hammered(port, iter(raws), seconds, connections))
+    return wire.fast(_hammered((host, port), iter(raws), seconds, connections))
 
 
-async def _hammered(port: int, raws: Iterator[bytes], seconds: float, connections: int) -> Blows:
+async def _hammered(at: tuple[str, int], raws: Iterator[bytes], seconds: float, connections: int) -> Blows:
     blows, loop = Blows(), asyncio.get_running_loop()
-    hands = [
-        (await loop.create_connection(lambda: _Hand(blows, raws), "127.0.0.1", port))[1] for _ in range(connections)
-    ]
+    hands = [(await loop.create_connection(lambda: _Hand(blows, raws), *at))[1] for _ in range(connections)]
     began = time.perf_counter()
     for hand in hands:
         hand.begin(began + seconds)

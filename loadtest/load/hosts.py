@@ -66,7 +66,7 @@ def upstream(
     command = [sys.executable, "-m", "proxy.upstream.simulated", "--port", str(port), "--latency-ms", str(latency_ms)]
     command += ["--latency-sigma", str(sigma), "--tokens-per-s", str(tokens_per_s)]
     command += ["--failure-rate", str(failure_rate), "--seed", str(seed)]
-    with process("provider", command, port=port, ready="/v1/models") as running:
+    with process("provider", command, port=port, ready="/__stats") as running:
         yield running
 
 

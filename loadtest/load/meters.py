@@ -114,7 +114,10 @@ def _family(pid: int) -> set[int]:
 
 def _command(pid: int) -> str:
     with contextlib.suppress(OSError):
-        return Path(Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode()).name
+        line = (
+            Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
+        )  # Redis writes its title there, spaces and all
+        return Path(line.decode(errors="replace").partition(" ")[0]).name
     return ""
 
 

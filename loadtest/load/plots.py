@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 from loadtest.load import goals
 from loadtest.load.contest import Contest
 from loadtest.load.goals import DEJA, RIVAL
+from loadtest.load.reports import Report
 
 _COLOURS = {DEJA: "#1f77b4", RIVAL: "#ff7f0e"}
 _NAMES = {DEJA: "Deja", RIVAL: "LiteLLM"}
@@ -44,6 +45,46 @@ def versus(contest: Contest, path: Path) -> None:
         axis.grid(axis="y", alpha=0.3)
         axis.legend()
     _save(figure, path, f"{contest.machine}, {contest.day}, commit {contest.commit}")
+
+
+def report(found: Report, path: Path) -> None:
+    """What there is of a run: p99 over rates of a search, windows and memory of a soak, percentiles of a fixed rate."""
+    if found.windows:
+        figure, axes = plt.subplots(2, 1, figsize=(9, 6), sharex=True, layout="constrained")
+        minutes = [window.at_s / 60 for window in found.windows]
+        axes[0].plot(minutes, [window.p99_ms for window in found.windows], label="p99")
+        axes[0].plot(minutes, [window.p50_ms for window in found.windows], label="p50")
+        axes[0].set_ylabel("ms")
+        for name in found.windows[-1].used.rss_mb:
+            axes[1].plot(minutes, [window.used.rss_mb.get(name, 0.0) for window in found.windows], label=name)
+        axes[1].set_ylabel("memory, MB")
+        axes[1].set_xlabel("minutes")
+    elif found.saturation is not None:
+        figure, axis = plt.subplots(figsize=(7, 4), layout="constrained")
+        axes = [axis]
+        steps = sorted(found.saturation.steps, key=lambda step: step.rate)
+        axis.plot([step.rate for step in steps], [step.p99_ms for step in steps], marker="o", label="p99")
+        axis.axhline(found.saturation.limit_ms, color="grey", linestyle="--", label="limit")
+        axis.axvline(found.saturation.most_per_s, color="red", linestyle=":", label="at most")
+        axis.set_yscale("log")
+        axis.set_xlabel("requests a second")
+        axis.set_ylabel("ms")
+    elif found.summary is not None:
+        figure, axis = plt.subplots(figsize=(7, 4), layout="constrained")
+        axes = [axis]
+        names = ("p50", "p95", "p99", "p99.9")
+        for source, took in found.summary.took.items():
+            values = [took.p50_ms, took.p95_ms, took.p99_ms, took.p999_ms]
+            told = [(name, value) for name, value in zip(names, values, strict=True) if value is not None]
+            axis.plot([name for name, _ in told], [value for _, value in told], marker="o", label=source)
+        axis.set_yscale("log")
+        axis.set_ylabel("ms, from the moment a request was due")
+    else:
+        return
+    for axis in axes:
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=8)
+    _save(figure, path, f"{found.machine}, {found.day}, commit {found.commit}")
 
 
 def _save(figure: plt.Figure, path: Path, under: str) -> None:
