@@ -14,6 +14,7 @@ import typer
 
 from proxy import console
 from proxy.cli import keys
+from proxy.cli.usage import usage
 from proxy.cli.shared import ConfigOption, KeyOption, UrlOption, read_settings, root_of, stopped, tell
 from proxy.core.feedback import Vote
 from proxy.errors import ConfigError
@@ -120,6 +121,9 @@ def budget(
     from proxy.commands import budget as told
 
     tell(lambda: told.budget(root_of(url, config), namespace=namespace, api_key=api_key))
+
+
+app.command()(usage)
 
 
 @app.command()

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from proxy.__main__ import app as command_line
 from proxy.api.cache_headers import cache_status, response_headers
 from proxy.app import create_app
-from proxy.core import directives, keys, records
+from proxy.core import directives, keys, ledger_keys, records
 from proxy.core.access import keys as access
 from proxy.core.coordination import keys as shared
 from proxy.core.gates import GateReason
@@ -318,6 +318,10 @@ def test_every_redis_key_is_documented() -> None:
         memory_keys.texts("0e"),
         memory_keys.extraction("0f", "178-10"),
         memory_keys.extraction_taken("0f"),
+        ledger_keys.usage("0e", "2026-11-23"),
+        ledger_keys.spent("0e", "2026-11"),
+        ledger_keys.batch("0e", "a1-2026-11-23"),
+        ledger_keys.TENANTS,
     ]
     documented = [row[0].strip("`") for row in rows((REFERENCE / "redis.md").read_text()) if "deja:v1:" in row[0]]
     patterns = [
