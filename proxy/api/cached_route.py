@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import orjson
+from prometheus_client import Counter, Histogram
 
 from proxy.api import asgi
 from proxy.api.asgi import ClientLeft, Receive, Scope, Send
@@ -99,6 +100,7 @@ class CachedRoute:
         self._understanding = Understanding(dialect, default_mode=default_mode, key_user=key_user)
         self._body_bytes = body_bytes
         self._now = now
+        self._counted: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
         self.active = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -134,12 +136,24 @@ class CachedRoute:
             body=understood.body,
             distinctions=understood.distinctions,
             prompt_chars=understood.prompt_chars,
+            user=understood.user,
             places=understood.places,
             began_at=began_at,
         )
 
     def _travelling(self, headers: Iterable[tuple[bytes, bytes]]) -> Headers:
         return self._identity.for_upstream(end_to_end(headers))
+
+    def _count(self, label: str, reason: str, duration_s: float) -> None:
+        """Looking a metric's labels up costs more than counting."""
+        found = self._counted.get((label, reason))
+        if found is None:
+            metrics, family = self.metrics, self.dialect.family
+            found = metrics.requests.labels(family, label, reason), metrics.duration.labels(family, label)
+            self._counted[label, reason] = found
+        requests, duration = found
+        requests.inc()
+        duration.observe(duration_s)
 
     def finish(
         self,
@@ -152,8 +166,7 @@ class CachedRoute:
         """Count and record a request whose answer has left, or will not; `answered` is the message of the `answer`."""
         call, outcome = decision.call, decision.outcome
         duration_s = time.monotonic() - call.began_at
-        self.metrics.requests.labels(self.dialect.family, outcome.label, outcome.reason or "").inc()
-        self.metrics.duration.labels(self.dialect.family, outcome.label).observe(duration_s)
+        self._count(outcome.label, outcome.reason or "", duration_s)
         for stage, milliseconds in outcome.timings_ms.items():
             self.metrics.stage.labels(stage).observe(milliseconds / 1000)
         logger.debug(
@@ -177,7 +190,7 @@ class CachedRoute:
                 outcome=outcome,
                 status=status,
                 duration_ms=duration_s * 1000,
-                messages=call.conversation,
+                messages=() if call.directives.session is None else call.conversation,
                 answered=answered,
                 user=call.user,
             )

@@ -38,6 +38,7 @@ class Understood:
         body: bytes that travel upstream; Deja's own fields already gone.
         distinctions: values of headers and query that make answers different.
         prompt_chars: length of all messages, for a usage estimate.
+        user: whose request it is, None if it names nobody.
         places: where they belong, by tenant, upstream and memories; filled in by who works it out.
     """
 
@@ -47,6 +48,7 @@ class Understood:
     body: bytes
     distinctions: tuple[str, ...]
     prompt_chars: int
+    user: str | None
     places: dict[tuple[str, str, str | None], Place] = field(default_factory=dict)
 
 
@@ -98,4 +100,5 @@ class Understanding:
             body=without_own_fields(raw, body),
             distinctions=distinctions(scope),
             prompt_chars=self._dialect.prompt_chars(body),
+            user=self._dialect.user_of(body),
         )

@@ -66,7 +66,7 @@ def record_of(
         outcome: what became of the request.
         status: HTTP status of the answer, 499 when the caller left first.
         duration_ms: from the request's arrival to the answer's last byte.
-        messages: of the request, at least one.
+        messages: of the request, at least one where it named a session; not read otherwise.
         answered: the answer's message, None when there was no complete one.
         user: whose request it was, None if it named nobody.
     """

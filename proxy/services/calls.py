@@ -35,6 +35,7 @@ class Call:
         distinctions: values of headers and query that make answers different (organisation, beta features, api version).
         prompt_chars: length of all messages, for a usage estimate.
         began_at: monotonic seconds.
+        user: whose request it is, None if it names nobody.
         places: where requests of the same bytes belong, by tenant, upstream and memories.
     """
 
@@ -51,6 +52,7 @@ class Call:
     distinctions: tuple[str, ...]
     prompt_chars: int
     began_at: float
+    user: str | None = None
     places: dict[tuple[str, str, str | None], Place] = field(default_factory=dict)
 
     @property
@@ -62,11 +64,6 @@ class Call:
     def path(self) -> str:
         """Below the base URL, such as `/chat/completions`."""
         return self.dialect.path
-
-    @property
-    def user(self) -> str | None:
-        """Whose request it is, None if it names nobody."""
-        return self.dialect.user_of(self.sent)
 
     @property
     def conversation(self) -> Sequence[Mapping[str, Any]]:

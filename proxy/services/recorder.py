@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
@@ -76,7 +77,10 @@ class Recorder(Generic[R]):
         self._store = store
         self._what = what
         self._guard = guard
-        self._queue: asyncio.Queue[R] = asyncio.Queue(maxsize=queue_records)
+        # Not asyncio.Queue, whose bookkeeping costs more than all else a record does on the hot path.
+        self._queue: deque[R] = deque()
+        self._queue_records = queue_records
+        self._has_come = asyncio.Event()
         self._batch: list[R] = []  # taken from the queue, not yet written; outlives a cancelled `run`, for `drain`
         self._on_drop = on_drop
         self._is_dropping = False
@@ -90,21 +94,22 @@ class Recorder(Generic[R]):
     @property
     def waiting(self) -> int:
         """Records not yet written."""
-        return len(self._batch) + self._queue.qsize()
+        return len(self._batch) + len(self._queue)
 
     def put(self, record: R) -> None:
         """Take a record; returns at once."""
-        size = self._size(record)
-        if size and self._waiting_bytes + size > self._queue_bytes:
-            self._drop(1, "too many bytes are waiting")
-            return
-        try:
-            self._queue.put_nowait(record)
-        except asyncio.QueueFull:
+        if len(self._queue) >= self._queue_records:
             self._drop(1, "the queue is full")
             return
+        if size := self._size(record):
+            if self._waiting_bytes + size > self._queue_bytes:
+                self._drop(1, "too many bytes are waiting")
+                return
+            self._waiting_bytes += size
+        if not self._queue:
+            self._has_come.set()
+        self._queue.append(record)
         self._taken += 1
-        self._waiting_bytes += size
 
     async def flush(self, *, deadline_s: float) -> None:
         """Return once all that was put before is written or given up, or the deadline is over: who reads may see what he did."""
@@ -118,7 +123,9 @@ class Recorder(Generic[R]):
         """Write until cancelled."""
         while True:
             if not self._batch:
-                self._batch = [await self._queue.get()]
+                self._has_come.clear()
+                if not self._queue:
+                    await self._has_come.wait()
                 await asyncio.sleep(GATHER_S)
             self._fill_batch()
             while not await self._is_written(self._batch):  # noqa: ASYNC110 - Redis sends no event when it is back
@@ -152,8 +159,8 @@ class Recorder(Generic[R]):
 
     def _fill_batch(self) -> bool:
         """Take what waits, as far as it fits; whether there is anything to write."""
-        while len(self._batch) < BATCH_RECORDS and not self._queue.empty():
-            self._batch.append(self._queue.get_nowait())
+        while len(self._batch) < BATCH_RECORDS and self._queue:
+            self._batch.append(self._queue.popleft())
         return bool(self._batch)
 
     async def _is_written(self, batch: list[R]) -> bool:

@@ -64,6 +64,7 @@ def call(body: dict[str, Any] | None = None, **directives: Any) -> Call:
         distinctions=(),
         prompt_chars=10,
         began_at=0.0,
+        user=CHAT.user_of(sent),
     )
 
 
