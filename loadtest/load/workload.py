@@ -72,11 +72,18 @@ class Ask:
     after: Ask | None = None
 
 
-def mixed(texts: Texts, mix: Mix, seed: int = 0) -> Iterator[Ask]:
-    """Draw requests without end."""
+def mixed(texts: Texts, mix: Mix, seed: int = 0, *, order_seed: int = 0) -> Iterator[Ask]:
+    """Draw requests without end.
+
+    Args:
+        texts: to draw from.
+        mix: how.
+        seed: of the draws.
+        order_seed: of which topics are popular; users of one service share it.
+    """
     draw = random.Random(seed)
     topics = list(texts.topics)
-    draw.shuffle(topics)  # popularity has nothing to do with the file a topic stands in
+    random.Random(order_seed).shuffle(topics)  # popularity has nothing to do with the file a topic stands in
     ranks = _ranks(len(topics), mix.zipf)
     memory = _Memory()
     for number in itertools.count():
