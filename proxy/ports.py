@@ -257,6 +257,34 @@ class StreamTails(Protocol):
         """End the wait now."""
 
 
+class FlightStore(Protocol):
+    """Leases, followers and words. Methods raise `StoreError` and its branches only."""
+
+    async def claim(self, lease: str, flight: str, *, ttl_ms: int) -> Lease | None:
+        """Take the lease if nobody has it; else the one that is held."""
+
+    async def renew(self, calls: Sequence[tuple[FlightKeys, str]], *, ttl_ms: int) -> list[tuple[bool, int]]:
+        """Renew leases; for each whether it is still the caller's, and how many follow."""
+
+    async def land(self, lease: str, flight: str, *, linger_ms: int | None) -> None:
+        """Give a lease up: at once, or after so long, in which it says that the answer is stored."""
+
+    async def beat(self, at: FlightKeys, follower: str, *, ttl_ms: int) -> Lease | None:
+        """Count as a follower; who leads now."""
+
+    async def leave(self, at: FlightKeys, follower: str) -> None:
+        """Follow no more."""
+
+    async def followers(self, at: FlightKeys) -> int:
+        """How many follow."""
+
+    async def tell(self, inbox: str, fields: Mapping[str, str]) -> None:
+        """Write into the inbox of the process that leads."""
+
+    async def say(self, words: str, first: int, said: Sequence[Mapping[str, str | bytes]]) -> None:
+        """Append words in order; one that is there already is not said again."""
+
+
 class Traces(Protocol):
     """What requests left outside of their sessions. Methods raise `StoreError` and its branches only."""
 

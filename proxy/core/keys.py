@@ -10,6 +10,11 @@ never equal a context id.
     deja:v1:condemned:{<room>}                     set     entry ids that someone called wrong: no context through them resolves
     deja:v1:unequal:{<room>}:<text>                set     digests of the texts that are never the same question as this one
     deja:v1:embedding:{<room>}:<input hash>        hash    a stored vector (`core.embedding_answers`)
+    deja:v1:flight:{<room>}:<call>                 string  who asks the provider for exactly this now (`core.flights`)
+    deja:v1:flight-followers:{<room>}:<flight>     zset    the processes that wait for what it gets
+    deja:v1:flight-words:{<room>}:<flight>         stream  its answer, for them
+    deja:v1:flight-inbox:<process>                 stream  somebody begins to follow a call of this process
+    deja:v1:asked:{<room>}:<asked>                 string  a session asked exactly this a moment ago
     deja:v1:expiry                                 zset    redis keys of entries by the second they expire; the byte cap reads it
     deja:v1:entries:{<tenant>}                     zset    redis keys of a tenant's entries by the second they expire
     deja:v1:entry-tenants                          set     tenants that have such a list
@@ -217,6 +222,37 @@ def look_up_keys(place: Place, text: str | None) -> LookUpKeys:
         condemned=condemned_key(place.room),
         unequal=unequal_key(place.room, text) if text is not None else None,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class FlightKeys:
+    """Redis keys of one shared call, all of one room."""
+
+    lease: str
+    followers: str
+    words: str
+
+
+def flight_lease(place: Place, *, is_stream: bool, include_usage: bool) -> str:
+    """Redis key of who asks for exactly this now; answers that travel in other ways are other calls."""
+    call = digest("flight", place.fingerprint, is_stream, include_usage)
+    return f"{PREFIX}flight:{{{place.room}}}:{call}"
+
+
+def flight_keys(lease: str, flight: str) -> FlightKeys:
+    """Redis keys of the call that holds, or held, a lease."""
+    tag = lease[lease.index("{") : lease.index("}") + 1]
+    return FlightKeys(lease, f"{PREFIX}flight-followers:{tag}:{flight}", f"{PREFIX}flight-words:{tag}:{flight}")
+
+
+def flight_inbox(process: str) -> str:
+    """Redis key of what a process is told by those who follow its calls."""
+    return f"{PREFIX}flight-inbox:{process}"
+
+
+def asked_key(place: Place, session: str) -> str:
+    """Redis key of the note that a session asked exactly this; the place tells tenants apart, fingerprint and session the rest."""
+    return f"{PREFIX}asked:{{{place.room}}}:{digest('asked', place.fingerprint, session)}"
 
 
 def text_digest(text: str) -> str:

@@ -25,6 +25,10 @@ BACKLOG_BYTES = 1 << 20
 """How far the slowest reader may lag before the flight stops reading from upstream."""
 
 
+class Overrun(Exception):  # noqa: N818  not an error: the others go on
+    """An onlooker has fallen behind what is kept of a large answer."""
+
+
 class Flight:
     """One upstream call and its answer so far.
 
@@ -36,6 +40,7 @@ class Flight:
         not_stored: why it was not.
         answer: taken apart, once complete and well-formed.
         is_whole: the answer came to its end, well-formed or not.
+        is_followed: another process makes the call.
         upstream_ms: from sending to the head of the answer.
         landed_at: monotonic seconds when it ended, None while it flies.
     """
@@ -48,6 +53,7 @@ class Flight:
         self.not_stored: str | None = None
         self.answer: Answer | None = None
         self.is_whole = False
+        self.is_followed = False
         self.upstream_ms = 0.0
         self.landed_at: float | None = None
         self.task: asyncio.Task[None] | None = None
@@ -56,6 +62,7 @@ class Flight:
         self._freed = 0  # pieces before this one are gone
         self._error: UpstreamError | None = None
         self._readers: dict[int, int] = {}  # reader id -> index of its next piece
+        self._onlookers: set[int] = set()
         self._next_reader = 0
         self._dropped = False
         self._changed = asyncio.Event()
@@ -102,10 +109,16 @@ class Flight:
         is_abandoned = self.task is not None and self.task.cancelling() > 0
         return not self._dropped and not is_abandoned
 
-    def attach(self) -> int:
-        """Become a reader; returns the reader's number for `pieces` and `detach`."""
+    def attach(self, *, is_onlooker: bool = False) -> int:
+        """Become a reader; returns the reader's number for `pieces` and `detach`.
+
+        Args:
+            is_onlooker: one that holds nobody up: of an answer too large to be kept it may lose pieces.
+        """
         self._next_reader += 1
         self._readers[self._next_reader] = 0
+        if is_onlooker:
+            self._onlookers.add(self._next_reader)
         return self._next_reader
 
     def detach(self, reader: int) -> None:
@@ -147,6 +160,32 @@ class Flight:
             else:
                 return
 
+    async def more(self, reader: int) -> bytes | None:
+        """All that has come since the reader last read, at once; None after the end.
+
+        Raises:
+            UpstreamError: it stopped before its end.
+            Overrun: an onlooker lost pieces.
+        """
+        while True:
+            index = self._readers[reader]
+            pieces = self._pieces[index:]
+            if pieces:
+                self._readers[reader] = index + len(pieces)
+                if None in pieces:
+                    raise Overrun
+                return b"".join(piece for piece in pieces if piece is not None)
+            if self.landed_at is None:
+                await self._wait()
+            elif self._error is not None:
+                raise self._error
+            else:
+                return None
+
+    def is_read_by_none_but(self, reader: int) -> bool:
+        """Whether everybody else has left."""
+        return self._readers.keys() <= {reader}
+
     async def body(self, reader: int) -> bytes:
         """The whole body, once it is complete.
 
@@ -169,7 +208,8 @@ class Flight:
         """Let go of what every reader has read, once late joiners are out of the question."""
         if not self._dropped:
             return
-        read_by_all = min(self._readers.values(), default=len(self._pieces))
+        waited_for = (index for reader, index in self._readers.items() if reader not in self._onlookers)
+        read_by_all = min(waited_for, default=len(self._pieces))
         for index in range(self._freed, read_by_all):
             self._held_bytes -= len(self._pieces[index] or b"")
             self._pieces[index] = None

@@ -24,9 +24,11 @@ class StreamTails:
     Args:
         client: binary replies; for all that answers at once.
         blocking: a client without a timeout and of its own, of one connection that waits.
+        encoding: of names and values; Latin-1 gives values that are no texts back byte for byte.
     """
 
-    def __init__(self, client: Redis, blocking: Redis) -> None:
+    def __init__(self, client: Redis, blocking: Redis, *, encoding: str = "utf-8") -> None:
+        self._encoding = encoding
         self._client = client
         self._blocking = blocking
         self._waiting_id: int | None = None  # of the connection while it waits
@@ -34,7 +36,7 @@ class StreamTails:
     async def page(self, key: str, *, after: str, count: int) -> list[StreamEntry]:
         """The first `count` entries that follow an id."""
         with translated():
-            return _entries(await self._client.xrange(key, min=f"({after}", count=count))
+            return self._entries(await self._client.xrange(key, min=f"({after}", count=count))
 
     async def last_id(self, key: str) -> str:
         """Id of the newest entry, "0-0" for a stream without any."""
@@ -64,7 +66,7 @@ class StreamTails:
                 replies: Any = await self._blocking.xread(wanted, block=block_ms, count=BATCH)
             finally:
                 self._waiting_id = None
-        return {key.decode(): _entries(entries) for key, entries in replies or ()}
+        return {key.decode(): self._entries(entries) for key, entries in replies or ()}
 
     async def interrupt(self) -> None:
         """End the wait now."""
@@ -76,10 +78,11 @@ class StreamTails:
         """Close the connection that waits."""
         await self._blocking.aclose()
 
+    def _entries(self, replies: Any) -> list[StreamEntry]:
+        return [StreamEntry(entry_id.decode(), self._texts(fields)) for entry_id, fields in replies]
 
-def _entries(replies: Any) -> list[StreamEntry]:
-    return [StreamEntry(entry_id.decode(), _fields(fields)) for entry_id, fields in replies]
-
-
-def _fields(fields: Mapping[bytes, bytes] | Sequence[Any]) -> dict[str, str]:
-    return {name.decode("utf-8", "replace"): value.decode("utf-8", "replace") for name, value in dict(fields).items()}
+    def _texts(self, fields: Mapping[bytes, bytes] | Sequence[Any]) -> dict[str, str]:
+        encoding = self._encoding
+        return {
+            name.decode(encoding, "replace"): value.decode(encoding, "replace") for name, value in dict(fields).items()
+        }
