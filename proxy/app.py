@@ -24,6 +24,7 @@ from proxy.api import (
     agents,
     budget,
     cache,
+    entries,
     errors,
     event_groups,
     events,
@@ -156,7 +157,6 @@ class Application:
                 await self.caching.upkeep.has_looked.wait()
         # What is loaded now stays: the collector need not walk it again and again while requests wait.
         gc.collect()
-            self._redis_url,
         gc.freeze()
         self._is_open = True
 
@@ -195,6 +195,7 @@ class Application:
             upstreams=self.upstreams,
             models=self.upstreams.models(),
             error_budget=self.caching.error_budget.report,
+            entries=self.caching.entries,
             caches=self.caching.caches,
             ledger=self.ledger,
             agents=self.fleet.agents,
@@ -270,7 +271,7 @@ def create_app(settings: Settings, *, redis_url: str, environ: Mapping[str, str]
     cached = {f"/v1{path}": deja.cached(path) for path in (*(dialect.path for dialect in DIALECTS), embeddings.PATH)}
     app.add_middleware(HotPath, routes=cached)  # met before all but the door
     app.add_middleware(Door, identity=deja.identity, on_refusal=deja.metrics.show_refusal, now=time.time)
-    routes = (health, journal, sessions, cache, budget, models, langcache, agents, tasks, event_groups, events, signals)
+    routes = (health, journal, sessions, cache, entries, budget, models, langcache, agents, tasks, event_groups, events, signals)
     for module in (*routes, memory, usage, users, admin):
         # Not include_router, which matches each request twice (40 to 65 µs); no router is included with a prefix or anything else to add.
         app.router.routes.extend(each.original_route for each in iter_route_contexts(module.router.routes))

@@ -35,6 +35,7 @@ from proxy.services.decisions import DecisionLog, Decisions
 from proxy.services.embedding import BoundedEmbedder
 from proxy.services.embedding_keeper import EmbeddingKeeper
 from proxy.services.embeddings_cache import EmbeddingsCache
+from proxy.services.entries import Entries
 from proxy.services.error_budget import ErrorBudget
 from proxy.services.feedback import Feedback
 from proxy.services.first_level import FirstLevel
@@ -53,6 +54,8 @@ from proxy.stores.capacity import Capacity
 from proxy.stores.client import open_client
 from proxy.stores.decisions import DecisionStore
 from proxy.stores.embeddings import EmbeddingStore
+from proxy.stores.entries import EntryStore
+from proxy.stores.entry_lists import EntryLists
 from proxy.stores.evidence import EvidenceStore
 from proxy.stores.invalidations import Invalidations
 from proxy.stores.named_caches import NamedCacheStore
@@ -132,6 +135,7 @@ class Caching:
         self.error_budget = self._error_budget()
         self.routes = self._routes()
         self.caches = self._caches()
+        self.entries = Entries(EntryStore(self.client), EntryLists(self.client), self.guard, now=time.time)
 
     @property
     def active(self) -> int:

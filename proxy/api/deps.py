@@ -16,6 +16,7 @@ from proxy.services.agents import Agents
 from proxy.services.api_keys import ApiKeys
 from proxy.services.background import Background
 from proxy.services.decisions import Decisions
+from proxy.services.entries import Entries
 from proxy.services.erasure import Erasure
 from proxy.services.event_groups import EventGroups
 from proxy.services.events import Events
@@ -48,6 +49,7 @@ class Services:
         decisions: what was decided, and why.
         feedback: takes what callers say of hits.
         error_budget: how a namespace keeps it; RequestError 409 where nothing is calibrated, StoreError without Redis.
+        entries: what tenants have stored.
         caches: named caches, for LangCache's routes.
         ledger: what calls cost and hits saved.
         agents: agents' states.
@@ -75,6 +77,7 @@ class Services:
     decisions: Decisions
     feedback: Feedback
     error_budget: Callable[[Scope], Awaitable[Report]]
+    entries: Entries
     caches: NamedCaches
     ledger: Ledger
     agents: Agents

@@ -165,6 +165,37 @@ class Cursor:
         return f"{self.score!r}-{self.skip}"
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a tenant's list.
+
+    Attributes:
+        begins: where.
+        members: Redis key and score of all that it holds, those that are gone among them.
+        found: those that are there.
+        is_last: nothing follows.
+    """
+
+    begins: Cursor
+    members: tuple[tuple[str, float], ...]
+    found: tuple[Listed, ...]
+    is_last: bool
+
+    def following(self, *, removed: frozenset[str] = frozenset(), upto: str | None = None) -> Cursor | None:
+        """Where the walk goes on; None at its end.
+
+        Args:
+            removed: Redis keys taken off the list since the page was read.
+            upto: the Redis key after which to go on, in place of the page's end.
+        """
+        names = [redis_key for redis_key, _ in self.members]
+        end = len(names) if upto is None else names.index(upto) + 1
+        if self.is_last and end == len(names):
+            return None
+        left = [score for redis_key, score in self.members[:end] if redis_key not in removed]
+        return self.begins.after(left) if left else self.begins
+
+
 def cursor_from_wire(text: str | None) -> Cursor | None:
     """Read what `to_wire` gave; None for anything else."""
     if text is None:

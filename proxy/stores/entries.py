@@ -11,7 +11,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from proxy.core import keys
-from proxy.core.entries import SHOWN, Cursor, Listed, listed
+from proxy.core.entries import SHOWN, Cursor, Listed, Page, listed
 from proxy.stores.client import translated
 from proxy.stores.erasure import CONDEMNED_S
 from proxy.stores.responses import script
@@ -29,10 +29,8 @@ class EntryStore:
         self._client = client
         self._erase = client.register_script(script("erase_entry"))
 
-    async def page(
-        self, tenant: str, cursor: Cursor, *, now_s: float, count: int = PAGE
-    ) -> tuple[list[Listed], Cursor | None]:
-        """The next entries of a tenant, those that expire last first; where the page after begins, None at the end. Two round trips."""
+    async def page(self, tenant: str, cursor: Cursor, *, now_s: float, count: int = PAGE) -> Page:
+        """The next entries of a tenant, those that expire last first. Two round trips."""
         at = keys.entries_key(tenant)
         highest: Any = "+inf" if cursor.score is None else repr(cursor.score)
         with translated():
@@ -40,9 +38,9 @@ class EntryStore:
                 pipe.zremrangebyscore(at, "-inf", now_s)
                 pipe.zrevrangebyscore(at, highest, "-inf", start=cursor.skip, num=count, withscores=True)
                 _, members = await pipe.execute()
-            found = await self._read([member.decode() for member, _ in members])
-        following = cursor.after([float(score) for _, score in members]) if len(members) == count else None
-        return found, following
+            named = tuple((member.decode(), float(score)) for member, score in members)
+            found = await self._read([redis_key for redis_key, _ in named])
+        return Page(cursor, named, tuple(found), len(named) < count)
 
     async def find(self, tenant: str, entry_id: str) -> Listed | None:
         """A tenant's entry of an id; None if there is none. A round trip for each `SCAN_COUNT` of its entries."""

@@ -60,8 +60,9 @@ async def everything(store: EntryStore, tenant: str, *, count: int, now_s: float
     cursor: Cursor | None = Cursor()
     found: list[Listed] = []
     while cursor is not None:
-        page, cursor = await store.page(tenant, cursor, now_s=now_s, count=count)
-        found += page
+        page = await store.page(tenant, cursor, now_s=now_s, count=count)
+        found += page.found
+        cursor = page.following()
     return found
 
 
@@ -79,7 +80,7 @@ async def test_pages_hold_each_entry_once_those_that_expire_last_first(
 
 async def test_a_list_says_what_was_asked_and_under_what(store: EntryStore, client: Redis, tenant: str) -> None:
     made = await put(client, tenant, tags=("prompt:v3",))
-    (one,), _ = await store.page(tenant, Cursor(), now_s=NOW_S)
+    (one,) = (await store.page(tenant, Cursor(), now_s=NOW_S)).found
     assert (one.entry_id, one.question, one.tags, one.ttl_s) == (made.entry_id, "How?", ("prompt:v3",), 600)
     assert (one.model, one.family, one.fingerprint) == (ABOUT.model, "chat", "0f")
 
