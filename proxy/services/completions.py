@@ -181,8 +181,8 @@ class Completions:
         place = decision.place
         exact_key = keys.exact_key(place.room, place.fingerprint)
         near = self._first_level.get(exact_key)
-        if near is not None and isinstance(state := lookup.after_exact(plan, near, now_s=self._now()), Serve):
-            return state
+        if near is not None and isinstance(served := lookup.after_exact(plan, near, now_s=self._now()), Serve):
+            return served
         started = time.perf_counter()
         since = self._first_level.began()
         wanted = keys.look_up_keys(place, plan.text)
@@ -195,9 +195,11 @@ class Completions:
             _took(decision, "lookup", started)
         if entry is not None:
             self._first_level.put(exact_key, entry, since=since)
-        about_own_words = decision.text is not None and routing.refers_to_own_words(decision.text)
-        decision.context = contexts.resolve(place.prefix_hash, record, about_own_words=about_own_words)
-        return lookup.after_exact(plan, entry, now_s=self._now())
+        state = lookup.after_exact(plan, entry, now_s=self._now())
+        if not isinstance(state, Serve):
+            about_own_words = decision.text is not None and routing.refers_to_own_words(decision.text)
+            decision.context = contexts.resolve(place.prefix_hash, record, about_own_words=about_own_words)
+        return state
 
     async def _read_semantic(self, decision: Decision, plan: LookUp, text: str) -> Serve | Forward:
         if (reason := decision.settle_exact_only()) is not None:

@@ -1,7 +1,7 @@
 """Calls that wait at the same time become one: most of what a small command costs, here and in Redis, it costs once per round trip.
 
-A call that finds fewer than `IN_FLIGHT` round trips under way goes by itself, in its caller's own task: a lone request waits for nobody.
-Those that come meanwhile go together as soon as one of them is back.
+A call that finds no round trip under way goes by itself, in its caller's own task: a lone request waits for nobody. Those that come meanwhile
+go together as soon as it is back.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import Generic, TypeVar
 
 from proxy.errors import StoreError
 
-IN_FLIGHT = 2
-"""Round trips under way at once. One would leave Redis idle while its reply travels; with more the batches are smaller."""
+IN_FLIGHT = 1
+"""Round trips under way at once. With two the batches are half as large, and what a batch costs, it costs us: 32 connections got 3 to 8 % fewer
+answers in three runs side by side."""
 BATCH = 64
 """Calls per round trip: some 0.3 ms of Redis' one thread."""
 
