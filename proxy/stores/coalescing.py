@@ -1,7 +1,7 @@
 """Calls that wait at the same time become one: most of what a small command costs, here and in Redis, it costs once per round trip.
 
-A call that finds no round trip under way goes by itself, in its caller's own task: a lone request waits for nobody. Those that come meanwhile
-go together as soon as it is back.
+A call that finds no round trip under way goes by itself, in its caller's own task: a lone request waits for nobody. Those that come
+meanwhile go together as soon as it is back.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Generic, TypeVar
 from proxy.errors import StoreError
 
 IN_FLIGHT = 1
-"""Round trips under way at once. With two the batches are half as large, and what a batch costs, it costs us: 32 connections got 3 to 8 % fewer
-answers in three runs side by side."""
+"""Round trips under way at once. With two the batches are half as large, and their cost is ours: 32 connections got 3 to 8 % fewer
+answers, in three runs side by side."""
 BATCH = 64
 """Calls per round trip: some 0.3 ms of Redis' one thread."""
 
