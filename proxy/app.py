@@ -46,6 +46,7 @@ from proxy.api.identity import Identity
 from proxy.api.openai import embeddings, models
 from proxy.api.passthrough import PassThrough
 from proxy.caching import Caching
+from proxy.core.breakers import State
 from proxy.core.dialects import DIALECTS
 from proxy.errors import StoreError
 from proxy.fleet import Fleet
@@ -65,6 +66,7 @@ from proxy.stores.breaker import Guard
 from proxy.stores.client import open_client
 from proxy.upstream.openai import OpenAIUpstream
 from proxy.upstream.registry import UpstreamRegistry, build_registry
+from proxy.upstream.router_settings import parse_routing
 from proxy.upstream.simulated import simulated_upstream
 
 VERSION = version("deja")
@@ -90,10 +92,11 @@ class Application:
     def __init__(self, settings: Settings, *, redis_url: str, environ: Mapping[str, str]) -> None:
         self.settings = settings
         self.metrics = telemetry.Metrics()
+        self._siblings = None if shared is None else Siblings(*shared, self.metrics.registry)
         self.background = Background()
         self._secret = tenant_secret(settings)
         self.identity = open_identity(settings, self._secret)
-        self.upstreams = open_upstreams(settings, environ)
+        self.upstreams = open_upstreams(settings, environ, metrics=self.metrics)
         self.prices = open_prices(settings)
         # A remote model is waited for, and must never hold the event loop up.
         is_local = prepare.is_local(settings.embedder.source)
@@ -214,6 +217,12 @@ class Application:
             readiness=self.readiness,
         )
 
+    async def scrape(self) -> bytes:
+        """What this process has counted, or all workers together."""
+        if self._siblings is not None:
+            return await self._siblings.scrape()
+        return generate_latest(self.metrics.registry)
+
     async def readiness(self) -> tuple[bool, dict[str, Any]]:
         """Whether calls can be served, and the state of each part."""
         parts = {
@@ -221,7 +230,7 @@ class Application:
             "index": _part(self.caching.upkeep.index_state == "ready", self.caching.upkeep.index_state),
             "embedder": _part(self.embedder.is_ready, self.embedder.fingerprint),
             "recorder": _part(not self.fleet.recorder.dropped, f"{self.fleet.recorder.dropped} records dropped"),
-            "upstream": _part(True, self._default_identity()),
+            "upstream": self._upstream_part(),
         }
         return self._is_open, parts
 
@@ -233,9 +242,28 @@ class Application:
             return _part(False, str(error))
         return _part(True, "answers")
 
-    def _default_identity(self) -> str:
+    def _upstream_part(self) -> dict[str, str]:
         default = self.upstreams.default
-        return default.identity if default is not None else "model_list only"
+        told = default.identity if default is not None else "model_list only"
+        away = [f"{name} is {state}" for name, state in self.upstreams.states().items() if state is not State.CLOSED]
+        return _part(not away, "; ".join([told, *away]))
+
+
+class DejaApp(FastAPI):
+    """FastAPI, but POSTs to cached routes go straight to the door and their application: its own layers would cost half of an exact hit.
+
+    Attributes:
+        hot: path -> application, which answers errors by itself and writes its own request id.
+    """
+
+    hot: Mapping[str, App]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "http" and scope["method"] == "POST" and (route := self.hot.get(scope["path"])):
+            await route(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 class _Endpoint:
@@ -301,13 +329,17 @@ def open_identity(settings: Settings, secret: bytes) -> Identity:
     return Identity(secret, keys, admin_keys=admin_keys, is_required=auth.required)
 
 
-def open_upstreams(settings: Settings, environ: Mapping[str, str]) -> UpstreamRegistry:
+def open_upstreams(
+    settings: Settings, environ: Mapping[str, str], *, metrics: telemetry.Metrics | None = None
+) -> UpstreamRegistry:
     """The providers the settings name; the simulated one where they name none.
 
     Raises:
         ConfigError: an entry cannot be used.
     """
-    wanted = settings.upstream
+    wanted, policy = settings.upstream, parse_routing(settings.router_settings, settings.litellm_settings)
+    if policy.unused:
+        logger.warning("LiteLLM's settings that mean nothing here: %s", ", ".join(policy.unused))
     default: Upstream
     if wanted.base_url is None:
         default = simulated_upstream()
@@ -316,17 +348,25 @@ def open_upstreams(settings: Settings, environ: Mapping[str, str]) -> UpstreamRe
             wanted.base_url,
             api_key=wanted.api_key.get_secret_value() if wanted.api_key else None,
             connect_timeout_s=wanted.connect_timeout_s,
-            read_timeout_s=wanted.read_timeout_s,
+            read_timeout_s=policy.timeout_s or wanted.read_timeout_s,
+            stream_timeout_s=policy.stream_timeout_s,
             max_connections=wanted.max_connections,
         )
-    return build_registry(
+    counted = metrics or telemetry.Metrics()
+    registry = build_registry(
         default,
         settings.model_list,
         environ=environ,
         connect_timeout_s=wanted.connect_timeout_s,
         read_timeout_s=wanted.read_timeout_s,
         max_connections=wanted.max_connections,
+        policy=policy,
+        on_call=lambda upstream, result: counted.upstream_calls.labels(upstream, result).inc(),
+        on_fallback=lambda _, fallback: counted.fallbacks.labels(fallback).inc(),
     )
+    for upstream in registry.upstreams():
+        counted.upstream_open.labels(upstream.name).set_function(upstream.openness)
+    return registry
 
 
 def _part(is_ok: bool, detail: str) -> dict[str, str]:

@@ -85,11 +85,13 @@ class UpstreamError(DejaError):
     Args:
         message: what happened.
         was_sent: the request may have arrived, so that repeating it could be charged twice.
+        is_theirs: it speaks against the provider, and not of this request or of Deja's own bounds.
     """
 
-    def __init__(self, message: str = "", *, was_sent: bool = True) -> None:
+    def __init__(self, message: str = "", *, was_sent: bool = True, is_theirs: bool = True) -> None:
         super().__init__(message)
         self.was_sent = was_sent
+        self.is_theirs = is_theirs
 
 
 class UpstreamTimeoutError(UpstreamError):

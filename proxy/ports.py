@@ -40,6 +40,7 @@ class UpstreamRequest:
         headers: the caller's headers that may travel (hop-by-hop, Host, Content-Length and `X-Deja-*` already gone).
         body: the request body, or an iterator of it for bodies that are passed through unread.
         model: the `model` field where the body was parsed, else None.
+        is_stream: it asks for a stream of events, as far as is known.
     """
 
     method: str
@@ -48,6 +49,7 @@ class UpstreamRequest:
     headers: Headers
     body: bytes | AsyncIterator[bytes]
     model: str | None = None
+    is_stream: bool = False
 
 
 class UpstreamResponse(Protocol):
@@ -60,6 +62,10 @@ class UpstreamResponse(Protocol):
     @property
     def headers(self) -> Headers:
         """End-to-end headers as sent; hop-by-hop ones and Content-Length removed."""
+
+    @property
+    def served_by(self) -> UpstreamRoute | None:
+        """Who answered, where the route that was called has several to ask; None where there was no choice."""
 
     def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body as it arrives, byte for byte, never empty pieces.

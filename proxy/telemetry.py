@@ -52,6 +52,25 @@ class Metrics:
             ["source"],
             registry=self.registry,
         )
+        self.upstream_calls = Counter(
+            "deja_upstream_calls",
+            "Calls to configured providers, retries and fallbacks too, by how they went: ok, refused (4xx), busy (429), ill (408, 5xx), "
+            "unreached, silent, or open (not made: the circuit breaker is open).",
+            ["upstream", "result"],
+            registry=self.registry,
+        )
+        self.fallbacks = Counter(
+            "deja_fallbacks",
+            "Requests that a fallback answered, by configured names.",
+            ["fallback"],
+            registry=self.registry,
+        )
+        self.upstream_open = Gauge(
+            "deja_upstream_open",
+            "Whether a provider is being left alone: 1 while its circuit breaker is open, 0.5 while one call tries it, else 0.",
+            ["upstream"],
+            registry=self.registry,
+        )
         self.cost_usd = Counter(
             "deja_cost_usd",
             "List prices in USD: of calls (spent), of calls that were spared (saved_exact, saved_semantic, saved_collapsed), of Deja's own "

@@ -114,6 +114,7 @@ class NotStored(StrEnum):
     EMPTY = "empty"
     TOO_LARGE = "too-large"
     ENCODED = "encoded"
+    FALLBACK = "fallback"
     STORE_UNAVAILABLE = "store-unavailable"
     STORE_FULL = "store-full"
     CACHE_ERROR = "cache-error"

@@ -132,7 +132,7 @@ class Line:
         Raises:
             NoAnswer: it gave none.
         """
-        is_same = route.upstream is self._decision.route.upstream
+        is_same = route.upstream == self._decision.route.upstream
         credentials = [pair for pair in self._decision.call.headers if is_same and pair[0] in _CREDENTIALS]
         body = orjson.dumps({"model": model, "messages": messages})
         request = UpstreamRequest("POST", CHAT.path, b"", (_JSON, *credentials), body, model=model)

@@ -342,6 +342,7 @@ class Completions:
             flight.land(error)
             return
         flight.upstream_ms = (time.perf_counter() - started) * 1000
+        flight.by = response.served_by
         try:
             await self._carry(decision, flight, response)
             flight.is_whole = True
@@ -356,7 +357,7 @@ class Completions:
     def _book(self, decision: Decision, flight: Flight) -> None:
         """Tell the ledger of a call whose head had arrived; one that everybody left is cancelled, and may be charged all the same."""
         if flight.is_whole or flight.answer is not None:
-            self.books.called(decision, flight.status, flight.answer)
+            self.books.called(decision, flight.status, flight.answer, by=flight.by)
         else:
             self.books.failed(decision, is_begun=flight.status < 400)
 
@@ -380,7 +381,12 @@ class Completions:
     async def _keep(self, decision: Decision, flight: Flight, raw: bytes) -> None:
         try:
             kept = await self._keeper.keep(
-                decision, status=flight.status, headers=flight.headers, is_event_stream=flight.is_event_stream, raw=raw
+                decision,
+                status=flight.status,
+                headers=flight.headers,
+                is_event_stream=flight.is_event_stream,
+                raw=raw,
+                by=flight.by,
             )
         except Exception as error:  # the same wall on the way back
             logger.error("request %s: storing failed with %s", decision.call.request_id, where(error))

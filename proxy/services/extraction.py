@@ -337,7 +337,7 @@ class Extraction:
         except RequestError as error:
             raise NoAnswer("failed") from error
         upstream, credentials = self._credentials.get(group.source.tag, (None, ()))
-        headers = (_JSON, *(credentials if upstream is route.upstream else ()))
+        headers = (_JSON, *(credentials if upstream == route.upstream else ()))
         body = orjson.dumps({"model": model, "messages": prompt_of(group.source, group.said)})
         request = UpstreamRequest("POST", "/chat/completions", b"", headers, body, model=model)
         answer = await self._asker.ask("extraction", route, request)

@@ -19,7 +19,7 @@ from proxy.core.context import Context
 from proxy.core.models import About, Candidate, ContextRecord, Entry, NotStored, Reason
 from proxy.core.traces import Trace
 from proxy.errors import EmbeddingError, StoreError, StoreFullError
-from proxy.ports import Embedder, Guard, Headers, ResponseStore, Traces
+from proxy.ports import Embedder, Guard, Headers, ResponseStore, Traces, UpstreamRoute
 from proxy.services import ids
 from proxy.services.bookkeeping import wire_usage
 from proxy.services.calls import Call, Decision
@@ -72,12 +72,28 @@ class Keeper:
         self._now = now
 
     async def keep(
-        self, decision: Decision, *, status: int, headers: Headers, is_event_stream: bool, raw: bytes
+        self,
+        decision: Decision,
+        *,
+        status: int,
+        headers: Headers,
+        is_event_stream: bool,
+        raw: bytes,
+        by: UpstreamRoute | None = None,
     ) -> Kept:
-        """Store a complete answer if it may be stored; never raises on account of the cache."""
+        """Store a complete answer if it may be stored; never raises on account of the cache.
+
+        Args:
+            decision: what it answers.
+            status, headers, is_event_stream, raw: the answer as it came.
+            by: who gave it, where there were several to ask.
+        """
         answer, reason = _read(decision, status, headers, is_event_stream, raw)
         if answer is None or reason is not None:
             return Kept(not_stored=reason, answer=answer)
+        if by is not None and by.identity != decision.route.identity:
+            # The room is that of the model that was asked for: whoever asks it later wants that one's answers.
+            return Kept(not_stored=NotStored.FALLBACK, answer=answer)
         directives = decision.call.directives
         if not directives.mode.writes or directives.no_store or not decision.call.request.is_cacheable:
             return Kept(not_stored=NotStored.REQUEST, answer=answer)
@@ -90,6 +106,10 @@ class Keeper:
         except StoreError as error:
             logger.debug("not stored: %s", error)
             return Kept(not_stored=NotStored.STORE_UNAVAILABLE, answer=answer)
+
+    def read(self, decision: Decision, flight: Flight, raw: bytes) -> Answer | None:
+        """Take an answer apart that another process has kept."""
+        return _read(decision, flight.status, flight.headers, flight.is_event_stream, raw)[0]
 
     def link_of(
         self, decision: Decision, candidate: Candidate, *, merge_confidence: float

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 
 from proxy.core.answers import Answer
 from proxy.errors import UpstreamError
-from proxy.ports import Headers
+from proxy.ports import Headers, UpstreamRoute
 from proxy.services.background import Background
 
 LINGER_S = 2.0
@@ -40,6 +40,7 @@ class Flight:
         not_stored: why it was not.
         answer: taken apart, once complete and well-formed.
         is_whole: the answer came to its end, well-formed or not.
+        by: who answered, where there were several to ask.
         is_followed: another process makes the call.
         upstream_ms: from sending to the head of the answer.
         landed_at: monotonic seconds when it ended, None while it flies.
@@ -53,6 +54,7 @@ class Flight:
         self.not_stored: str | None = None
         self.answer: Answer | None = None
         self.is_whole = False
+        self.by: UpstreamRoute | None = None
         self.is_followed = False
         self.upstream_ms = 0.0
         self.landed_at: float | None = None

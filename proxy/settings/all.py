@@ -76,6 +76,13 @@ class Settings(Section):
         repr=False,  # its entries may hold keys
     )
 
+    router_settings: dict[str, Any] = Field(
+        default_factory=dict,
+        description="LiteLLM's `router_settings`: retries, fallbacks, balancing; in deja.yaml only.",
+    )
+    litellm_settings: dict[str, Any] = Field(
+        default_factory=dict, description="What LiteLLM's `litellm_settings` says of the same; in deja.yaml only."
+    )
     prices: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
         description="Prices of models by name, USD per token under LiteLLM's names, in deja.yaml only; they go before its table.",

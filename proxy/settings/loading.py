@@ -15,7 +15,7 @@ from proxy.errors import ConfigError
 from proxy.settings.all import Settings
 from proxy.settings.section import ADMIN_KEY, CLIENT_KEY, OPENAI_URL, PREFIX, Section
 
-FILE_ONLY = frozenset({"model_list", "prices"})
+FILE_ONLY = frozenset({"model_list", "router_settings", "litellm_settings", "prices"})
 """Settings that no environment variable can hold."""
 
 

@@ -8,15 +8,15 @@
           api_key: os.environ/GATEWAY_KEY       # from the environment, or the key itself
 
 A provider that speaks OpenAI's HTTP API is called over httpx, with the bare model name, unless the entry sets something
-that only LiteLLM understands. Settings of LiteLLM's router (limits, weights, retries, prices) are accepted and unused:
-of several entries with one name, the first serves.
+that only LiteLLM understands. Of several entries with one name, `weight` (or `rpm`, or `tpm`) and `order` say who is asked
+(`journey`). Other settings of LiteLLM's router (tags, limits of a deployment) are accepted and unused.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from proxy.core.prices import PRICE_FIELDS, Tariff, given_prices
@@ -52,6 +52,16 @@ _HTTP = frozenset(
     {"model", "custom_llm_provider", "api_base", "base_url", "api_key", "timeout", "organization", "extra_headers"}
 )
 _ENVIRONMENT = "os.environ/"
+SECRET_ENDINGS = ("_key", "_key_id", "_token", "_secret", "_password", "_credentials", "_credential")
+"""Of the names of LiteLLM's parameters that hold one."""
+_ADDRESS = frozenset(
+    {
+        *("api_base", "base_url", "api_version", "timeout", "stream_timeout", "max_retries", "organization"),
+        *("region_name", "aws_region_name", "vertex_location", "vertex_project"),
+    }
+)
+"""Parameters that say where a model is called, and how long to wait; all others may change what it answers."""
+_ADDRESS_HEADERS = frozenset({b"openai-organization", b"openai-project"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +71,7 @@ class HttpTarget:
     base_url: str
     api_key: str | None = field(repr=False)
     timeout_s: float | None
+    stream_timeout_s: float | None
     headers: Headers = field(repr=False)
 
 
@@ -74,6 +85,11 @@ class Deployment:
         target: where to, over httpx; None means through LiteLLM.
         params: LiteLLM's parameters without the model; empty when there is a target.
         tariff: under which prices it is called; a `*` of its model stands for what the name's stood for.
+        weight: its share among deployments of the same name; LiteLLM's `weight`, or else `rpm`, or else `tpm`.
+        order: among them, those of a lower one are asked first.
+        label: what callers are told when it answers, where several might have.
+        cooldown_s: how long it is left alone when it is away, None for the policy's.
+        kind: what makes its answers its own; deployments of one name with equal ones stand for each other.
     """
 
     name: str
@@ -81,6 +97,11 @@ class Deployment:
     target: HttpTarget | None
     params: Mapping[str, Any] = field(repr=False, default_factory=dict)
     tariff: Tariff = field(default_factory=lambda: Tariff(""))
+    weight: float = 1.0
+    order: int = 0
+    label: str = ""
+    cooldown_s: float | None = None
+    kind: str = ""
 
 
 def parse_model_list(entries: object, environ: Mapping[str, str]) -> tuple[Deployment, ...]:
@@ -118,10 +139,51 @@ def _entry(entry: object, where: str, environ: Mapping[str, str]) -> Deployment:
     is_http = provider in _OPENAI_COMPATIBLE and params.keys() <= _HTTP | {"max_retries"}
     tariff = _tariff(entry, bare if is_http else model, provider, params, where)
     if is_http:
-        return Deployment(name, bare, _http_target(provider, params, where, environ), tariff=tariff)
-    timeout_s = _seconds(params, where)
-    rest = {key: value for key, value in params.items() if key != "model"}
-    return Deployment(name, model, None, rest if timeout_s is None else {**rest, "timeout": timeout_s}, tariff)
+        target = _http_target(provider, params, given, where, environ)
+        found = Deployment(name, bare, target, tariff=tariff)
+        shaping: Any = [header for header in target.headers if header[0] not in _ADDRESS_HEADERS]
+    else:
+        rest = {key: value for key, value in params.items() if key != "model"}
+        times = {
+            "timeout": _seconds(params, "timeout", where),
+            "stream_timeout": _seconds(given, "stream_timeout", where),
+        }
+        rest |= {key: value for key, value in times.items() if value is not None}
+        found = Deployment(name, model, None, rest, tariff)
+        shaping = {
+            key: value for key, value in rest.items() if key not in _ADDRESS and not key.endswith(SECRET_ENDINGS)
+        }
+    return replace(
+        found,
+        weight=_weight(given, where),
+        order=_order(given, where),
+        label=_label(entry, name),
+        cooldown_s=_seconds(given, "cooldown_time", where),
+        kind=f"{found.model} {shaping!r}",
+    )
+
+
+def _weight(given: Mapping[str, Any], where: str) -> float:
+    for name in ("weight", "rpm", "tpm"):
+        if given.get(name) is not None:
+            weight = _number(given[name])
+            if weight <= 0:
+                raise ConfigError(f"{where}.{name} has to be a number above 0.")
+            return weight
+    return 1.0
+
+
+def _order(given: Mapping[str, Any], where: str) -> int:
+    order = given.get("order")
+    if order is not None and (isinstance(order, bool) or not isinstance(order, int)):
+        raise ConfigError(f"{where}.order has to be a whole number; lower ones are asked first.")
+    return order or 0
+
+
+def _label(entry: Mapping[str, Any], name: str) -> str:
+    info = entry.get("model_info")
+    given = info.get("id") if isinstance(info, Mapping) else None
+    return str(given or name)
 
 
 def _tariff(entry: Mapping[str, Any], model: str, provider: str, params: Mapping[str, Any], where: str) -> Tariff:
@@ -152,7 +214,9 @@ def _provider(model: str, params: Mapping[str, Any]) -> tuple[str, str]:
     return ("openai" if _OPENAI_NAMES.match(model) else ""), model
 
 
-def _http_target(provider: str, params: Mapping[str, Any], where: str, environ: Mapping[str, str]) -> HttpTarget:
+def _http_target(
+    provider: str, params: Mapping[str, Any], given: Mapping[str, Any], where: str, environ: Mapping[str, str]
+) -> HttpTarget:
     base_url = params.get("api_base") or params.get("base_url")
     api_key = params.get("api_key")
     if not base_url:
@@ -164,7 +228,8 @@ def _http_target(provider: str, params: Mapping[str, Any], where: str, environ: 
     for key, value in (("api_base", base_url), ("api_key", api_key)):
         if value is not None and not isinstance(value, str):
             raise ConfigError(f"{where}.{key} has to be text; put it in quotes.")
-    return HttpTarget(base_url, api_key or None, _seconds(params, where), _headers(params, where))
+    times = _seconds(params, "timeout", where), _seconds(given, "stream_timeout", where)
+    return HttpTarget(base_url, api_key or None, *times, _headers(params, where))
 
 
 def _headers(params: Mapping[str, Any], where: str) -> Headers:
@@ -180,17 +245,23 @@ def _headers(params: Mapping[str, Any], where: str) -> Headers:
         raise ConfigError(f"{where}.extra_headers may hold ASCII text only.") from error
 
 
-def _seconds(params: Mapping[str, Any], where: str) -> float | None:
-    given = params.get("timeout")
+def _seconds(params: Mapping[str, Any], name: str, where: str) -> float | None:
+    given = params.get(name)
     if given is None:
         return None
-    try:
-        seconds = float(given)
-    except (TypeError, ValueError):
-        seconds = -1.0
-    if not 0 < seconds < float("inf"):
-        raise ConfigError(f"{where}.timeout has to be a number of seconds above 0.")
+    seconds = _number(given)
+    if seconds <= 0:
+        raise ConfigError(f"{where}.{name} has to be a number of seconds above 0.")
     return seconds
+
+
+def _number(given: Any) -> float:
+    """A finite number, or -1 for anything else."""
+    try:
+        number = float(given)
+    except (TypeError, ValueError):
+        return -1.0
+    return number if abs(number) < float("inf") else -1.0
 
 
 def _text(mapping: Mapping[str, Any], key: str, where: str) -> str:

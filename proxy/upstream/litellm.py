@@ -20,6 +20,7 @@ import orjson
 
 from proxy.errors import UpstreamBrokenError, UpstreamError, UpstreamTimeoutError
 from proxy.ports import Headers, UpstreamRequest, UpstreamResponse
+from proxy.upstream.deployments import SECRET_ENDINGS
 
 CALLERS_FIELDS = frozenset(
     [
@@ -66,7 +67,6 @@ CALLERS_FIELDS = frozenset(
 """Body fields handed to LiteLLM: OpenAI's chat parameters (API reference, 2026), then four that other providers share.
 None of them is a LiteLLM control but `metadata`, which is taken from the caller and not handed over."""
 
-_SECRET_ENDINGS = ("_key", "_key_id", "_token", "_secret", "_password", "_credentials", "_credential")
 _JSON: Headers = ((b"content-type", b"application/json"),)
 _EVENTS: Headers = ((b"content-type", b"text/event-stream; charset=utf-8"),)
 
@@ -84,8 +84,9 @@ class LiteLLMUpstream:
     """
 
     def __init__(self, params: Mapping[str, Any], *, read_timeout_s: float) -> None:
-        # The official client below LiteLLM would try twice more on its own; callers retry, and see what happened.
+        # The official client below LiteLLM would try twice more on its own; who called sees what happened, and decides.
         self._params = {"timeout": read_timeout_s, "max_retries": 0, **params}
+        self._stream_timeout_s = self._params.pop("stream_timeout", self._params["timeout"])
         self._identity = _identity(params)
         self._module: Any = None
 
@@ -114,8 +115,9 @@ class LiteLLMUpstream:
             message = f"This model is reached through LiteLLM, which is not given '{unknown[0]}'; remove it."
             return _refusal(400, message, code="unknown_parameter", param=unknown[0])
         litellm = await self._litellm()
+        times = {"timeout": self._stream_timeout_s} if body.get("stream") else {}
         try:
-            answer = await litellm.acompletion(**{**self._params, **body, "metadata": None})
+            answer = await litellm.acompletion(**{**self._params, **times, **body, "metadata": None})
         except Exception as error:  # LiteLLM's adapters raise whatever their provider's library does
             return _as_response(error)
         if body.get("stream"):
@@ -136,6 +138,8 @@ class LiteLLMUpstream:
 class WholeAnswer:
     """An answer that is all there. Implements `proxy.ports.UpstreamResponse`."""
 
+    served_by = None
+
     def __init__(self, status: int, headers: Headers, body: bytes) -> None:
         self.status = status
         self.headers = headers
@@ -154,6 +158,7 @@ class LiteLLMStream:
 
     status = 200
     headers = _EVENTS
+    served_by = None
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -196,7 +201,7 @@ def _import_litellm() -> Any:
 
 
 def _identity(params: Mapping[str, Any]) -> str:
-    told = {name: value for name, value in params.items() if not name.endswith(_SECRET_ENDINGS)}
+    told = {name: value for name, value in params.items() if not name.endswith(SECRET_ENDINGS)}
     digest = hashlib.sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS, default=str)).hexdigest()[:16]
     base = params.get("api_base") or params.get("base_url")
     return f"litellm:{httpx.URL(str(base)).host if base else 'default'}:{digest}"
@@ -214,13 +219,26 @@ def _as_response(error: Exception) -> WholeAnswer:
     if _is_timeout(error):
         raise UpstreamTimeoutError("The provider did not answer in time (through LiteLLM).") from error
     if not isinstance(status, int) or not 400 <= status <= 599 or type(error).__name__ == "APIConnectionError":
-        raise UpstreamError(f"The provider could not be reached through LiteLLM ({type(error).__name__}).") from error
+        raise UpstreamError(
+            f"The provider could not be reached through LiteLLM ({type(error).__name__}).", was_sent=_was_sent(error)
+        ) from error
     told = getattr(error, "litellm_response_headers", None) or getattr(error, "headers", None) or {}
     retry_after = told.get("retry-after") or told.get("Retry-After")
     headers = ((b"retry-after", str(retry_after).encode("ascii", "ignore")),) if retry_after else ()
     code = getattr(error, "code", None)
     message = str(getattr(error, "message", error))
     return _refusal(status, message, code=str(code or type(error).__name__), headers=headers)
+
+
+def _was_sent(error: BaseException | None) -> bool:
+    """Whether the request may have arrived: not where a connection was all that failed, anywhere in the chain of causes."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | ConnectionRefusedError):
+            return False
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return True
 
 
 def _is_timeout(error: Exception) -> bool:

@@ -32,6 +32,7 @@ class OpenAIUpstream:
             (`anthropic-version`), as `x-api-key`; None lets the caller's travel.
         connect_timeout_s: for the connection, and for a free place in the pool.
         read_timeout_s: longest silence allowed: before the head, and between two pieces of the body.
+        stream_timeout_s: the same for requests of streams; None takes `read_timeout_s`.
         max_connections: most calls in flight at once; more wait for a place.
         extra_headers: lower-case names; they replace the caller's of the same name.
         identity: what `identity` says; None takes the base URL.
@@ -50,6 +51,7 @@ class OpenAIUpstream:
         connect_timeout_s: float,
         read_timeout_s: float,
         max_connections: int,
+        stream_timeout_s: float | None = None,
         extra_headers: Headers = (),
         identity: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
@@ -67,6 +69,7 @@ class OpenAIUpstream:
             "read": read_timeout_s,
             "write": read_timeout_s,
         }
+        self._stream_timeouts = {**self._timeouts, "read": stream_timeout_s or read_timeout_s}
         self._max_connections = max_connections
         self._transport = transport or _open_pool(self._base, max_connections)
         self._plain_url = lru_cache(maxsize=64)(self._parse_url)  # parsing costs 20 µs, and few paths are hot
@@ -88,7 +91,7 @@ class OpenAIUpstream:
         try:
             response = await self._transport.handle_async_request(outgoing)
         except httpx.TransportError as error:
-            raise self._translate(error) from error
+            raise self._translate(error, is_stream=request.is_stream) from error
         return OpenAIResponse(response, self._host)
 
     async def aclose(self) -> None:
@@ -109,7 +112,7 @@ class OpenAIUpstream:
             headers=[*end_to_end(request.headers, without=drop), *own],
             # None, not b"": httpx then says Content-Length: 0 where the method calls for it.
             content=request.body or None,
-            extensions={"timeout": self._timeouts},
+            extensions={"timeout": self._stream_timeouts if request.is_stream else self._timeouts},
         )
 
     def _url(self, path: str, query: bytes) -> httpx.URL:
@@ -129,21 +132,26 @@ class OpenAIUpstream:
                 "The path or query is not a valid URL; percent-encode what is not ASCII.", param="path"
             ) from error
 
-    def _translate(self, error: httpx.TransportError) -> UpstreamError:
-        host, read_s, connect_s = self._host, self._timeouts["read"], self._timeouts["connect"]
+    def _translate(self, error: httpx.TransportError, *, is_stream: bool) -> UpstreamError:
+        timeouts = self._stream_timeouts if is_stream else self._timeouts
+        host, read_s, connect_s = self._host, timeouts["read"], timeouts["connect"]
         match error:
             case httpx.PoolTimeout():
                 return UpstreamTimeoutError(
-                    f"All {self._max_connections} connections to {host} were busy for {connect_s:g} s; allow more."
+                    f"All {self._max_connections} connections to {host} were busy for {connect_s:g} s; allow more.",
+                    was_sent=False,
+                    is_theirs=False,
                 )
             case httpx.ConnectTimeout():
-                return UpstreamTimeoutError(f"{host} did not take a connection within {connect_s:g} s.")
+                return UpstreamTimeoutError(f"{host} did not take a connection within {connect_s:g} s.", was_sent=False)
             case httpx.TimeoutException():
                 return UpstreamTimeoutError(f"{host} did not begin its answer within {read_s:g} s.")
             case httpx.ConnectError():
-                return UpstreamError(f"Cannot connect to {host}: {error}")
+                return UpstreamError(f"Cannot connect to {host}: {error}", was_sent=False)
             case httpx.LocalProtocolError():
-                return UpstreamError(f"The request cannot be sent to {host} as HTTP: {error}")
+                return UpstreamError(
+                    f"The request cannot be sent to {host} as HTTP: {error}", was_sent=False, is_theirs=False
+                )
             case _:
                 return UpstreamError(
                     f"The connection to {host} was lost before its answer began ({type(error).__name__})."
@@ -152,6 +160,8 @@ class OpenAIUpstream:
 
 class OpenAIResponse:
     """An answer whose head has arrived. Implements `proxy.ports.UpstreamResponse`."""
+
+    served_by = None
 
     def __init__(self, response: httpx.Response, host: str) -> None:
         self._stream = response.stream

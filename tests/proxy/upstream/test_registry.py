@@ -13,6 +13,7 @@ from proxy.upstream.litellm import LiteLLMUpstream
 from proxy.upstream.openai import OpenAIUpstream
 from proxy.upstream.registry import UpstreamRegistry, build_registry
 from proxy.upstream.simulated import simulated_upstream
+from proxy.upstream.watched import Watched
 from tests.fake_upstream import FakeUpstream
 
 Build = Callable[..., UpstreamRegistry]
@@ -49,8 +50,9 @@ def test_everything_not_listed_goes_to_the_default_under_its_own_name(build: Bui
     default = simulated_upstream()
     registry = build([entry("listed", "openai/m")], default=default)
     route = registry.resolve("other")
-    assert (route.upstream, route.model, route.identity) == (default, "other", "simulated://")
-    assert registry.resolve(None).upstream is default
+    assert isinstance(route.upstream, Watched)
+    assert (route.upstream.upstream, route.model, route.identity) == (default, "other", "simulated://")
+    assert registry.resolve(None).upstream is route.upstream
 
 
 @pytest.mark.parametrize("model", ["other", None])
