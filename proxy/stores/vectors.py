@@ -11,6 +11,7 @@ definition, the old one serves until the new one is whole, and then goes.
 from __future__ import annotations
 
 import logging
+import time
 from hashlib import blake2b
 from typing import Any
 
@@ -21,20 +22,23 @@ from redisvl.schema import IndexSchema
 
 from proxy.core import keys
 from proxy.core.models import Candidate
-from proxy.errors import IndexMissingError, StoreError
+from proxy.errors import IndexMissingError
 from proxy.stores.client import translated
-from proxy.stores.search_policy import WORTH_WALKING, SearchPolicy
+from proxy.stores.search_policy import SearchPolicy
 
 logger = logging.getLogger("deja.index")
 
 _RETURNED = ("entry_id", "question", "created_at", "ttl_s", "answer_hash", "distance")
-_GRAPH = {"m": 16, "ef_construction": 128, "ef_runtime": 32}
-"""HNSW's neighbours a node, and candidates looked at while inserting and while searching. Redis inserts on its one thread and builds the
-graph anew at each start, so a better graph costs both: see decision 0016."""
+_GRAPH = {"m": 32, "ef_construction": 128, "ef_runtime": 32}
+"""HNSW's neighbours a node, and candidates looked at while inserting and while searching (`search_policy` says how many each time). Redis
+inserts on its one thread and builds the graph anew at each start, so a better graph costs both; decision 0016 weighs them."""
 _OVER_FETCH = 3
 """Expired documents stay indexed until Redis gets to them and take places in k: ask for this many more."""
 _ASKED_AGAIN = (8, 64)
 """And if they took them all, for this many times as many: after a burst of entries that expire in the same second."""
+
+_SEARCH_SHARE = 0.25
+"""Of a look-up's deadline, for one search: nobody waits for it longer, and everybody waits for Redis' one thread."""
 
 
 class VectorIndex:
@@ -44,7 +48,7 @@ class VectorIndex:
         client: binary replies.
         fingerprint: of the embedder.
         dim: length of its vectors.
-        deadline_ms: Redis gives a search up after this, since nobody waits for it any longer; None for its own limit.
+        deadline_ms: of a look-up; Redis gives a search up after a quarter of it. None for Redis' own limit.
     """
 
     def __init__(self, client: Redis, *, fingerprint: str, dim: int, deadline_ms: float | None = None) -> None:
@@ -55,7 +59,7 @@ class VectorIndex:
         self._has_replaced = False
         self._is_whole = True
         self._policy = SearchPolicy()
-        self._time_limit = () if deadline_ms is None else ("TIMEOUT", max(1, round(deadline_ms)))
+        self._time_limit_ms = None if deadline_ms is None else max(1, round(deadline_ms * _SEARCH_SHARE))
 
     @property
     def name(self) -> str:
@@ -110,20 +114,23 @@ class VectorIndex:
             IndexMissingError: there is no index, or nothing was found in one that is not whole yet.
         """
         wanted = k + _OVER_FETCH
-        found, reply_count = await self._search(partition, vector, wanted)
+        found, reply_count, is_late = await self._search(partition, vector, wanted)
+        if is_late:
+            # What is near is met early; it is the rest of k that is not found among questions of others. So ask for the nearest alone.
+            found, reply_count, _ = await self._search(partition, vector, 1)
         for times in _ASKED_AGAIN:
             if len(found) >= k or reply_count < wanted:
                 break
             wanted = times * (k + _OVER_FETCH)
-            found, reply_count = await self._search(partition, vector, wanted)
+            found, reply_count, _ = await self._search(partition, vector, wanted)
         if not found and not self._is_whole:
             raise IndexMissingError("The vector index is not whole yet, and what is there holds nothing of this.")
         if reply_count >= wanted and self._policy.wants_size(partition):
-            self._policy.learn(partition, is_large=await self._is_large(partition))
+            self._policy.learn(partition, is_beyond=await self._is_beyond(partition, self._policy.crossing))
         return found[:k]
 
-    async def _search(self, partition: str, vector: np.ndarray, wanted: int) -> tuple[list[Candidate], int]:
-        """Candidates that are still there, nearest first, and how many there were with those that are not."""
+    async def _search(self, partition: str, vector: np.ndarray, wanted: int) -> tuple[list[Candidate], int, bool]:
+        """Candidates that are still there, nearest first; how many there were with those that are not; whether time ran out, with none."""
         query = (
             f"(@partition:{{{partition}}})=>[KNN {wanted} @vector $vector {self._policy.hints(partition)} AS distance]"
         )
@@ -132,25 +139,25 @@ class VectorIndex:
             *("PARAMS", 2, "vector", vector.tobytes()),
             *("RETURN", len(_RETURNED), *_RETURNED),
             *("LIMIT", 0, wanted),
-            *self._time_limit,
+            *(() if self._time_limit_ms is None else ("TIMEOUT", self._time_limit_ms)),
             *("DIALECT", 2),
         )
+        started = time.perf_counter()
         with translated():
             reply = await self._command("FT.SEARCH", self._serving(), *arguments)
-        return _candidates(reply), len(reply) // 2
+        took_ms = (time.perf_counter() - started) * 1000
+        # RediSearch says of a search it gave up only that it found nothing.
+        is_late = len(reply) == 1 and self._time_limit_ms is not None and took_ms >= self._time_limit_ms
+        return _candidates(reply), len(reply) // 2, is_late
 
     def _serving(self) -> str:
         return self._older[0] if self._older and not self._is_whole else self.name
 
-    async def _is_large(self, partition: str) -> bool:
-        """Whether the partition holds more than `WORTH_WALKING`: Redis reads on until it knows, 0.1 ms."""
-        question = (f"@partition:{{{partition}}}", "LIMIT", WORTH_WALKING, 1, "DIALECT", 2)
-        try:
-            with translated():
-                return len(await self._command("FT.AGGREGATE", self.name, *question)) > 1
-        except StoreError as error:  # another search module than RediSearch; its own choice has to do
-            logger.debug("the size of a partition is not known: %s", error)
-            return False
+    async def _is_beyond(self, partition: str, count: int) -> bool:
+        """Whether the partition holds more entries than that: Redis reads on until it knows."""
+        question = (f"@partition:{{{partition}}}", "LIMIT", count, 1, "DIALECT", 2)
+        with translated():
+            return len(await self._command("FT.AGGREGATE", self._serving(), *question)) > 1
 
     async def _command(self, *arguments: Any) -> Any:
         return await self._client.execute_command(*arguments)  # type: ignore[no-untyped-call]

@@ -153,21 +153,42 @@ async def test_a_missing_index_is_named(client: Redis, fingerprint: str) -> None
         await VectorIndex(client, fingerprint=fingerprint, dim=DIM).nearest("aa", axis(0), k=3)
 
 
-async def test_a_large_partition_is_known_as_such_and_searched_all_the_same(
+async def test_how_large_a_partition_is_gets_known_and_changes_nothing_found(
     client: Redis, fingerprint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (search_policy, vectors):
-        monkeypatch.setattr(module, "WORTH_WALKING", 40)
+    monkeypatch.setattr(search_policy, "CROSSING_LEAST", 40)
+    monkeypatch.setattr(search_policy, "CROSSING_SLOPE", 0.0)
     index = await opened(client, fingerprint)
     for number in range(60):
         await put(client, fingerprint, "aa" if number < 50 else "bb", f"{number}", axis(number % 3, number / 100))
     assert await whole(index)
     asked: list[str] = []
     monkeypatch.setattr(client, "execute_command", _noted(client.execute_command, asked))
-    for partition, is_walked in (("aa", True), ("bb", False)):
+    for partition, policy in (("aa", "BATCHES"), ("bb", "ADHOC_BF")):
         first = await index.nearest(partition, axis(0), k=3)
         assert await index.nearest(partition, axis(0), k=3) == first
-        assert ("BATCHES" in asked[-1]) is is_walked
+        assert policy in asked[-1]
+
+
+async def test_a_search_that_ran_out_of_time_asks_for_the_nearest_alone(
+    client: Redis, fingerprint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = VectorIndex(client, fingerprint=fingerprint, dim=DIM, deadline_ms=4)
+    await index.ensure()
+    stored = await put(client, fingerprint, "aa", "near", axis(0))
+    asked: list[str] = []
+    execute = _noted(client.execute_command, asked)
+
+    async def given_up(*arguments: Any) -> Any:
+        reply = await execute(*arguments)
+        if "KNN 1 " in str(arguments[2]):
+            return reply
+        await asyncio.sleep(0.002)
+        return [0]
+
+    monkeypatch.setattr(client, "execute_command", given_up)
+    assert [candidate.entry_id for candidate in await index.nearest("aa", axis(0), k=3)] == [stored]
+    assert len(asked) == 2
 
 
 async def test_what_is_found_in_small_partitions_is_exact(client: Redis, fingerprint: str) -> None:
