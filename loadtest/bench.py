@@ -13,9 +13,8 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from loadtest.load import bare, contest, contest_report, figures, goals, hosts, meters, texts
-from loadtest.load.contest import BYPASS, EXACT, MISS, POPULAR, PROVIDER, SEMANTIC, STREAMED_MISS, Contender, Contest
-from loadtest.load.driver import Target
+from loadtest.load import bare, contenders, contest, contest_report, figures, goals, hosts, meters, texts
+from loadtest.load.contest import BYPASS, EXACT, MISS, POPULAR, SEMANTIC, STREAMED_MISS, Contest
 
 ALONE = (EXACT, SEMANTIC, POPULAR, MISS, BYPASS, STREAMED_MISS)
 TOGETHER = (EXACT, SEMANTIC, POPULAR, MISS)
@@ -49,14 +48,15 @@ def run(requests: int, seconds: float) -> Contest:
     found.bare.append(bare.measure(models, pairs, seconds=2 * seconds))
     with hosts.upstream() as provider, hosts.deja(provider) as running:
         found.starts[goals.DEJA] = running.start_s
-        contenders = _contenders(topics, running, provider)
-        contest.fill(contenders[0], topics, EXACT)
+        deja = contenders.deja(running, (provider,), topics, SEED)
+        both = (deja, contenders.provider(provider, topics, SEED))
+        contest.fill(deja, topics, EXACT)
         for kind in ALONE:
-            blocks = max(1, requests // BLOCK)
-            found.alone[kind] = contest.alone(contenders, kind, blocks=blocks, each=BLOCK, on_block=lambda: None)
+            blocks, those = max(1, requests // BLOCK), [each for each in both if kind in each.feeds]
+            found.alone[kind] = contest.alone(those, kind, blocks=blocks, each=BLOCK, on_block=lambda: None)
         found.rounds.append(
             {
-                kind: {goals.DEJA: contest.through(contenders[0], kind, seconds=seconds, connections=CONNECTIONS)}
+                kind: {goals.DEJA: contest.through(deja, kind, seconds=seconds, connections=CONNECTIONS)}
                 for kind in TOGETHER
             }
         )
@@ -66,20 +66,6 @@ def run(requests: int, seconds: float) -> Contest:
 def percentile(values: list[float], percent: float) -> float:
     """The value below which `percent` of the values lie (nearest rank)."""
     return figures.percentile(sorted(values), percent)
-
-
-def _contenders(
-    topics: tuple[texts.Topic, ...], running: hosts.Running, provider: hosts.Running
-) -> tuple[Contender, Contender]:
-    """Deja, and the provider called directly."""
-    feeds = contest.feeds(topics, SEED)
-    straight = Target(running.port)
-    around = Target(running.port, headers={**straight.headers, "x-deja-mode": "off"})
-    direct = {kind: feed for kind, feed in contest.feeds(topics, SEED).items() if kind in (MISS, BYPASS, STREAMED_MISS)}
-    return (
-        Contender(goals.DEJA, dict.fromkeys(feeds, straight) | {BYPASS: around}, (running, provider), feeds),
-        Contender(PROVIDER, dict.fromkeys(direct, Target(provider.port)), (provider,), direct),
-    )
 
 
 if __name__ == "__main__":

@@ -16,14 +16,14 @@ import argparse
 import contextlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from loadtest.load import bare, contest, contest_report, goals, hosts, meters, rival, texts
+from loadtest.load import bare, contenders, contest, contest_report, goals, meters, rival, texts
 from loadtest.load.contest import (
     BYPASS,
     EXACT,
@@ -36,7 +36,6 @@ from loadtest.load.contest import (
     Contender,
     Contest,
 )
-from loadtest.load.driver import Target
 from loadtest.load.texts import Topic
 
 WORDS = {
@@ -82,92 +81,64 @@ def measure(given: argparse.Namespace) -> Contest:
     kinds = [kind for word in given.only for kind in WORDS[word]]
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     bar = Progress(*columns, console=Console(stderr=True), refresh_per_second=2, disable=given.no_progress)
-    with contending(command, topics, given.seed, dict(given.set), found) as contenders, bar:
-        steps = 3 * given.blocks * len(kinds) + 2 * given.rounds * len([kind for kind in kinds if kind in AT_MANY])
-        shown = bar.add_task("", total=steps)
-        bar.update(shown, description="storing")
-        for contender in contenders[:2]:
-            for kind in {EXACT, SEMANTIC} if contender.name == goals.RIVAL else {EXACT}:
-                contest.fill(contender, topics, kind)
+    with contenders.beside_litellm(command, topics, given.seed, dict(given.set)) as (everybody, found.starts), bar:
+        able = {kind: [each for each in everybody if kind in each.feeds] for kind in kinds}
+        caches = {kind: [each for each in able[kind] if each.name != PROVIDER] for kind in kinds if kind in AT_MANY}
+        steps = given.blocks * sum(map(len, able.values())) + given.rounds * sum(map(len, caches.values()))
+        shown = bar.add_task("storing", total=steps)
+        _fill(everybody, topics)
         for kind in kinds:
             bar.update(shown, description=f"one connection: {kind}")
             found.alone[kind] = contest.alone(
-                contenders, kind, blocks=given.blocks, each=given.each, on_block=lambda: bar.advance(shown)
+                able[kind], kind, blocks=given.blocks, each=given.each, on_block=lambda: bar.advance(shown)
             )
         models = bare.Models() if SEMANTIC in kinds else None
+        pairs = [(topic.wordings[0], text) for topic in topics for text in topic.wordings[1:3]]
         for number in range(given.rounds):
+            told = f"round {number + 1}/{given.rounds}"
             found.loads.append(contest.load())
             if models is not None:
-                bar.update(shown, description=f"round {number + 1}/{given.rounds}: the models alone")
-                pairs = [(topic.wordings[0], text) for topic in topics for text in topic.wordings[1:3]]
+                bar.update(shown, description=f"{told}: the models alone")
                 found.bare.append(bare.measure(models, pairs, seconds=3 * given.seconds))
-            round_: dict[str, dict[str, contest.Through]] = {}
-            for kind in (kind for kind in kinds if kind in AT_MANY):
-                bar.update(shown, description=f"round {number + 1}/{given.rounds}: {kind}")
-                round_[kind] = {}
-                for contender in contenders[:2] if number % 2 else contenders[1::-1]:
-                    round_[kind][contender.name] = contest.through(
-                        contender, kind, seconds=given.seconds, connections=given.connections
+            found.rounds.append({})
+            for kind, those in caches.items():
+                bar.update(shown, description=f"{told}: {kind}")
+                found.rounds[-1][kind] = {}
+                for each in those if number % 2 else reversed(those):
+                    found.rounds[-1][kind][each.name] = contest.through(
+                        each, kind, seconds=given.seconds, connections=given.connections
                     )
                     bar.advance(shown)
-            found.rounds.append(round_)
         if "rates" in given.only:
-            _at_rates(found, contenders, given, bar)
+            _at_rates(found, everybody, given, bar)
     return found
 
 
-@contextlib.contextmanager
-def contending(
-    command: Path, topics: tuple[Topic, ...], seed: int, settings: dict[str, str], found: Contest
-) -> Iterator[list[Contender]]:
-    """Run Deja and LiteLLM; yields Deja, LiteLLM and, for what both add, the provider itself."""
-    with contextlib.ExitStack() as stack:
-        provider = stack.enter_context(hosts.upstream())
-        redis = stack.enter_context(hosts.shared_redis())
-        embeddings = stack.enter_context(hosts.embeddings())
-        ours = stack.enter_context(hosts.deja(provider, settings={"DEJA_REDIS__URL": redis.url, **settings}))
-        theirs = {
-            cache: stack.enter_context(
-                rival.litellm(command, cache, provider=provider, redis=redis, embeddings=embeddings)
-            )
-            for cache in ("exact", "semantic")
-        }
-        found.starts = {"deja": ours.start_s, "litellm": theirs["exact"].start_s}
-        feeds = contest.feeds(topics, seed)
-        at_deja = Target(ours.port)
-        deja = dict.fromkeys(feeds, at_deja)
-        deja[BYPASS] = Target(ours.port, headers={**at_deja.headers, "x-deja-mode": "off"})
-        litellm = {kind: Target(theirs["exact"].port, model=rival.MODEL) for kind in feeds}
-        litellm[SEMANTIC] = litellm[POPULAR] = Target(theirs["semantic"].port, model=rival.MODEL)
-        litellm[BYPASS] = Target(theirs["exact"].port, model=rival.MODEL, extra=rival.BYPASS)
-        shared = (provider, redis)
-        direct = {
-            kind: feed for kind, feed in contest.feeds(topics, seed).items() if kind in (MISS, BYPASS, STREAMED_MISS)
-        }
-        yield [
-            Contender(goals.DEJA, deja, (ours, *shared), feeds),
-            Contender(goals.RIVAL, litellm, (*theirs.values(), *shared, embeddings), contest.feeds(topics, seed)),
-            Contender(PROVIDER, {kind: Target(provider.port) for kind in direct}, shared, direct),
-        ]
+def _fill(everybody: Sequence[Contender], topics: Sequence[Topic]) -> None:
+    """Store the topics in every cache."""
+    for each in everybody:
+        ports = {each.targets[kind].port: kind for kind in (EXACT, SEMANTIC) if kind in each.targets}
+        for kind in ports.values():
+            contest.fill(each, topics, kind)
 
 
-def _at_rates(found: Contest, contenders: list[Contender], given: argparse.Namespace, bar: Progress) -> None:
+def _at_rates(found: Contest, everybody: Sequence[Contender], given: argparse.Namespace, bar: Progress) -> None:
     """Both at half of what LiteLLM can take, then Deja at half of what it can take itself."""
-    shown = bar.add_task("fixed rates", total=3)
+    deja, litellm = (next(each for each in everybody if each.name == name) for name in (goals.DEJA, goals.RIVAL))
     most = {
         name: min(
             (round_[kind][name].per_s for round_ in found.rounds for kind in (POPULAR, MISS) if kind in round_),
-            default=0.0,
+            default=40.0,
         )
         for name in (goals.DEJA, goals.RIVAL)
     }
-    low = max(1.0, SHARE_OF_MOST * (most[goals.RIVAL] or 20.0))
-    high = max(low, SHARE_OF_MOST * (most[goals.DEJA] or 100.0))
+    low = max(1.0, SHARE_OF_MOST * most[goals.RIVAL])
+    high = max(low, SHARE_OF_MOST * most[goals.DEJA])
     apart = {"x-deja-namespace": "high"}  # nothing that the low rate stored is found again
-    for contender, rate, headers in ((contenders[0], low, {}), (contenders[1], low, {}), (contenders[0], high, apart)):
-        found.rates.append(
-            contest.at_rate(contender, round(rate, 1), seconds=given.rate_seconds, seed=given.seed, headers=headers)
-        )
+    shown = bar.add_task("fixed rates", total=3)
+    for each, rate, headers in ((deja, low, {}), (litellm, low, {}), (deja, high, apart)):
+        seconds = given.rate_seconds
+        found.rates.append(contest.at_rate(each, round(rate, 1), seconds=seconds, seed=given.seed, headers=headers))
         bar.advance(shown)
 
 

@@ -12,7 +12,8 @@
     hosts.py      the processes: upstream, Redis, Deja, embeddings for others     meters.py  their processors and memory
     embeddings_server.py, bare.py             the same model, served, and run by itself
     rival.py      LiteLLM in an environment of its own
-    contest.py, goals.py, contest_report.py   two caches in turns            plots.py  pictures
+    contest.py    caches asked in turns    contenders.py  which    goals.py, contest_report.py  what came of it
+    reports.py    what one server did      plots.py       pictures
     __main__.py   python -m loadtest.load
 
 None of it is used by the proxy. How to run it: docs/guide/load-testing.md.

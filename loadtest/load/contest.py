@@ -175,16 +175,15 @@ def alone(
     """Ask each contender at one connection, in alternating blocks.
 
     Args:
-        contenders: to be asked; those without this kind are left out.
+        contenders: to be asked.
         kind: of request.
         blocks: for each contender.
         each: requests of a block.
         on_block: told after each.
     """
-    able = [contender for contender in contenders if kind in contender.feeds]
-    samples: dict[str, list[Sample]] = {contender.name: [] for contender in able}
+    samples: dict[str, list[Sample]] = {contender.name: [] for contender in contenders}
     for block in range(blocks):
-        for contender in able if block % 2 else reversed(able):
+        for contender in contenders if block % 2 else reversed(contenders):
             asks = list(islice(contender.feeds[kind], each))
             wire.fast(
                 driver.closed_loop(

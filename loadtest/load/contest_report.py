@@ -6,9 +6,9 @@ import statistics
 from collections.abc import Iterable, Iterator
 
 from loadtest.load import goals
-from loadtest.load.contest import AtRate, Contest
-from loadtest.load.figures import Latency
-from loadtest.load.goals import DEJA, RIVAL, Goal
+from loadtest.load.contest import Contest
+from loadtest.load.goals import RIVAL, Goal
+from loadtest.load.meters import Shares
 
 
 def markdown(contest: Contest) -> str:
@@ -43,20 +43,19 @@ def _goals(found: Iterable[Goal]) -> Iterator[str]:
 def _through(contest: Contest) -> Iterator[str]:
     yield f"At {contest.connections} connections, as fast as answers come; {contest.topics:,} topics stored. Median round (worst … best):"
     yield ""
-    yield "| a second | Deja | LiteLLM | ratio | Deja's p50, p99 | LiteLLM's p50, p99 | as expected |"
-    yield "|---|---|---|---|---|---|---|"
+    yield "| | answers a second | beside LiteLLM | p50 ms | p99 ms | as expected | its processor | Redis' |"
+    yield "|---|---|---|---|---|---|---|---|"
     for kind in contest.rounds[0] if contest.rounds else ():
-        rates = {
-            name: [round_[kind][name].per_s for round_ in contest.rounds if name in round_[kind]]
-            for name in (DEJA, RIVAL)
-        }
-        times = [span(contest.rounds[-1][kind][name].latency) if rates[name] else "–" for name in (DEJA, RIVAL)]
-        shares = " / ".join(f"{contest.rounds[-1][kind][name].share:.0%}" for name in (DEJA, RIVAL) if rates[name])
-        ratio = goals.ratio(contest, kind)
-        cells = [kind, _spread(rates[DEJA]), _spread(rates[RIVAL]), "–" if ratio is None else f"{short(ratio)}×"]
-        yield f"| {' | '.join([*cells, *times, shares])} |"
+        for name in contest.rounds[0][kind]:
+            results = [round_[kind][name] for round_ in contest.rounds]
+            last, ratio = results[-1], goals.ratio(contest, kind, name) if name != RIVAL else None
+            cells = [f"{kind}, {name}", _spread([result.per_s for result in results])]
+            cells += ["–" if ratio is None else f"{short(ratio)}×", ms(last.latency.p50_ms), ms(last.latency.p99_ms)]
+            cells += [f"{last.share:.0%}", f"{_cpu(name, last.used):.0%}", f"{last.used.cpu.get('redis', 0):.0%}"]
+            yield f"| {' | '.join(cells)} |"
     if contest.bare:
-        yield f"| the same model work, no proxy | {_spread([bare.per_s for bare in contest.bare])} | | | | | |"
+        rates = _spread([bare.per_s for bare in contest.bare])
+        yield f"| the same model work, no proxy | {rates} | | | | | | |"
 
 
 def _alone(contest: Contest) -> Iterator[str]:
@@ -84,7 +83,7 @@ def _rates(contest: Contest) -> Iterator[str]:
         cells = [each.name, short(each.rate), *map(ms, (took.p50_ms, took.p95_ms, took.p99_ms, took.p999_ms))]
         cells += [f"{every.share:.0%}", f"{semantic.hits}", f"{every.wrong} ({every.wrong_share:.1%})"]
         cells += [f"{summary.failed}", _saved(summary.saved_usd, summary.spent_usd)]
-        yield f"| {' | '.join([*cells, f'{_cpu(each):.0%}'])} |"
+        yield f"| {' | '.join([*cells, f'{_cpu(each.name, each.used):.0%}'])} |"
 
 
 def _starts(contest: Contest) -> Iterator[str]:
@@ -95,14 +94,10 @@ def _starts(contest: Contest) -> Iterator[str]:
         yield f"| {name} | {short(seconds)} s | {'–' if memory is None else short(memory) + ' MB'} |"
 
 
-def _cpu(each: AtRate) -> float:
-    """Of one core: its processes, those for other kinds of request among them, which idle."""
-    return sum(share for name, share in each.used.cpu.items() if name.startswith(each.name))
-
-
-def span(latency: Latency) -> str:
-    """Median and p99."""
-    return f"{ms(latency.p50_ms)}, {ms(latency.p99_ms)}"
+def _cpu(name: str, used: Shares) -> float:
+    """Share of one core that a contender's processes took, those for other kinds of request among them, which idle."""
+    first = name.partition(",")[0]
+    return sum(share for process, share in used.cpu.items() if process.startswith(first))
 
 
 def ms(value: float | None) -> str:
