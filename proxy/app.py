@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
-import os
 import time
 from collections.abc import AsyncIterator, Mapping
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
+from prometheus_client import generate_latest
 from starlette.routing import Route
 
 from embeddings import prepare
@@ -51,6 +51,7 @@ from proxy.core.dialects import DIALECTS
 from proxy.errors import StoreError
 from proxy.fleet import Fleet
 from proxy.mcp.endpoint import Allowed, Endpoint
+from proxy.metric_sharing import Siblings
 from proxy.ports import Upstream
 from proxy.secret import local_admin_key, tenant_secret
 from proxy.services import ids
@@ -58,6 +59,8 @@ from proxy.services.api_keys import ApiKeys
 from proxy.services.background import Background
 from proxy.services.bookkeeping import Books
 from proxy.services.embedding import BoundedEmbedder
+from proxy.services.entries import Entries
+from proxy.services.garbage import Collector
 from proxy.services.known_keys import KnownKeys
 from proxy.settings import Settings, load
 from proxy.stores import urls
@@ -87,9 +90,17 @@ class Application:
         settings: all of them.
         redis_url: of a running Redis; `embedded://` was resolved before.
         environ: for `os.environ/NAME` in `model_list`.
+        shared: folder of a supervisor's workers, and the name of this one; None for a process of its own.
     """
 
-    def __init__(self, settings: Settings, *, redis_url: str, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        redis_url: str,
+        environ: Mapping[str, str],
+        shared: tuple[Path, str] | None = None,
+    ) -> None:
         self.settings = settings
         self.metrics = telemetry.Metrics()
         self._siblings = None if shared is None else Siblings(*shared, self.metrics.registry)
@@ -136,6 +147,7 @@ class Application:
         )
         self.caching = Caching(
             settings,
+            self._redis_url,
             client=self.client,
             guard=self.guard,
             background=self.background,
@@ -150,6 +162,9 @@ class Application:
         self.api_keys = ApiKeys(
             self.access, self.guard, self.fleet.kept, secret=self._secret, deadline_s=deadline_s, now=time.time
         )
+        self.entries = Entries(
+            EntryStore(self.client), EntryLists(self.client), self.guard, secret=self._secret, now=time.time
+        )
         await self.caching.open()
         self.fleet.open()
         self.background.spawn(self.ledger.run(), name="ledger")
@@ -158,9 +173,11 @@ class Application:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FIRST_LOOK_S):
                 await self.caching.upkeep.has_looked.wait()
-        # What is loaded now stays: the collector need not walk it again and again while requests wait.
-        gc.collect()
-        gc.freeze()
+        garbage = Collector()
+        garbage.begin()
+        self.background.spawn(garbage.run(), name="garbage")
+        if self._siblings is not None:
+            await self._siblings.open()
         self._is_open = True
 
     async def aclose(self) -> None:
@@ -198,7 +215,7 @@ class Application:
             upstreams=self.upstreams,
             models=self.upstreams.models(),
             error_budget=self.caching.error_budget.report,
-            entries=self.caching.entries,
+            entries=self.entries,
             caches=self.caching.caches,
             ledger=self.ledger,
             agents=self.fleet.agents,
@@ -214,6 +231,7 @@ class Application:
             timeline=self.fleet.timeline,
             replay=self.fleet.replay,
             metrics=self.metrics,
+            scrape=self.scrape,
             readiness=self.readiness,
         )
 
@@ -276,13 +294,19 @@ class _Endpoint:
         await self._app(scope, receive, send)
 
 
-def create_app(settings: Settings, *, redis_url: str, environ: Mapping[str, str]) -> FastAPI:
-    """Build the application; nothing is opened before its lifespan begins.
+def create_app(
+    settings: Settings,
+    *,
+    redis_url: str,
+    environ: Mapping[str, str],
+    shared: tuple[Path, str] | None = None,
+) -> FastAPI:
+    """Build the application; nothing is opened before its lifespan begins. The arguments are `Application`'s.
 
     Raises:
         ConfigError: a setting cannot be used.
     """
-    deja = Application(settings, redis_url=redis_url, environ=environ)
+    deja = Application(settings, redis_url=redis_url, environ=environ, shared=shared)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -294,7 +318,7 @@ def create_app(settings: Settings, *, redis_url: str, environ: Mapping[str, str]
         finally:
             await deja.aclose()
 
-    app = FastAPI(title="Deja", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = DejaApp(title="Deja", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(RequestId, header=REQUEST_ID, mint=ids.request_id)
     cached = {f"/v1{path}": deja.cached(path) for path in (*(dialect.path for dialect in DIALECTS), embeddings.PATH)}
     app.add_middleware(HotPath, routes=cached)  # met before all but the door
@@ -311,13 +335,6 @@ def create_app(settings: Settings, *, redis_url: str, environ: Mapping[str, str]
     app.router.routes.append(Route("/mcp", tools))
     errors.install(app)
     return app
-
-
-def create_app_from_environment() -> FastAPI:
-    """For servers that import a factory, and for each of several workers; an embedded Redis was started by their parent."""
-    settings = load(os.environ)
-    telemetry.configure_logging(settings.log_level)
-    return create_app(settings, redis_url=settings.redis.url, environ=os.environ)
 
 
 def open_identity(settings: Settings, secret: bytes) -> Identity:

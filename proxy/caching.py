@@ -25,6 +25,7 @@ from proxy.core.confidence import Calibration
 from proxy.core.dialects import DIALECTS
 from proxy.core.evidence import Report
 from proxy.fleet import Fleet
+from proxy.services import ids
 from proxy.services.answer_judges import Agreement, AnswerJudge, ModelJudge
 from proxy.services.asking_again import Asker
 from proxy.services.audits import Sampling
@@ -35,7 +36,6 @@ from proxy.services.decisions import DecisionLog, Decisions
 from proxy.services.embedding import BoundedEmbedder
 from proxy.services.embedding_keeper import EmbeddingKeeper
 from proxy.services.embeddings_cache import EmbeddingsCache
-from proxy.services.entries import Entries
 from proxy.services.error_budget import ErrorBudget
 from proxy.services.feedback import Feedback
 from proxy.services.first_level import FirstLevel
@@ -47,19 +47,20 @@ from proxy.services.named_caches import Policy as CachePolicy
 from proxy.services.recorder import Recorder
 from proxy.services.repeats import Repeats
 from proxy.services.single_flight import Flights
+from proxy.services.tails import Tails
 from proxy.services.upkeep import Upkeep
-from proxy.settings import Settings
+from proxy.settings import EMBEDDED_URL, Settings
+from proxy.stores.asked import AskedStore
 from proxy.stores.breaker import Guard
 from proxy.stores.capacity import Capacity
 from proxy.stores.client import open_client
 from proxy.stores.decisions import DecisionStore
 from proxy.stores.embeddings import EmbeddingStore
-from proxy.stores.entries import EntryStore
-from proxy.stores.entry_lists import EntryLists
 from proxy.stores.evidence import EvidenceStore
 from proxy.stores.invalidations import Invalidations
 from proxy.stores.named_caches import NamedCacheStore
 from proxy.stores.responses import ResponseStore
+from proxy.stores.tails import StreamTails
 from proxy.stores.vectors import VectorIndex
 from proxy.telemetry import Metrics
 from proxy.tuning import own, shipped
@@ -135,7 +136,6 @@ class Caching:
         self.error_budget = self._error_budget()
         self.routes = self._routes()
         self.caches = self._caches()
-        self.entries = Entries(EntryStore(self.client), EntryLists(self.client), self.guard, now=time.time)
 
     @property
     def active(self) -> int:
