@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 import orjson
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import StreamingResponse
 
+from proxy.api import asgi
 from proxy.api.bodies import Body, body_of
 from proxy.api.deps import Deps, Tenant
 from proxy.core import names
@@ -16,6 +19,8 @@ from proxy.errors import RequestError
 router = APIRouter(prefix="/v1/cache/entries")
 
 BODY_BYTES = 16_384
+IMPORT_BYTES = 16 << 20
+"""Of one import; an entry of the largest answer that is stored fits three times, and a client sends a file in parts."""
 _MAX_TEXT_CHARS = 1000
 _Tier = Literal["exact", "semantic"]
 
@@ -97,6 +102,28 @@ async def invalidate(request: Request, tenant: Tenant, deps: Deps) -> dict[str, 
         )
     removal = await deps.entries.invalidate(tenant, wanted, token=asked.token)
     return {**told, "removed": removal.removed, "done": removal.is_done}
+
+
+@router.get("/export")
+async def export_entries(
+    tenant: Tenant,
+    deps: Deps,
+    namespace: str | None = None,
+    model: str | None = None,
+    family: str | None = None,
+    tag: Annotated[tuple[str, ...], Query()] = (),
+) -> Response:
+    """All entries under some conditions, as sealed lines; whole entries, those that expire last first."""
+    wanted = _wanted(Conditions(namespace=namespace, model=model, family=family, tags=tag))
+    return StreamingResponse(deps.entries.export(tenant, wanted), media_type="application/x-ndjson")
+
+
+@router.post("/import")
+async def import_entries(request: Request, tenant: Tenant, deps: Deps) -> dict[str, Any]:
+    """Put exported entries back, line by line; what is there already stays."""
+    raw = await asgi.read_body(request.scope, request.receive, limit_bytes=IMPORT_BYTES)
+    restored = await deps.entries.restore(tenant, [line for line in raw.split(b"\n") if line.strip()])
+    return {"object": "cache.import", **asdict(restored)}
 
 
 @router.get("/{entry_id}")

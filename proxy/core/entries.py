@@ -95,6 +95,11 @@ class Listed:
         """Whether it is an embedding and no answer."""
         return self.family == EMBEDDINGS
 
+    @property
+    def expires_at(self) -> float:
+        """Unix seconds."""
+        return self.created_at + self.ttl_s
+
     def is_wanted(self, wanted: Wanted) -> bool:
         """Whether all conditions hold."""
         return (
@@ -119,15 +124,15 @@ class Listed:
             "tier": "semantic" if self.question else "exact",
             "tags": list(self.tags),
             "created_at": self.created_at,
-            "expires_at": self.created_at + self.ttl_s,
+            "expires_at": self.expires_at,
         }
 
 
 def listed(redis_key: str, fields: Mapping[str, bytes | None]) -> Listed | None:
     """The entry of a hash, of which the `SHOWN` fields were read; None where it is gone."""
-    if fields["entry_id"] is None or fields["created_at"] is None or fields["ttl_s"] is None:
+    if None in (fields.get("entry_id"), fields.get("created_at"), fields.get("ttl_s")):
         return None
-    text = {name: (value or b"").decode() for name, value in fields.items()}
+    text = {name: (fields.get(name) or b"").decode() for name in SHOWN}
     return Listed(
         redis_key=redis_key,
         entry_id=text["entry_id"],

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from proxy.core.entries import ENTRY_ID, Cursor, Listed, Page, Wanted
+from proxy.core.entry_lines import Line, read_line, write_line
 from proxy.errors import RequestError, StoreError
 from proxy.ports import Guard
 
@@ -24,6 +25,8 @@ LOOKED_AT = 2000
 """Entries a list looks at for one answer, wanted or not: ten pages, some 50 ms."""
 REMOVED_AT_ONCE = 10_000
 """Entries one call removes, at most: about a second."""
+EXPORTED_AT_ONCE = 50
+"""Entries whose content is read or written by one round trip: 0.5 MB of answers of 10 KB."""
 SWEEP_S = 60.0
 """Between sweeps; what they find costs memory and nothing else."""
 
@@ -37,8 +40,11 @@ class Store(Protocol):
     async def find(self, tenant: str, entry_id: str) -> Listed | None:
         """A tenant's entry of an id."""
 
-    async def content(self, redis_key: str) -> dict[str, bytes]:
-        """All fields of an entry; empty if it is gone."""
+    async def contents(self, redis_keys: Sequence[str]) -> list[dict[str, bytes]]:
+        """All fields of some entries; none of one that is gone."""
+
+    async def restore(self, tenant: str, lines: Sequence[Line], *, now_s: float) -> int:
+        """Put entries back that are not there, for as long as they would still be; how many were."""
 
     async def remove(self, tenant: str, entries: Sequence[Listed]) -> int:
         """Remove entries with what leads to them and through them; how many were still there."""
@@ -64,6 +70,23 @@ class Removal:
     is_done: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What became of exported entries.
+
+    Attributes:
+        restored: put back.
+        present: passed over, since there is an answer already, or this one was called wrong.
+        expired: their time is over.
+        refused: not written by this Deja, for this tenant, as they are.
+    """
+
+    restored: int
+    present: int
+    expired: int
+    refused: int
+
+
 class Entries:
     """Entries of tenants. Methods raise StoreError without Redis.
 
@@ -71,11 +94,13 @@ class Entries:
         store: where they are.
         lists: the lists of all tenants.
         guard: bounds what Redis may cost.
+        secret: Deja's own, which seals what is exported.
         now: unix time in seconds.
     """
 
-    def __init__(self, store: Store, lists: Lists, guard: Guard, *, now: Callable[[], float]) -> None:
+    def __init__(self, store: Store, lists: Lists, guard: Guard, *, secret: bytes, now: Callable[[], float]) -> None:
         self._store = store
+        self._secret = secret
         self._lists = lists
         self._guard = guard
         self._now = now
@@ -103,7 +128,7 @@ class Entries:
         """An entry and all its fields; RequestError 404 where this tenant has none of this id."""
         one = await self._find(tenant, entry_id)
         async with self._guard.within(CALL_S):
-            content = await self._store.content(one.redis_key)
+            (content,) = await self._store.contents([one.redis_key])
         if not content:
             raise _not_found()
         return one, content
@@ -114,21 +139,44 @@ class Entries:
         async with self._guard.within(CALL_S):
             await self._store.remove(tenant, [one])
 
-    async def walk(self, tenant: str, wanted: Wanted) -> AsyncIterator[Listed]:
-        """All entries that are wanted."""
+    async def _walk(self, tenant: str, wanted: Wanted) -> AsyncIterator[list[Listed]]:
+        """All entries that are wanted, page by page; a page may hold none."""
         at: Cursor | None = Cursor()
         while at is not None:
             page = await self._page(tenant, at)
-            for one in page.found:
-                if one.is_wanted(wanted):
-                    yield one
+            yield [one for one in page.found if one.is_wanted(wanted)]
             at = page.following()
+
+    async def export(self, tenant: str, wanted: Wanted) -> AsyncIterator[bytes]:
+        """All entries that are wanted, as lines of `core.entry_lines`."""
+        async for found in self._walk(tenant, wanted):
+            for start in range(0, len(found), EXPORTED_AT_ONCE):
+                part = [one.redis_key for one in found[start : start + EXPORTED_AT_ONCE]]
+                async with self._guard.within(CALL_S):
+                    contents = await self._store.contents(part)
+                yield b"".join(
+                    write_line(redis_key, fields, tenant=tenant, secret=self._secret)
+                    for redis_key, fields in zip(part, contents, strict=True)
+                    if fields
+                )
+
+    async def restore(self, tenant: str, lines: Sequence[bytes]) -> Restored:
+        """Put exported entries back; what is there already stays, and what was not exported for this tenant is refused."""
+        now_s = self._now()
+        read = [read_line(line, tenant=tenant, secret=self._secret) for line in lines]
+        known = [line for line in read if line is not None]
+        fresh = [line for line in known if line.entry.expires_at > now_s]
+        restored = 0
+        for start in range(0, len(fresh), EXPORTED_AT_ONCE):
+            async with self._guard.within(CALL_S):
+                restored += await self._store.restore(tenant, fresh[start : start + EXPORTED_AT_ONCE], now_s=now_s)
+        return Restored(restored, len(fresh) - restored, len(known) - len(fresh), len(read) - len(known))
 
     async def count(self, tenant: str, wanted: Wanted) -> tuple[int, str]:
         """How many are wanted, and the token that `invalidate` asks for."""
         counted = 0
-        async for _ in self.walk(tenant, wanted):
-            counted += 1
+        async for found in self._walk(tenant, wanted):
+            counted += len(found)
         return counted, wanted.token(tenant)
 
     async def invalidate(self, tenant: str, wanted: Wanted, *, token: str) -> Removal:

@@ -12,7 +12,9 @@ from redis.asyncio import Redis
 
 from proxy.core import keys
 from proxy.core.entries import SHOWN, Cursor, Listed, Page, listed
+from proxy.core.entry_lines import Line
 from proxy.stores.client import translated
+from proxy.stores.entry_lists import note
 from proxy.stores.erasure import CONDEMNED_S
 from proxy.stores.responses import script
 
@@ -28,6 +30,7 @@ class EntryStore:
     def __init__(self, client: Redis) -> None:
         self._client = client
         self._erase = client.register_script(script("erase_entry"))
+        self._restore = client.register_script(script("restore_entry"))
 
     async def page(self, tenant: str, cursor: Cursor, *, now_s: float, count: int = PAGE) -> Page:
         """The next entries of a tenant, those that expire last first. Two round trips."""
@@ -57,11 +60,38 @@ class EntryStore:
                 if named or not cursor:
                     return named[0] if named else None
 
-    async def content(self, redis_key: str) -> dict[str, bytes]:
-        """All fields of an entry; empty if it is gone. One round trip."""
+    async def contents(self, redis_keys: Sequence[str]) -> list[dict[str, bytes]]:
+        """All fields of some entries; none of one that is gone. One round trip."""
         with translated():
-            found: Any = await self._client.hgetall(redis_key)
-        return {name.decode(): value for name, value in found.items()}
+            async with self._client.pipeline(transaction=False) as pipe:
+                for redis_key in redis_keys:
+                    pipe.hgetall(redis_key)
+                found: Any = await pipe.execute()
+        return [{name.decode(): value for name, value in fields.items()} for fields in found]
+
+    async def restore(self, tenant: str, lines: Sequence[Line], *, now_s: float) -> int:
+        """Put entries back that are not there, for as long as they would still be; how many were. One round trip.
+
+        Args:
+            tenant: whose.
+            lines: entries that have not expired.
+            now_s: unix seconds.
+        """
+        with translated():
+            await self._client.script_load(self._restore.script)
+            async with self._client.pipeline(transaction=False) as pipe:
+                for line in lines:
+                    entry = line.entry
+                    exact = entry.redis_key if entry.is_vector else keys.exact_key(entry.room, entry.fingerprint)
+                    at = (keys.condemned_key(entry.room), entry.redis_key, exact)
+                    ttl_s = max(1, int(entry.expires_at - now_s))
+                    fields = [part for pair in line.fields.items() for part in pair]
+                    pipe.evalsha(self._restore.sha, len(at), *at, ttl_s, entry.entry_id, *fields)
+                    # One that was there already is on the lists, and is put there at the same place.
+                    pipe.zadd(keys.EXPIRY, {entry.redis_key: entry.expires_at}, nx=True)
+                    note(pipe, tenant, [entry.redis_key], expires_at=entry.expires_at)
+                done: Any = await pipe.execute()
+        return sum(done[:: len(done) // len(lines)]) if lines else 0
 
     async def remove(self, tenant: str, entries: Sequence[Listed]) -> int:
         """Remove entries with what leads to them and through them; how many were still there. One round trip."""

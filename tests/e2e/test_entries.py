@@ -178,3 +178,18 @@ def test_vectors_are_entries_too(client: openai.OpenAI, upstream: FakeUpstream, 
     assert entries.invalidate(document_version="faq@7", dry_run=False, token=token).json()["removed"] == 2
     client.embeddings.create(model="m", input=["a", "b"])
     assert len(upstream.requests) == 2
+
+
+@pytest.mark.usefixtures("stored")
+def test_what_was_exported_comes_back_only_where_nobody_removed_it(entries: Entries) -> None:
+    lines = entries.http.get("/entries/export").content
+    assert lines.count(b"\n") == 3
+    present = entries.http.post("/entries/import", content=lines).json()
+    assert (present["restored"], present["present"]) == (0, 3)
+    token = entries.invalidate(everything=True, dry_run=True).json()["token"]
+    entries.invalidate(everything=True, dry_run=False, token=token)
+    assert entries.list() == []
+    altered = lines.replace(b"Peru", b"Chad")
+    told = entries.http.post("/entries/import", content=altered).json()
+    assert (told["restored"], told["present"], told["refused"]) == (0, 2, 1), "removed for good, and one is not ours"
+    assert entries.list() == []

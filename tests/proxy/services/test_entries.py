@@ -9,8 +9,10 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from proxy.core.entries import Cursor, Listed, Page, Wanted
+from proxy.core.entry_lines import Line
 from proxy.errors import RequestError, StoreUnavailableError
 from proxy.services import entries as module
+from proxy.services.background import Background
 from proxy.services.entries import Entries
 from tests.builders import NOW_S
 
@@ -35,8 +37,11 @@ class Store:
     async def find(self, tenant: str, entry_id: str) -> Listed | None:
         return None
 
-    async def content(self, redis_key: str) -> dict[str, bytes]:
-        return {}
+    async def contents(self, redis_keys: Sequence[str]) -> list[dict[str, bytes]]:
+        return [{} for _ in redis_keys]
+
+    async def restore(self, tenant: str, lines: Sequence[Line], *, now_s: float) -> int:
+        return len(lines)
 
     async def remove(self, tenant: str, entries: Sequence[Listed]) -> int:
         return sum(self.kept.pop(one.redis_key, None) is not None for one in entries)
@@ -76,7 +81,7 @@ class Guard:
 
 
 def made(store: Store, lists: Lists | None = None) -> Entries:
-    return Entries(store, lists or Lists(), Guard(), now=lambda: NOW_S)
+    return Entries(store, lists or Lists(), Guard(), secret=b"s", now=lambda: NOW_S)
 
 
 EVEN = Wanted(tags=("even",))
@@ -151,7 +156,8 @@ async def test_what_is_no_id_is_not_even_looked_for(entry_id: str) -> None:
 async def test_sweeping_goes_on_after_redis_was_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SWEEP_S", 0.001)
     lists = Lists(StoreUnavailableError("away"))
-    task = asyncio.create_task(made(Store(0), lists).run())
+    background = Background()
+    background.spawn(made(Store(0), lists).run(), name="entry-lists")
     while not lists.swept:  # noqa: ASYNC110  what is waited for has no event
         await asyncio.sleep(0.001)
-    task.cancel()
+    await background.aclose()

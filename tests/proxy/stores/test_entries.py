@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from proxy.core import keys
 from proxy.core.embedding_answers import Form, StoredEmbedding, Vector
 from proxy.core.entries import Cursor, Listed
+from proxy.core.entry_lines import Line
 from proxy.core.models import ContextRecord, Entry, WireMode
 from proxy.stores.embeddings import EmbeddingStore
 from proxy.stores.entries import EntryStore
@@ -112,8 +113,8 @@ async def test_vectors_and_answers_are_found_by_id_and_read(store: EntryStore, c
     answer, vector = await store.find(tenant, made.entry_id), await store.find(tenant, first)
     assert answer is not None
     assert vector is not None
-    assert (await store.content(answer.redis_key))["body"] == b'{"a":1}'
-    assert (await store.content(vector.redis_key))["vector"] == b"\0\0\0\0"
+    read, numbers, none = await store.contents([answer.redis_key, vector.redis_key, "gone"])
+    assert (read["body"], numbers["vector"], none) == (b'{"a":1}', b"\0\0\0\0", {})
     assert await store.find(tenant, f"ent_{uuid.uuid4().hex}") is None
 
 
@@ -148,3 +149,36 @@ async def test_a_sweep_forgets_what_has_expired_and_tenants_without_anything(cli
     await EntryLists(client).sweep(now_s=NOW_S + 10)
     assert await client.exists(keys.entries_key(tenant)) == 0
     assert await client.smismember(keys.ENTRY_TENANTS, [tenant, other]) == [0, 1]
+
+
+async def test_what_a_lost_redis_held_is_restored_as_it_was_for_as_long_as_it_would_have_been(
+    store: EntryStore, client: Redis, tenant: str
+) -> None:
+    room = uuid.uuid4().hex
+    made = await put(client, tenant, room=room, ttl_s=600, tags=("a",))
+    await put_vectors(client, tenant, 1)
+    found = await everything(store, tenant, count=10)
+    lines = [
+        Line(one, fields)
+        for one, fields in zip(found, await store.contents([one.redis_key for one in found]), strict=True)
+    ]
+    assert await store.restore(tenant, lines, now_s=NOW_S) == 0, "all of it is there"
+    gone = [one.redis_key for one in found]
+    await client.delete(*gone, keys.exact_key(room, "0f"), keys.entries_key(tenant))
+    await client.zrem(keys.EXPIRY, *gone)
+    assert await store.restore(tenant, lines, now_s=NOW_S + 100) == 2
+    assert await everything(store, tenant, count=10) == found
+    entry, _, _ = await ResponseStore(client).look_up(
+        keys.LookUpKeys(keys.exact_key(room, "0f"), None, keys.condemned_key(room), None)
+    )
+    assert entry == made
+    assert 0 < await client.ttl(found[0].redis_key) <= 500
+    assert await client.zmscore(keys.EXPIRY, gone) == [one.expires_at for one in found]
+
+
+async def test_what_was_called_wrong_is_not_restored(store: EntryStore, client: Redis, tenant: str) -> None:
+    await put(client, tenant)
+    found = await everything(store, tenant, count=10)
+    lines = [Line(found[0], (await store.contents([found[0].redis_key]))[0])]
+    await store.remove(tenant, found)
+    assert await store.restore(tenant, lines, now_s=NOW_S) == 0
