@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
-import os
 import time
 from collections.abc import AsyncIterator, Mapping
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
+from prometheus_client import generate_latest
 from starlette.routing import Route
 
 from embeddings import prepare
@@ -46,10 +46,12 @@ from proxy.api.identity import Identity
 from proxy.api.openai import embeddings, models
 from proxy.api.passthrough import PassThrough
 from proxy.caching import Caching
+from proxy.core.breakers import State
 from proxy.core.dialects import DIALECTS
 from proxy.errors import StoreError
 from proxy.fleet import Fleet
 from proxy.mcp.endpoint import Allowed, Endpoint
+from proxy.metric_sharing import Siblings
 from proxy.ports import Upstream
 from proxy.secret import local_admin_key, tenant_secret
 from proxy.services import ids
@@ -57,6 +59,8 @@ from proxy.services.api_keys import ApiKeys
 from proxy.services.background import Background
 from proxy.services.bookkeeping import Books
 from proxy.services.embedding import BoundedEmbedder
+from proxy.services.entries import Entries
+from proxy.services.garbage import Collector
 from proxy.services.known_keys import KnownKeys
 from proxy.settings import Settings, load
 from proxy.stores import urls
@@ -65,6 +69,7 @@ from proxy.stores.breaker import Guard
 from proxy.stores.client import open_client
 from proxy.upstream.openai import OpenAIUpstream
 from proxy.upstream.registry import UpstreamRegistry, build_registry
+from proxy.upstream.router_settings import parse_routing
 from proxy.upstream.simulated import simulated_upstream
 
 VERSION = version("deja")
@@ -85,15 +90,24 @@ class Application:
         settings: all of them.
         redis_url: of a running Redis; `embedded://` was resolved before.
         environ: for `os.environ/NAME` in `model_list`.
+        shared: folder of a supervisor's workers, and the name of this one; None for a process of its own.
     """
 
-    def __init__(self, settings: Settings, *, redis_url: str, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        redis_url: str,
+        environ: Mapping[str, str],
+        shared: tuple[Path, str] | None = None,
+    ) -> None:
         self.settings = settings
         self.metrics = telemetry.Metrics()
+        self._siblings = None if shared is None else Siblings(*shared, self.metrics.registry)
         self.background = Background()
         self._secret = tenant_secret(settings)
         self.identity = open_identity(settings, self._secret)
-        self.upstreams = open_upstreams(settings, environ)
+        self.upstreams = open_upstreams(settings, environ, metrics=self.metrics)
         self.prices = open_prices(settings)
         # A remote model is waited for, and must never hold the event loop up.
         is_local = prepare.is_local(settings.embedder.source)
@@ -133,6 +147,7 @@ class Application:
         )
         self.caching = Caching(
             settings,
+            self._redis_url,
             client=self.client,
             guard=self.guard,
             background=self.background,
@@ -147,6 +162,9 @@ class Application:
         self.api_keys = ApiKeys(
             self.access, self.guard, self.fleet.kept, secret=self._secret, deadline_s=deadline_s, now=time.time
         )
+        self.entries = Entries(
+            EntryStore(self.client), EntryLists(self.client), self.guard, secret=self._secret, now=time.time
+        )
         await self.caching.open()
         self.fleet.open()
         self.background.spawn(self.ledger.run(), name="ledger")
@@ -155,9 +173,11 @@ class Application:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FIRST_LOOK_S):
                 await self.caching.upkeep.has_looked.wait()
-        # What is loaded now stays: the collector need not walk it again and again while requests wait.
-        gc.collect()
-        gc.freeze()
+        garbage = Collector()
+        garbage.begin()
+        self.background.spawn(garbage.run(), name="garbage")
+        if self._siblings is not None:
+            await self._siblings.open()
         self._is_open = True
 
     async def aclose(self) -> None:
@@ -195,7 +215,7 @@ class Application:
             upstreams=self.upstreams,
             models=self.upstreams.models(),
             error_budget=self.caching.error_budget.report,
-            entries=self.caching.entries,
+            entries=self.entries,
             caches=self.caching.caches,
             ledger=self.ledger,
             agents=self.fleet.agents,
@@ -211,8 +231,15 @@ class Application:
             timeline=self.fleet.timeline,
             replay=self.fleet.replay,
             metrics=self.metrics,
+            scrape=self.scrape,
             readiness=self.readiness,
         )
+
+    async def scrape(self) -> bytes:
+        """What this process has counted, or all workers together."""
+        if self._siblings is not None:
+            return await self._siblings.scrape()
+        return generate_latest(self.metrics.registry)
 
     async def readiness(self) -> tuple[bool, dict[str, Any]]:
         """Whether calls can be served, and the state of each part."""
@@ -221,7 +248,7 @@ class Application:
             "index": _part(self.caching.upkeep.index_state == "ready", self.caching.upkeep.index_state),
             "embedder": _part(self.embedder.is_ready, self.embedder.fingerprint),
             "recorder": _part(not self.fleet.recorder.dropped, f"{self.fleet.recorder.dropped} records dropped"),
-            "upstream": _part(True, self._default_identity()),
+            "upstream": self._upstream_part(),
         }
         return self._is_open, parts
 
@@ -233,9 +260,28 @@ class Application:
             return _part(False, str(error))
         return _part(True, "answers")
 
-    def _default_identity(self) -> str:
+    def _upstream_part(self) -> dict[str, str]:
         default = self.upstreams.default
-        return default.identity if default is not None else "model_list only"
+        told = default.identity if default is not None else "model_list only"
+        away = [f"{name} is {state}" for name, state in self.upstreams.states().items() if state is not State.CLOSED]
+        return _part(not away, "; ".join([told, *away]))
+
+
+class DejaApp(FastAPI):
+    """FastAPI, but POSTs to cached routes go straight to the door and their application: its own layers would cost half of an exact hit.
+
+    Attributes:
+        hot: path -> application, which answers errors by itself and writes its own request id.
+    """
+
+    hot: Mapping[str, App]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "http" and scope["method"] == "POST" and (route := self.hot.get(scope["path"])):
+            await route(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 class _Endpoint:
@@ -248,13 +294,19 @@ class _Endpoint:
         await self._app(scope, receive, send)
 
 
-def create_app(settings: Settings, *, redis_url: str, environ: Mapping[str, str]) -> FastAPI:
-    """Build the application; nothing is opened before its lifespan begins.
+def create_app(
+    settings: Settings,
+    *,
+    redis_url: str,
+    environ: Mapping[str, str],
+    shared: tuple[Path, str] | None = None,
+) -> FastAPI:
+    """Build the application; nothing is opened before its lifespan begins. The arguments are `Application`'s.
 
     Raises:
         ConfigError: a setting cannot be used.
     """
-    deja = Application(settings, redis_url=redis_url, environ=environ)
+    deja = Application(settings, redis_url=redis_url, environ=environ, shared=shared)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -266,7 +318,7 @@ def create_app(settings: Settings, *, redis_url: str, environ: Mapping[str, str]
         finally:
             await deja.aclose()
 
-    app = FastAPI(title="Deja", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = DejaApp(title="Deja", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(RequestId, header=REQUEST_ID, mint=ids.request_id)
     cached = {f"/v1{path}": deja.cached(path) for path in (*(dialect.path for dialect in DIALECTS), embeddings.PATH)}
     app.add_middleware(HotPath, routes=cached)  # met before all but the door
@@ -285,13 +337,6 @@ def create_app(settings: Settings, *, redis_url: str, environ: Mapping[str, str]
     return app
 
 
-def create_app_from_environment() -> FastAPI:
-    """For servers that import a factory, and for each of several workers; an embedded Redis was started by their parent."""
-    settings = load(os.environ)
-    telemetry.configure_logging(settings.log_level)
-    return create_app(settings, redis_url=settings.redis.url, environ=os.environ)
-
-
 def open_identity(settings: Settings, secret: bytes) -> Identity:
     """Who may call and who may administer, as the settings and the data directory say."""
     auth, local = settings.auth, local_admin_key(settings)
@@ -301,13 +346,17 @@ def open_identity(settings: Settings, secret: bytes) -> Identity:
     return Identity(secret, keys, admin_keys=admin_keys, is_required=auth.required)
 
 
-def open_upstreams(settings: Settings, environ: Mapping[str, str]) -> UpstreamRegistry:
+def open_upstreams(
+    settings: Settings, environ: Mapping[str, str], *, metrics: telemetry.Metrics | None = None
+) -> UpstreamRegistry:
     """The providers the settings name; the simulated one where they name none.
 
     Raises:
         ConfigError: an entry cannot be used.
     """
-    wanted = settings.upstream
+    wanted, policy = settings.upstream, parse_routing(settings.router_settings, settings.litellm_settings)
+    if policy.unused:
+        logger.warning("LiteLLM's settings that mean nothing here: %s", ", ".join(policy.unused))
     default: Upstream
     if wanted.base_url is None:
         default = simulated_upstream()
@@ -316,17 +365,25 @@ def open_upstreams(settings: Settings, environ: Mapping[str, str]) -> UpstreamRe
             wanted.base_url,
             api_key=wanted.api_key.get_secret_value() if wanted.api_key else None,
             connect_timeout_s=wanted.connect_timeout_s,
-            read_timeout_s=wanted.read_timeout_s,
+            read_timeout_s=policy.timeout_s or wanted.read_timeout_s,
+            stream_timeout_s=policy.stream_timeout_s,
             max_connections=wanted.max_connections,
         )
-    return build_registry(
+    counted = metrics or telemetry.Metrics()
+    registry = build_registry(
         default,
         settings.model_list,
         environ=environ,
         connect_timeout_s=wanted.connect_timeout_s,
         read_timeout_s=wanted.read_timeout_s,
         max_connections=wanted.max_connections,
+        policy=policy,
+        on_call=lambda upstream, result: counted.upstream_calls.labels(upstream, result).inc(),
+        on_fallback=lambda _, fallback: counted.fallbacks.labels(fallback).inc(),
     )
+    for upstream in registry.upstreams():
+        counted.upstream_open.labels(upstream.name).set_function(upstream.openness)
+    return registry
 
 
 def _part(is_ok: bool, detail: str) -> dict[str, str]:
