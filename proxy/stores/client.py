@@ -6,15 +6,17 @@ Choices that hold for every connection:
 - No retries. redis-py's default (several, with jittered back-off up to seconds) turns an outage into a stall and can
   repeat a write that did arrive. A connection the server closed while idle is noticed when it is taken from the pool.
 - Binary replies: vectors and answers are bytes.
+- Commands are packed by hiredis, which redis-py leaves to Python on its asynchronous side: of a command's 120 us, 30 to 60.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import hiredis
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
@@ -75,6 +77,34 @@ def open_client(url: str, *, deadline_ms: float | None, max_connections: int = M
             **common,
         )
     )
+
+
+class _Packed:
+    """To be inherited by a connection before redis-py's own class."""
+
+    def pack_command(self, *arguments: Any) -> list[bytes]:
+        """One command as it travels."""
+        name = arguments[0]
+        if isinstance(name, str) and " " in name:  # as redis-py: the server wants the words of "CLIENT ID" one by one
+            arguments = (*name.split(), *arguments[1:])
+        try:
+            return [hiredis.pack_command(arguments)]
+        except TypeError:
+            own: list[bytes] = super().pack_command(*arguments)  # type: ignore[misc]  # which says what is wrong
+            return own
+
+    def pack_commands(self, commands: Iterable[Iterable[Any]]) -> list[bytes]:
+        """Several, in one piece."""
+        return [b"".join([piece for command in commands for piece in self.pack_command(*command)])]
+
+
+class _Connection(_Packed, Connection): ...
+
+
+class _TLSConnection(_Packed, SSLConnection): ...
+
+
+class _SocketConnection(_Packed, UnixDomainSocketConnection): ...
 
 
 class Commands:
@@ -184,9 +214,9 @@ def _connection_options(target: Target, deadline_s: float | None) -> dict[str, A
 
 def _endpoint(target: Target) -> tuple[type[Any], dict[str, Any]]:
     if target.path is not None:
-        return UnixDomainSocketConnection, {"path": target.path}
+        return _SocketConnection, {"path": target.path}
     host, port = target.hosts[0]
-    return (SSLConnection if target.tls else Connection), {"host": host, "port": port}
+    return (_TLSConnection if target.tls else _Connection), {"host": host, "port": port}
 
 
 class _SentinelPool(SentinelConnectionPool):

@@ -11,10 +11,12 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis import exceptions
 from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
 
 from proxy.errors import (
     IndexMissingError,
@@ -284,3 +286,26 @@ def test_an_error_wrapped_by_a_library_above_is_still_recognised() -> None:
 )
 def test_each_kind_of_trouble_has_its_own_error(foreign: Exception, ours: type[StoreError]) -> None:
     assert type(translate(foreign)) is ours
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("SET", "key", b"\x00\xff", 5, 0.1, 1795394367.837, "ü€", ""),
+        ("CLIENT ID",),
+        ("FT.SEARCH", "index", "x" * 100_000, memoryview(b"vector")),
+        (b"GET", "key"),
+    ],
+)
+def test_commands_travel_as_redis_py_writes_them(arguments: tuple[Any, ...]) -> None:
+    pool = open_client("redis://127.0.0.1:1", deadline_ms=100).connection_pool
+    connection = pool.make_connection()
+    theirs = AbstractConnection.pack_command(connection, *arguments)
+    assert b"".join(map(bytes, connection.pack_command(*arguments))) == b"".join(map(bytes, theirs))
+    assert b"".join(connection.pack_commands([arguments, arguments])) == 2 * b"".join(map(bytes, theirs))
+
+
+def test_what_cannot_travel_is_said_as_redis_py_says_it() -> None:
+    connection = open_client("redis://127.0.0.1:1", deadline_ms=100).connection_pool.make_connection()
+    with pytest.raises(exceptions.DataError, match="Invalid input of type: 'NoneType'"):
+        connection.pack_command("SET", "key", None)
