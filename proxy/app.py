@@ -67,6 +67,8 @@ from proxy.stores import urls
 from proxy.stores.access import AccessStore
 from proxy.stores.breaker import Guard
 from proxy.stores.client import open_client
+from proxy.stores.entries import EntryStore
+from proxy.stores.entry_lists import EntryLists
 from proxy.upstream.openai import OpenAIUpstream
 from proxy.upstream.registry import UpstreamRegistry, build_registry
 from proxy.upstream.router_settings import parse_routing
@@ -169,6 +171,7 @@ class Application:
         self.fleet.open()
         self.background.spawn(self.ledger.run(), name="ledger")
         self.background.spawn(self.known_keys.run(), name="known-keys")
+        self.background.spawn(self.entries.run(), name="entry-lists")
         # A first request should find its index; a Redis that is away is not waited for.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FIRST_LOOK_S):
