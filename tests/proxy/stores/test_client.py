@@ -299,13 +299,13 @@ def test_each_kind_of_trouble_has_its_own_error(foreign: Exception, ours: type[S
 )
 def test_commands_travel_as_redis_py_writes_them(arguments: tuple[Any, ...]) -> None:
     pool = open_client("redis://127.0.0.1:1", deadline_ms=100).connection_pool
-    connection = pool.make_connection()
+    connection = pool.make_connection()  # type: ignore[no-untyped-call]
     theirs = AbstractConnection.pack_command(connection, *arguments)
     assert b"".join(map(bytes, connection.pack_command(*arguments))) == b"".join(map(bytes, theirs))
     assert b"".join(connection.pack_commands([arguments, arguments])) == 2 * b"".join(map(bytes, theirs))
 
 
 def test_what_cannot_travel_is_said_as_redis_py_says_it() -> None:
-    connection = open_client("redis://127.0.0.1:1", deadline_ms=100).connection_pool.make_connection()
+    connection = open_client("redis://127.0.0.1:1", deadline_ms=100).connection_pool.make_connection()  # type: ignore[no-untyped-call]
     with pytest.raises(exceptions.DataError, match="Invalid input of type: 'NoneType'"):
         connection.pack_command("SET", "key", None)
