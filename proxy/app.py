@@ -62,11 +62,13 @@ from proxy.services.embedding import BoundedEmbedder
 from proxy.services.entries import Entries
 from proxy.services.garbage import Collector
 from proxy.services.known_keys import KnownKeys
+from proxy.services.limits import Limits
 from proxy.settings import Settings, load
 from proxy.stores import urls
 from proxy.stores.access import AccessStore
 from proxy.stores.breaker import Guard
 from proxy.stores.client import open_client
+from proxy.stores.limits import LimitStore
 from proxy.stores.entries import EntryStore
 from proxy.stores.entry_lists import EntryLists
 from proxy.upstream.openai import OpenAIUpstream
@@ -136,6 +138,17 @@ class Application:
         self.identity.use(self.known_keys)
         self.ledger = open_ledger(settings, self.prices, client=self.client, guard=self.guard, metrics=self.metrics)
         books = Books(self.ledger)
+        self._limits = Limits(
+            LimitStore(self.client),
+            self.guard,
+            self.background,
+            spending=self.ledger,
+            default_requests_per_minute=settings.limits.requests_per_minute,
+            deadline_s=settings.redis.deadline_ms / 1000,
+            on_unchecked=self.metrics.limits_unchecked.inc,
+            now=time.time,
+        )
+        self.ledger.watch_tokens(self._limits.charge)
         self.fleet = Fleet(
             settings,
             self._redis_url,
@@ -171,6 +184,7 @@ class Application:
         self.fleet.open()
         self.background.spawn(self.ledger.run(), name="ledger")
         self.background.spawn(self.known_keys.run(), name="known-keys")
+        self.background.spawn(self._limits.run(), name="limits")
         self.background.spawn(self.entries.run(), name="entry-lists")
         # A first request should find its index; a Redis that is away is not waited for.
         with contextlib.suppress(TimeoutError):
@@ -197,6 +211,10 @@ class Application:
         await self.guard.aclose()
         await self.upstreams.aclose()
         await self.client.aclose()
+
+    def limits(self) -> Limits:
+        """What keys may use; there once the parts are opened."""
+        return self._limits
 
     def cached(self, path: str) -> App:
         """What answers requests to a path from the cache; the parts it needs are there once they are opened."""
@@ -325,7 +343,9 @@ def create_app(
     app.add_middleware(RequestId, header=REQUEST_ID, mint=ids.request_id)
     cached = {f"/v1{path}": deja.cached(path) for path in (*(dialect.path for dialect in DIALECTS), embeddings.PATH)}
     app.add_middleware(HotPath, routes=cached)  # met before all but the door
-    app.add_middleware(Door, identity=deja.identity, on_refusal=deja.metrics.show_refusal, now=time.time)
+    app.add_middleware(
+        Door, identity=deja.identity, limits=deja.limits, on_refusal=deja.metrics.show_refusal, now=time.time
+    )
     routes = (health, journal, sessions, cache, entries, budget, models, langcache, agents, tasks, event_groups, events, signals)
     for module in (*routes, memory, usage, users, admin):
         # Not include_router, which matches each request twice (40 to 65 µs); no router is included with a prefix or anything else to add.

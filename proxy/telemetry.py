@@ -40,6 +40,11 @@ class Metrics:
             ["code"],
             registry=self.registry,
         )
+        self.limits_unchecked = Counter(
+            "deja_limits_unchecked",
+            "Times that Redis was away when use was to be counted: what came was let in.",
+            registry=self.registry,
+        )
         self.not_stored = Counter(
             "deja_answers_not_stored",
             "Answers that were not stored, by named reason.",

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import orjson
 
 from proxy.api import asgi, langcache
-from proxy.api.asgi import App, Receive, Scope, Send
+from proxy.api.asgi import App, Message, Receive, Scope, Send
 from proxy.api.cache_headers import REQUEST_ID
 from proxy.api.errors import body_of, status_of
 from proxy.api.identity import CALLER, Identity
@@ -21,6 +21,7 @@ from proxy.core.access.scopes import KeyScope, allows, is_open, wanted_by
 from proxy.errors import DejaError, RequestError
 from proxy.ports import Headers
 from proxy.services import ids
+from proxy.services.limits import Limits
 
 
 class Door:
@@ -29,15 +30,23 @@ class Door:
     Args:
         app: everything behind it.
         identity: tells who is asking.
+        limits: what keys may use.
         on_refusal: told the code of each refusal.
         now: unix time in seconds.
     """
 
     def __init__(
-        self, app: App, *, identity: Identity, on_refusal: Callable[[str], None], now: Callable[[], float]
+        self,
+        app: App,
+        *,
+        identity: Identity,
+        limits: Callable[[], Limits],
+        on_refusal: Callable[[str], None],
+        now: Callable[[], float],
     ) -> None:
         self._app = app
         self._identity = identity
+        self._limits = limits
         self._on_refusal = on_refusal
         self._now = now
 
@@ -46,15 +55,24 @@ class Door:
         if scope["type"] == "lifespan" or is_open(scope["path"]):
             await self._app(scope, receive, send)
             return
+        path: str = scope["path"]
+        headers: Headers = ()
         try:
             caller = await self._identity.identify(scope["headers"])
-            check(caller, wanted_by(scope["path"]), now_s=self._now())
+            wanted = wanted_by(path)
+            check(caller, wanted, now_s=self._now())
+            if path != "/mcp":  # its tools' requests come through here, too
+                verdict = await self._limits().admit(caller, wanted)
+                if verdict is not None:
+                    headers = verdict.headers
+                    if verdict.error is not None:
+                        raise verdict.error
         except DejaError as error:
             self._on_refusal(error.code if isinstance(error, RequestError) else type(error).__name__)
-            await refuse(scope, send, error)
+            await refuse(scope, send, error, headers)
             return
         scope[CALLER] = caller
-        await self._app(scope, receive, send)
+        await self._app(scope, receive, _telling(send, headers) if headers else send)
 
 
 def check(caller: Caller, wanted: KeyScope | None, *, now_s: float) -> None:
@@ -86,6 +104,18 @@ def check(caller: Caller, wanted: KeyScope | None, *, now_s: float) -> None:
             code="insufficient_scope",
             kind="permission_error",
         )
+
+
+def _telling(send: Send, headers: Headers) -> Send:
+    """A `send` that adds headers to an answer; a provider's own of the same name are about its limits, and give way."""
+    names = frozenset(name for name, _ in headers)
+
+    async def tell(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*(pair for pair in message.get("headers", ()) if pair[0] not in names), *headers]
+        await send(message)
+
+    return tell
 
 
 async def refuse(scope: Scope, send: Send, error: DejaError, headers: Headers = ()) -> None:

@@ -137,6 +137,7 @@ class Ledger:
         self._on_cost = on_cost
         self._now = now
         self._savings: Counter[tuple[Account, Saving, bytes, bool, object]] = Counter()
+        self._on_tokens: Callable[[str, int], None] = lambda _, __: None
         self._cells: dict[Cell, Counter[str]] = {}
         self._batch: _Batch | None = None
         self._known: dict[str, _Known] = {}
@@ -147,6 +148,10 @@ class Ledger:
         self.dropped = 0
 
     # --- noting ----------------------------------------------------------------------------------------------------------------
+
+    def watch_tokens(self, on_tokens: Callable[[str, int], None]) -> None:
+        """Tell of each call its tenant and the tokens it used, too."""
+        self._on_tokens = on_tokens
 
     def saved(self, account: Account, kind: Saving, usage: bytes, *, is_estimated: bool, tier: object = None) -> None:
         """A request was answered without a call of its own. An addition; read and priced later.
@@ -165,6 +170,8 @@ class Ledger:
         cost = None if usage is None else self._prices.cost(usage, account.tariff)
         self._add(account, ledger.call_counts(usage, cost, is_estimated=is_estimated))
         self._on_cost("spent", in_usd(0 if cost is None else cost.total))
+        if usage is not None:
+            self._on_tokens(account.tenant, usage.input_tokens + usage.output_tokens)
         if cost is None:
             self._on_cost("unpriced", Decimal())
 

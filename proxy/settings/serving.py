@@ -156,6 +156,9 @@ class LimitSettings(Section):
     requests_per_minute: int | None = Field(
         None, ge=1, description="Requests a minute for callers whose key says nothing of it; unset: no limit."
     )
+    requests_per_minute: int | None = Field(
+        None, ge=1, description="Requests a minute for callers whose key says nothing of it; unset: no limit."
+    )
     answer_bytes: int = Field(
         4 << 20, ge=1024, description="Largest answer that is stored; larger ones only pass through."
     )

@@ -5,9 +5,9 @@ deja:v1:access:{access}:hashes       hash    hash of a key -> key id; while a ro
 deja:v1:access:{access}:namespaces   hash    namespace -> what an admin decided for it (JSON)
 deja:v1:access:{access}:version      string  another one after each change: what every process watches
 deja:v1:access:{access}:audit        stream  what admins did
-deja:v1:rate:{<scope>}:<kind>        hash    a token bucket: level, and when it was that
-deja:v1:spent:{<scope>}:<period>     hash    tokens and nano-USD of a day or a month
-deja:v1:spent-batch:{<scope>}:<id>   string  this batch of spending has been added
+deja:v1:requests:{<spender>}           hash    token bucket of a key's requests: level, and when it was that
+deja:v1:tokens:{<tenant>}:<period>     string  tokens of a minute, a day or a month
+deja:v1:tokens-batch:{<tenant>}:<id>   string  these tokens have been added
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ VERSION = f"{_ACCESS}version"
 AUDIT = f"{_ACCESS}audit"
 
 
-def rate(scope: str, kind: str) -> str:
-    """Redis key of a token bucket: of `requests` or `tokens`."""
-    return f"{PREFIX}rate:{{{scope}}}:{kind}"
+def requests(spender: str) -> str:
+    """Redis key of the token bucket of a key's requests."""
+    return f"{PREFIX}requests:{{{spender}}}"
 
 
-def spent(scope: str, period: str) -> str:
-    """Redis key of what was spent in a period: `2026-11-23` or `2026-11`."""
-    return f"{PREFIX}spent:{{{scope}}}:{period}"
+def tokens(tenant: str, period: str) -> str:
+    """Redis key of the tokens of a period: `2026-11-23T00:49`, `2026-11-23` or `2026-11`."""
+    return f"{PREFIX}tokens:{{{tenant}}}:{period}"
 
 
-def spent_batch(scope: str, batch_id: str) -> str:
-    """Redis key of the marker that a batch of spending has been added."""
-    return f"{PREFIX}spent-batch:{{{scope}}}:{batch_id}"
+def tokens_batch(tenant: str, batch_id: str) -> str:
+    """Redis key of the marker that a batch of tokens has been added."""
+    return f"{PREFIX}tokens-batch:{{{tenant}}}:{batch_id}"
