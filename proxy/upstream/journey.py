@@ -172,6 +172,8 @@ class Journey:
                 return found
             if not (found.trouble.may_retry and isinstance(request.body, bytes)) or retries <= 0:
                 return found
+            if not any(other.upstream.allows for other in stops):
+                return found  # all are left alone for now: waiting here would not bring them back
             wait_s: float | None = 0.0
             if all(id(other) in tried or not other.upstream.allows for other in stops):
                 wait_s = attempts.wait_s(
