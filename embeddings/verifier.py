@@ -120,7 +120,9 @@ class Verifier:
         Raises:
             EmbedderError: onnxruntime failed.
         """
-        rows = [self._tokenize(*two) for stored, asked in pairs for two in ((stored, asked), (asked, stored))]
+        # Each text is cut into tokens once; [CLS] a [SEP] and b [SEP] are what the tokenizer makes of a pair.
+        ids = {text: self._cut(text) for text in {text for pair in pairs for text in pair}}
+        rows = [_joined(ids[one], ids[two]) for pair in pairs for one, two in (pair, pair[::-1])]
         logits = np.full(len(rows), -np.inf)
         fitting = [index for index, row in enumerate(rows) if 0 < len(row) <= self.max_tokens]
         for group in _groups(fitting, [len(row) for row in rows]):
@@ -140,11 +142,14 @@ class Verifier:
 
     def _tokenize(self, stored: str, asked: str) -> list[int]:
         """Give the pair's token ids, [CLS] stored [SEP] asked [SEP]; none if it is far too long."""
-        if len(stored) + len(asked) > self.max_tokens * _CHARS_PER_TOKEN:
+        return _joined(self._cut(stored), self._cut(asked))
+
+    def _cut(self, text: str) -> list[int]:
+        """Give a text's token ids, [CLS] first and [SEP] last; none if it is far too long."""
+        if len(text) > self.max_tokens * _CHARS_PER_TOKEN:
             return []
         # Half a surrogate pair cannot be written as UTF-8, which the tokenizer wants; "?" stands for it.
-        texts = [text.encode("utf-8", "replace").decode("utf-8") for text in (stored, asked)]
-        ids: list[int] = self._tokenizer.encode(*texts).ids
+        ids: list[int] = self._tokenizer.encode(text.encode("utf-8", "replace").decode("utf-8")).ids
         return ids
 
     def score_tokens(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
@@ -159,6 +164,10 @@ class Verifier:
         except Exception as error:  # onnxruntime's exceptions have no common base but this
             raise EmbedderError(f"the verifier failed on {len(rows)} pairs: {type(error).__name__}") from error
         return output[:, 0]
+
+
+def _joined(stored: list[int], asked: list[int]) -> list[int]:
+    return stored + asked[1:] if stored and asked else []
 
 
 def padded(

@@ -152,3 +152,8 @@ def test_a_damaged_folder_says_what_to_do(tmp_path: Path) -> None:
         shutil.copyfile(shipped_folder() / name, tmp_path / name)
     with pytest.raises(ModelFormatError, match="cannot be loaded"):
         Verifier(tmp_path)
+
+
+@pytest.mark.parametrize("pair", [("", ""), ("What is it?", "é à 日本"), (" a ", "[SEP] b"), ("a b", "\tc\n")])
+def test_texts_cut_one_by_one_are_what_the_tokenizer_makes_of_the_pair(verifier: Verifier, pair: tuple[str, str]) -> None:
+    assert verifier._tokenize(*pair) == verifier._tokenizer.encode(*pair).ids
