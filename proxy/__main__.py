@@ -277,8 +277,6 @@ def _prepare(settings: Settings) -> None:
 
 
 def _serve(settings: Settings) -> None:
-    import uvicorn
-
     from proxy import telemetry
 
     telemetry.configure_logging(settings.log_level)
@@ -288,42 +286,40 @@ def _serve(settings: Settings) -> None:
     with ExitStack() as stack:
         try:
             redis_url = _running_redis(settings, stack)
-            options = {
-                "host": settings.host,
-                "port": settings.port,
-                "log_config": None,
-                "access_log": False,
-                "server_header": False,
-                "proxy_headers": False,  # nothing here trusts a caller's word about where it is
-                "timeout_keep_alive": 75,  # above the 55 to 60 s after which clients and balancers drop theirs
-                "timeout_graceful_shutdown": 10,
-                "ws_per_message_deflate": False,  # a signal is small, and would be compressed once for each who listens
-                "ws_max_size": 4
-                * settings.signals.message_bytes,  # past the limit one is told; past this the connection is closed
-            }
-            if settings.workers > 1:
-                _hand_down(settings, redis_url)
-                console.say(console.banner(settings, port=settings.port))
-                uvicorn.run(
-                    "proxy.app:create_app_from_environment",
-                    factory=True,
-                    workers=settings.workers,
-                    **options,  # type: ignore[arg-type]
-                )
-                return
-            from proxy.app import create_app
-
-            server = console.AnnouncingServer(
-                uvicorn.Config(create_app(settings, redis_url=redis_url, environ=os.environ), **options),  # type: ignore[arg-type]
-                settings,
-            )
-            server.run()
+            has_served = (_serve_many if settings.workers > 1 else _serve_alone)(settings, redis_url)
         except ConfigError as error:
             raise stopped(error) from None
         except KeyboardInterrupt:
             return
-        if not server.started:
+        if not has_served:
             raise SystemExit(1)
+
+
+def _serve_alone(settings: Settings, redis_url: str) -> bool:
+    """Serve in this process until told to stop; False if that did not even begin."""
+    import uvicorn
+
+    from proxy.app import create_app
+    from proxy.server import Server, options
+
+    app = create_app(settings, redis_url=redis_url, environ=os.environ)
+    config = uvicorn.Config(app, host=settings.host, port=settings.port, **options(settings))
+    server = Server(config, lambda port: console.show_banner(settings, port=port))
+    server.run()
+    return server.started
+
+
+def _serve_many(settings: Settings, redis_url: str) -> bool:
+    """The same with workers; each imports the application for itself, this process never does."""
+    from proxy.workers import Supervisor, bind
+
+    with bind(settings.host, settings.port) as listening:
+        port = int(listening.getsockname()[1])
+        _hand_down(settings, redis_url, port=port)
+        supervisor = Supervisor(
+            listening, settings.workers, settings.drain_s, lambda: console.show_banner(settings, port=port)
+        )
+        return supervisor.run()
 
 
 def _running_redis(settings: Settings, stack: ExitStack) -> str:
@@ -340,12 +336,12 @@ def _running_redis(settings: Settings, stack: ExitStack) -> str:
     return server.url
 
 
-def _hand_down(settings: Settings, redis_url: str) -> None:
+def _hand_down(settings: Settings, redis_url: str, *, port: int) -> None:
     """Workers read their settings from the environment anew: pass on what the command line and this process decided."""
     os.environ["DEJA_REDIS__URL"] = redis_url
     os.environ["DEJA_DATA_DIR"] = str(settings.data_dir)
     os.environ["DEJA_HOST"] = settings.host
-    os.environ["DEJA_PORT"] = str(settings.port)
+    os.environ["DEJA_PORT"] = str(port)
     if settings.config is not None:
         os.environ["DEJA_CONFIG"] = str(settings.config)
 

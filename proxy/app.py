@@ -63,7 +63,7 @@ from proxy.services.entries import Entries
 from proxy.services.garbage import Collector
 from proxy.services.known_keys import KnownKeys
 from proxy.services.limits import Limits
-from proxy.settings import Settings, load
+from proxy.settings import Settings
 from proxy.stores import urls
 from proxy.stores.access import AccessStore
 from proxy.stores.breaker import Guard
@@ -201,6 +201,7 @@ class Application:
         """Write what is still to be recorded, then close everything."""
         self._is_open = False
         self.fleet.end_streams()
+        await self.caching.see_followers_off(deadline_s=self.settings.drain_s)
         await self.background.aclose()
         await self.fleet.drain(deadline_s=DRAIN_S)
         await self.caching.drain(deadline_s=DRAIN_S)
@@ -211,6 +212,8 @@ class Application:
         await self.guard.aclose()
         await self.upstreams.aclose()
         await self.client.aclose()
+        if self._siblings is not None:
+            await self._siblings.aclose()
 
     def limits(self) -> Limits:
         """What keys may use; there once the parts are opened."""

@@ -46,6 +46,7 @@ from proxy.services.named_caches import NamedCaches
 from proxy.services.named_caches import Policy as CachePolicy
 from proxy.services.recorder import Recorder
 from proxy.services.repeats import Repeats
+from proxy.services.shared_flights import SharedFlights
 from proxy.services.single_flight import Flights
 from proxy.services.tails import Tails
 from proxy.services.upkeep import Upkeep
@@ -57,6 +58,8 @@ from proxy.stores.client import open_client
 from proxy.stores.decisions import DecisionStore
 from proxy.stores.embeddings import EmbeddingStore
 from proxy.stores.evidence import EvidenceStore
+from proxy.stores.flights import FlightStore
+from proxy.stores.follow_ups import ReplayedResponses
 from proxy.stores.invalidations import Invalidations
 from proxy.stores.named_caches import NamedCacheStore
 from proxy.stores.responses import ResponseStore
@@ -132,6 +135,8 @@ class Caching:
             on_evict=lambda count: metrics.entries_evicted.inc(count),
             now=time.time,
         )
+        self._flight_words: StreamTails | None = None
+        self.shared_flights = self._shared_flights(redis_url)
         self._open_decisions()
         self.error_budget = self._error_budget()
         self.routes = self._routes()
@@ -148,6 +153,8 @@ class Caching:
         if not await self._load_models():
             self.background.spawn(self._retry_models(), name="embedder")
         self.background.spawn(self.upkeep.run(), name="upkeep")
+        if self.shared_flights is not None:
+            self.shared_flights.open()
         if self.settings.cache.local_bytes:
             self.background.spawn(self.first_level.run(self._changes), name="first-level")
 
@@ -160,6 +167,33 @@ class Caching:
         """Let the verifier and a connection go."""
         await self.judge.aclose()
         await self._changes.aclose()
+        if self._flight_words is not None:
+            await self._flight_words.aclose()
+
+    async def see_followers_off(self, *, deadline_s: float) -> None:
+        """Let callers of other processes have the answers that come in through this one; before the background ends."""
+        if self.shared_flights is not None:
+            await self.shared_flights.drain(deadline_s=deadline_s)
+
+    def _shared_flights(self, redis_url: str) -> SharedFlights | None:
+        """Calls in flight shared with other processes; None where there can be no others, or the settings say so."""
+        settings, followed = self.settings, self.metrics.flights_followed
+        is_wanted = settings.cache.shared_flights
+        if not (settings.redis.url != EMBEDDED_URL if is_wanted is None else is_wanted):
+            return None
+        connection = open_client(redis_url, deadline_ms=None, max_connections=1)
+        self._flight_words = StreamTails(self.client, connection, encoding="latin-1")
+        deadline_s = settings.redis.store_deadline_ms / 1000
+        return SharedFlights(
+            FlightStore(self.client),
+            Tails(self._flight_words, self.guard, self.background, deadline_s=deadline_s),
+            self.guard,
+            self.background,
+            process=ids.process_id(),
+            claim_deadline_s=settings.redis.deadline_ms / 1000,
+            deadline_s=deadline_s,
+            on_event=lambda how: followed.labels(how).inc(),
+        )
 
     def _open_decisions(self) -> None:
         settings, metrics = self.settings, self.metrics
@@ -212,7 +246,14 @@ class Caching:
             upstreams=self.upstreams,
             flights=Flights(self.background),
             keeper=keeper,
-            repeats=Repeats(is_on=settings.cache.on_repeat == "regenerate", window_s=settings.cache.repeat_window_s),
+            shared_flights=self.shared_flights,
+            repeats=Repeats(
+                AskedStore(self.client),
+                self.guard,
+                is_on=settings.cache.on_repeat == "regenerate",
+                window_s=settings.cache.repeat_window_s,
+                deadline_s=settings.redis.deadline_ms / 1000,
+            ),
             policy=Policy(
                 lookup_deadline_s=settings.redis.deadline_ms / 1000,
                 candidates=settings.cache.candidates,

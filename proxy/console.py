@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import socket
 import sys
 import time
-from typing import Any
-
-import uvicorn
 
 from proxy.settings import Settings
 
@@ -68,29 +64,9 @@ def progress(step: str, share: float | None = None) -> None:
 _PROGRESS = _Progress()
 
 
-class AnnouncingServer(uvicorn.Server):
-    """uvicorn, with Deja's banner once it serves."""
-
-    def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
-        super().__init__(config)
-        self._deja = settings
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Open the doors, then say so."""
-        await super().startup(sockets)
-        if self.started:
-            print(banner(self._deja, port=self._port()), file=sys.stderr, flush=True)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the doors; what streams without an end is ended first, or it would hold the door open."""
-        end_streams = getattr(getattr(self.config.loaded_app, "state", None), "end_streams", None)
-        if end_streams is not None:
-            end_streams()
-        await super().shutdown(sockets)
-
-    def _port(self) -> int:
-        listening: Any = self.servers[0].sockets[0].getsockname()
-        return int(listening[1])
+def show_banner(settings: Settings, *, port: int) -> None:
+    """Say that it serves."""
+    print(banner(settings, port=port), file=sys.stderr, flush=True)
 
 
 def banner(settings: Settings, *, port: int) -> str:

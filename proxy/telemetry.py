@@ -20,7 +20,7 @@ GAUGES = {
     "deja_acceptance_level:loosest": "lowest",
     "deja_acceptance_level:strictest": "highest",
 }
-"""How the gauges of several workers become one, where that is not their sum (`core.metric_sums`): these are about what all of them share."""
+"""How gauges of several workers become one where that is not their sum (`core.metric_sums`): these are about what all of them share."""
 
 
 class Metrics:
@@ -43,6 +43,12 @@ class Metrics:
         self.limits_unchecked = Counter(
             "deja_limits_unchecked",
             "Times that Redis was away when use was to be counted: what came was let in.",
+            registry=self.registry,
+        )
+        self.flights_followed = Counter(
+            "deja_flights_followed",
+            "Calls in flight in other processes that were followed; of these, how many were taken over or broke off as that process died.",
+            ["how"],
             registry=self.registry,
         )
         self.not_stored = Counter(

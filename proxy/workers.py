@@ -168,6 +168,7 @@ class Supervisor:
             worker.process.wait()
         self._workers.remove(worker)
         absorb(self._folder, worker.name)
+        logger.info("worker %s (process %d) has left", worker.name, worker.process.pid)
         if self._kill_at is not None:
             return
         if not worker.is_leaving:

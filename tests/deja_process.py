@@ -106,13 +106,17 @@ class DejaProcess:
             return answer.status_code == 200 and (state != "ready" or is_whole)
         return False
 
+    def children(self) -> list[int]:
+        """Process ids of what it has started: its embedded Redis, its workers."""
+        assert self.process is not None
+        files = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        return [int(pid) for file in files for pid in file.read_text().split()]
+
     def redis_pid(self) -> int:
         """Process id of its embedded Redis."""
-        assert self.process is not None
-        children = Path(f"/proc/{self.process.pid}/task").glob("*/children")
-        for child in (pid for file in children for pid in file.read_text().split()):
+        for child in self.children():
             if b"redis-server" in Path(f"/proc/{child}/cmdline").read_bytes():
-                return int(child)
+                return child
         raise AssertionError("no embedded Redis is running")
 
     def kill(self) -> None:

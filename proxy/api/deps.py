@@ -65,6 +65,7 @@ class Services:
         replay: recorded requests, once more.
         background: runs what outlives a request.
         metrics: what is counted.
+        scrape: what all workers have counted, in Prometheus' text format.
         readiness: the state of each part, and whether calls can be served.
     """
 
@@ -93,6 +94,7 @@ class Services:
     replay: Replay
     background: Background
     metrics: Metrics
+    scrape: Callable[[], Awaitable[bytes]]
     readiness: Callable[[], Awaitable[tuple[bool, dict[str, Any]]]]
 
 

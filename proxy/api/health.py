@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from proxy.api.deps import Deps
 
@@ -30,5 +30,5 @@ async def ready(deps: Deps, response: Response) -> dict[str, Any]:
 
 @router.get("/metrics")
 async def metrics(deps: Deps) -> Response:
-    """All metrics in Prometheus' text format."""
-    return Response(generate_latest(deps.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    """All metrics, of all workers, in Prometheus' text format."""
+    return Response(await deps.scrape(), media_type=CONTENT_TYPE_LATEST)

@@ -28,6 +28,7 @@ from proxy.services.first_level import FirstLevel
 from proxy.services.keeper import Keeper, why_unreadable
 from proxy.services.memory_through_proxy import MemoryReader, write_wish
 from proxy.services.repeats import Repeats
+from proxy.services.shared_flights import SharedFlights
 from proxy.services.single_flight import Flight, Flights
 
 logger = logging.getLogger("deja.completions")
@@ -74,6 +75,7 @@ class Completions:
         books: Books,
         memory: MemoryReader | None = None,
         first_level: FirstLevel | None = None,
+        shared_flights: SharedFlights | None = None,
     ) -> None:
         self._responses = responses
         self._vectors = vectors
@@ -89,6 +91,7 @@ class Completions:
         self._now = now
         self._memory = memory
         self._first_level = first_level or FirstLevel(0)
+        self._shared = shared_flights
         self.books = books
 
     # --- reading ---------------------------------------------------------------------------------------------------------------
@@ -117,7 +120,11 @@ class Completions:
 
     async def _look(self, decision: Decision) -> Serve | Forward:
         """Drive the states of `core.lookup` to their end."""
-        plan = self._plan(decision)
+        call = decision.call
+        is_repeat = self._repeats.is_on and await self._repeats.seen(
+            decision.place, call.directives.session, at=call.began_at
+        )
+        plan = self._plan(decision, is_repeat=is_repeat)
         state: LookUp | Embed | Serve | Forward = plan
         while True:
             match state:
@@ -167,12 +174,9 @@ class Completions:
                 call.places[noted] = place
         return Decision(call, route, place)
 
-    def _plan(self, decision: Decision) -> Forward | LookUp:
+    def _plan(self, decision: Decision, *, is_repeat: bool) -> Forward | LookUp:
         call = decision.call
         decision.exact_only = lookup.why_exact_only(call.request, call.directives)
-        is_repeat = self._repeats.seen(
-            call.tenant, call.directives.session, decision.place.fingerprint, at=call.began_at
-        )
         floor = call.directives.confidence
         decision.outcome.confidence_clamped = floor is not None and floor < self._judge.level(_scope(call))
         return lookup.plan(call.request, call.directives, exact_only=decision.exact_only, is_repeat=is_repeat)
@@ -306,6 +310,7 @@ class Completions:
         reader = flight.attach()
         try:
             await flight.head()
+            decision.outcome.is_collapsed = decision.outcome.is_collapsed or flight.is_followed
             decision.outcome.timings_ms["upstream"] = flight.upstream_ms
             if flight.is_event_stream:
                 stream, reader = self._stream(decision, flight, reader), 0
@@ -329,7 +334,20 @@ class Completions:
             if flight is not None:
                 outcome.is_collapsed = True
                 return flight
-        return self._flights.lead(key, lambda flight: self._fly(decision, flight))
+        shared = self._shared
+        if shared is None or key is None or decision.is_store_down:
+            return self._flights.lead(key, lambda flight: self._fly(decision, flight))
+        place, request = decision.place, call.request
+        return self._flights.lead(
+            key,
+            lambda flight: shared.fly(
+                flight,
+                keys.flight_lease(place, is_stream=request.is_stream, include_usage=request.include_usage),
+                lambda led: self._fly(decision, led),
+                found_nothing=outcome.fwd is Forwarded.MISS and outcome.reason != Reason.NOT_RENDERABLE,
+                read=lambda followed, raw: self._keeper.read(decision, followed, raw),
+            ),
+        )
 
     async def _fly(self, decision: Decision, flight: Flight) -> None:
         call = decision.call

@@ -33,3 +33,8 @@ def signal_id() -> str:
 def batch_id() -> str:
     """One per batch of counts, so that one that is sent again counts once."""
     return secrets.token_hex(16)
+
+
+def process_id() -> str:
+    """One per start of a process: others tell it what concerns its calls."""
+    return secrets.token_hex(8)

@@ -23,6 +23,7 @@ from proxy.ports import Embedder, Guard, Headers, ResponseStore, Traces, Upstrea
 from proxy.services import ids
 from proxy.services.bookkeeping import wire_usage
 from proxy.services.calls import Call, Decision
+from proxy.services.single_flight import Flight
 
 logger = logging.getLogger("deja.keeper")
 

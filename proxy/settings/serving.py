@@ -72,6 +72,10 @@ class CacheSettings(Section):
         "hit", description="What the same request inside one session within seconds gets."
     )
     repeat_window_s: float = Field(10.0, ge=0, description="Those seconds.")
+    shared_flights: bool | None = Field(
+        None,
+        description="One call for identical misses of all processes. Unset: yes, unless the embedded Redis has one process alone.",
+    )
     candidates: int = Field(5, ge=3, le=50, description="Neighbours looked at per semantic look-up.")
     calibration: Path | None = Field(
         None, description="A calibration made by `deja tune PAIRS --calibrate`; unset: the one that comes with Deja."
