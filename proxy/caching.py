@@ -59,7 +59,6 @@ from proxy.stores.decisions import DecisionStore
 from proxy.stores.embeddings import EmbeddingStore
 from proxy.stores.evidence import EvidenceStore
 from proxy.stores.flights import FlightStore
-from proxy.stores.follow_ups import ReplayedResponses
 from proxy.stores.invalidations import Invalidations
 from proxy.stores.named_caches import NamedCacheStore
 from proxy.stores.responses import ResponseStore
