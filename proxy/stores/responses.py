@@ -37,6 +37,8 @@ _FIELDS = (
 
 ABOUT_FIELDS = ("namespace", "model", "family", "fingerprint")
 """What an entry is listed and removed by; no look-up reads them."""
+_Link = tuple[str, bytes, int]
+"""A context key, what it is to stand for, and for how many seconds."""
 _NO_TEXTS: frozenset[str] = frozenset()
 
 
@@ -52,6 +54,7 @@ class ResponseStore:
         self._client = client
         self._look_up = client.register_script(script("look_up"))
         self._looking_up = Coalescer(self._look_up_many)
+        self._taking = Coalescer(self._take_many)
         self._put = client.register_script(script("put"))
         self._condemn = client.register_script(script("condemn"))
 
@@ -97,15 +100,13 @@ class ResponseStore:
         return removed is not None
 
     async def fetch(self, redis_key: str) -> Entry | None:
-        """Read an entry by its Redis key; None if it is gone. One round trip."""
-        with translated():
-            fields: Any = await self._client.hmget(redis_key, list(_FIELDS))
-        return entry_of(fields)
+        """Read an entry by its Redis key; None if it is gone. One round trip, shared with the requests that wait at the same time."""
+        return await self._taken(redis_key, None)
 
     async def fetch_and_link(
         self, redis_key: str, context_key: str, record: ContextRecord, *, ttl_s: int
     ) -> Entry | None:
-        """Read an entry, and write what a prefix stands for, unless it already stands for something. One round trip.
+        """Read an entry, and write what a prefix stands for, unless it already stands for something. One round trip, as `fetch`.
 
         Args:
             redis_key: of the entry.
@@ -113,17 +114,31 @@ class ResponseStore:
             record: what it is to stand for.
             ttl_s: how long at least.
         """
-        with translated():
-            async with self._client.pipeline(transaction=False) as pipe:
-                pipe.hmget(redis_key, list(_FIELDS))
-                pipe.set(context_key, context.to_wire(record), ex=ttl_s, nx=True)
-                pipe.expire(context_key, ttl_s, gt=True)
-                fields, *_ = await pipe.execute(raise_on_error=False)
-            if isinstance(fields, Exception):
+        return await self._taken(redis_key, (context_key, context.to_wire(record), ttl_s))
+
+    async def _taken(self, redis_key: str, link: _Link | None) -> Entry | None:
+        fields = await self._taking.get((redis_key, link))
+        if isinstance(fields, Exception):
+            with translated():
                 raise fields
         return entry_of(
             fields
         )  # where Redis takes no writes (full, a replica) the hit stands, and only the link is missing
+
+    async def _take_many(self, wanted: Sequence[tuple[str, _Link | None]]) -> Sequence[Any]:
+        """The fields of each entry, or the error in their place."""
+        places = []
+        with translated():
+            async with self._client.pipeline(transaction=False) as pipe:
+                for redis_key, link in wanted:
+                    places.append(len(pipe))
+                    pipe.hmget(redis_key, list(_FIELDS))
+                    if link is not None:
+                        context_key, stands_for, ttl_s = link
+                        pipe.set(context_key, stands_for, ex=ttl_s, nx=True)
+                        pipe.expire(context_key, ttl_s, gt=True)
+                replies = await pipe.execute(raise_on_error=False)
+        return [replies[place] for place in places]
 
     async def put(
         self,
