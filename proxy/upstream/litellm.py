@@ -118,10 +118,11 @@ class LiteLLMUpstream:
         times = {"timeout": self._stream_timeout_s} if body.get("stream") else {}
         try:
             answer = await litellm.acompletion(**{**self._params, **times, **body, "metadata": None})
+            if body.get("stream"):
+                # Some adapters (Gemini's) call no sooner than for the first chunk: only then is it known whether they were refused.
+                return LiteLLMStream(answer, await anext(answer, None))
         except Exception as error:  # LiteLLM's adapters raise whatever their provider's library does
             return _as_response(error)
-        if body.get("stream"):
-            return LiteLLMStream(answer)
         return WholeAnswer(200, _JSON, orjson.dumps(_message(answer.model_dump(exclude_none=True))))
 
     async def aclose(self) -> None:
@@ -160,8 +161,9 @@ class LiteLLMStream:
     headers = _EVENTS
     served_by = None
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: Any, first: Any) -> None:
         self._stream = stream
+        self._first = first
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield one event per chunk as it comes, then `[DONE]`.
@@ -171,10 +173,10 @@ class LiteLLMStream:
             UpstreamBrokenError: anything else that ended the stream early.
         """
         try:
-            async for chunk in self._stream:
-                yield (
-                    b"data: " + orjson.dumps(_delta(chunk.model_dump(exclude_none=True, exclude_unset=True))) + b"\n\n"
-                )
+            if self._first is not None:
+                yield _event(self._first)
+                async for chunk in self._stream:
+                    yield _event(chunk)
         except Exception as error:  # as in send
             if _is_timeout(error):
                 raise UpstreamTimeoutError("The provider fell silent in the middle of its answer.") from error
@@ -184,6 +186,10 @@ class LiteLLMStream:
     async def aclose(self) -> None:
         """Stop reading, which closes the connection to the provider."""
         await self._stream.aclose()
+
+
+def _event(chunk: Any) -> bytes:
+    return b"data: " + orjson.dumps(_delta(chunk.model_dump(exclude_none=True, exclude_unset=True))) + b"\n\n"
 
 
 def _import_litellm() -> Any:
@@ -215,13 +221,19 @@ def _refusal(status: int, message: str, *, code: str, param: str | None = None, 
 
 def _as_response(error: Exception) -> WholeAnswer:
     """Render a provider's refusal; raise ours for what never was an answer."""
+    original = getattr(error, "original_exception", None)
+    if type(error).__name__ == "MidStreamFallbackError" and isinstance(original, Exception):
+        error = original  # LiteLLM's wrapping of whatever the first chunk brought
     status = getattr(error, "status_code", None)
     if _is_timeout(error):
         raise UpstreamTimeoutError("The provider did not answer in time (through LiteLLM).") from error
-    if not isinstance(status, int) or not 400 <= status <= 599 or type(error).__name__ == "APIConnectionError":
+    was_sent = _was_sent(error)  # some adapters call a refused connection a 500
+    is_status = isinstance(status, int) and 400 <= status <= 599 and type(error).__name__ != "APIConnectionError"
+    if not is_status or not was_sent:
         raise UpstreamError(
-            f"The provider could not be reached through LiteLLM ({type(error).__name__}).", was_sent=_was_sent(error)
+            f"The provider could not be reached through LiteLLM ({type(error).__name__}).", was_sent=was_sent
         ) from error
+    assert isinstance(status, int)
     told = getattr(error, "litellm_response_headers", None) or getattr(error, "headers", None) or {}
     retry_after = told.get("retry-after") or told.get("Retry-After")
     headers = ((b"retry-after", str(retry_after).encode("ascii", "ignore")),) if retry_after else ()
