@@ -43,7 +43,7 @@ from proxy.api.cache_headers import REQUEST_ID
 from proxy.api.deps import Services
 from proxy.api.door import Door
 from proxy.api.identity import Identity
-from proxy.api.openai import embeddings, models
+from proxy.api.openai import embeddings, models, responses
 from proxy.api.passthrough import PassThrough
 from proxy.caching import Caching
 from proxy.core.breakers import State
@@ -219,6 +219,10 @@ class Application:
         """What keys may use; there once the parts are opened."""
         return self._limits
 
+    async def replayed_response(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One response of the Responses API: replayed by Deja, or the provider's."""
+        await responses.ReplayedResponse(self.caching.follow_ups, self.identity, self.passthrough)(scope, receive, send)
+
     def cached(self, path: str) -> App:
         """What answers requests to a path from the cache; the parts it needs are there once they are opened."""
 
@@ -355,6 +359,7 @@ def create_app(
         app.router.routes.extend(each.original_route for each in iter_route_contexts(module.router.routes))
     for path, answer in cached.items():
         app.router.routes.append(Route(path, endpoint=_Endpoint(answer), methods=["POST"]))
+    app.router.routes.append(Route(f"/v1{responses.PATH}", _Endpoint(deja.replayed_response), methods=responses.METHODS))
     app.router.routes.append(Route("/v1/{path:path}", endpoint=deja.passthrough))
     allowed = Allowed(frozenset(settings.mcp.allowed_hosts), frozenset(settings.mcp.allowed_origins))
     tools = Endpoint(app, deja.identity, deja.background, version=VERSION, allowed=allowed)

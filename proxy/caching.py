@@ -23,6 +23,7 @@ from proxy.core import keys
 from proxy.core.budget import Cause, Standing
 from proxy.core.confidence import Calibration
 from proxy.core.dialects import DIALECTS
+from proxy.core.dialects.responses import RESPONSES
 from proxy.core.evidence import Report
 from proxy.fleet import Fleet
 from proxy.services import ids
@@ -39,6 +40,7 @@ from proxy.services.embeddings_cache import EmbeddingsCache
 from proxy.services.error_budget import ErrorBudget
 from proxy.services.feedback import Feedback
 from proxy.services.first_level import FirstLevel
+from proxy.services.follow_ups import FollowUps
 from proxy.services.judging import VerifyingJudge
 from proxy.services.keeper import Keeper
 from proxy.services.late_index import LateIndex
@@ -59,6 +61,7 @@ from proxy.stores.decisions import DecisionStore
 from proxy.stores.embeddings import EmbeddingStore
 from proxy.stores.evidence import EvidenceStore
 from proxy.stores.flights import FlightStore
+from proxy.stores.follow_ups import ReplayedResponses
 from proxy.stores.invalidations import Invalidations
 from proxy.stores.named_caches import NamedCacheStore
 from proxy.stores.responses import ResponseStore
@@ -138,6 +141,14 @@ class Caching:
         self.shared_flights = self._shared_flights(redis_url)
         self._open_decisions()
         self.error_budget = self._error_budget()
+        self.follow_ups = FollowUps(
+            ReplayedResponses(client),
+            guard,
+            deadline_s=settings.redis.store_deadline_ms / 1000,
+            ttl_s=settings.cache.responses_ttl_s,
+            traces=fleet.traces,
+            now=time.time,
+        )
         self.routes = self._routes()
         self.caches = self._caches()
 
@@ -285,6 +296,7 @@ class Caching:
                 key_user=settings.cache.key_user,
                 body_bytes=settings.limits.body_bytes,
                 now=time.time,
+                follow_ups=self.follow_ups if dialect is RESPONSES else None,
             )
             for dialect in DIALECTS
         }

@@ -144,6 +144,103 @@ def completion_events(*texts: str) -> list[bytes]:
     return [f"data: {json.dumps(chunk)}\n\n".encode() for chunk in chunks] + [b"data: [DONE]\n\n"]
 
 
+# --- responses -----------------------------------------------------------------------------------------------------------------
+
+
+def output_text(text: str, **fields: Any) -> dict[str, Any]:
+    """A message of the model's."""
+    part = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+    return {
+        "type": "message",
+        "id": "msg_of_the_provider",
+        "status": "completed",
+        "role": "assistant",
+        "content": [part | fields],
+    }
+
+
+def function_call(name: str = "get_weather", **given: Any) -> dict[str, Any]:
+    """A call of a function."""
+    return {
+        "type": "function_call",
+        "id": "fc_of_the_provider",
+        "call_id": "call_of_the_provider",
+        "name": name,
+        "arguments": json.dumps(given or {"city": "Oslo"}),
+        "status": "completed",
+    }
+
+
+def reasoning(summary: str = "I thought about it.") -> dict[str, Any]:
+    """Reasoning, summed up."""
+    return {"type": "reasoning", "id": "rs_of_the_provider", "summary": [{"type": "summary_text", "text": summary}]}
+
+
+def response(*output: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """The JSON of a finished response."""
+    return {
+        "id": "resp_of_the_provider",
+        "object": "response",
+        "created_at": 1_700_000_000,
+        "completed_at": 1_700_000_001,
+        "status": "completed",
+        "error": None,
+        "incomplete_details": None,
+        "instructions": None,
+        "metadata": {},
+        "model": "gpt-fake",
+        "output": list(output),
+        "parallel_tool_calls": True,
+        "previous_response_id": None,
+        "store": True,
+        "temperature": 1.0,
+        "tool_choice": "auto",
+        "tools": [],
+        "top_p": 1.0,
+        "truncation": "disabled",
+        "usage": RESPONSE_USAGE,
+        **fields,
+    }
+
+
+def response_events(*output: dict[str, Any], **fields: Any) -> list[dict[str, Any]]:
+    """The same as events."""
+    whole = response(*output, **fields)
+    begun = whole | {"status": "in_progress", "output": [], "usage": None, "completed_at": None}
+    events: list[dict[str, Any]] = [
+        {"type": f"response.{kind}", "response": begun} for kind in ("created", "in_progress")
+    ]
+    for index, item in enumerate(output):
+        at = {"item_id": item["id"], "output_index": index}
+        empty: dict[str, Any] = {**item, "status": "in_progress"}
+        inner: list[dict[str, Any]] = []
+        if item["type"] == "message":
+            empty["content"] = []
+            part, here = item["content"][0], {**at, "content_index": 0}
+            inner.append({"type": "response.content_part.added", **here, "part": {**part, "text": ""}})
+            inner += (
+                {"type": "response.output_text.delta", **here, "delta": cut, "logprobs": []}
+                for cut in _cut(part["text"])
+            )
+            inner.append({"type": "response.output_text.done", **here, "text": part["text"], "logprobs": []})
+            inner.append({"type": "response.content_part.done", **here, "part": part})
+        elif item["type"] == "function_call":
+            empty["arguments"] = ""
+            name = "response.function_call_arguments"
+            inner += ({"type": f"{name}.delta", **at, "delta": cut} for cut in _cut(item["arguments"]))
+            inner.append({"type": f"{name}.done", **at, "name": item["name"], "arguments": item["arguments"]})
+        events.append({"type": "response.output_item.added", "output_index": index, "item": empty})
+        events += inner
+        events.append({"type": "response.output_item.done", "output_index": index, "item": item})
+    events.append({"type": f"response.{whole['status']}", "response": whole})
+    return [{**event, "sequence_number": number} for number, event in enumerate(events)]
+
+
+def responses_api(*output: dict[str, Any], **fields: Any) -> Behaviour:
+    """An answer of the Responses API, streamed if the request asks for it."""
+    return _either(response(*output, **fields), named(response_events(*output, **fields)))
+
+
 # --- whichever is asked --------------------------------------------------------------------------------------------------------
 
 
@@ -161,6 +258,8 @@ def saying(text: str) -> Behaviour:
         match exchange.request.path.removeprefix("/v1"):
             case "/messages":
                 await messages_api(text_block(text))(exchange)
+            case "/responses":
+                await responses_api(output_text(text), id=f"resp_{abs(hash(text)):x}")(exchange)
             case "/completions":
                 await _either(completion(text), completion_events(text))(exchange)
             case _:

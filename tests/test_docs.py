@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from proxy.__main__ import app as command_line
 from proxy.api.cache_headers import cache_status, response_headers
 from proxy.app import create_app
-from proxy.core import directives, keys, ledger_keys, records
+from proxy.core import directives, follow_ups, keys, ledger_keys, records
 from proxy.core.access import keys as access
 from proxy.core.coordination import keys as shared
 from proxy.core.gates import GateReason
@@ -266,6 +266,7 @@ def test_every_redis_key_is_documented() -> None:
         keys.context_key("0a", "0c"),
         keys.condemned_key("0a"),
         keys.unequal_key("0a", "text"),
+        follow_ups.replayed_key("0a"),
         keys.embedding_key("0a", "text"),
         keys.EXPIRY,
         keys.entries_key("0e"),

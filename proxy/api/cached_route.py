@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -32,6 +32,7 @@ from proxy.services.calls import Call, Decision, Reply
 from proxy.services.completions import Completions
 from proxy.services.decisions import DecisionLog
 from proxy.services.error_budget import ErrorBudget
+from proxy.services.follow_ups import FollowUps
 from proxy.services.memory_through_proxy import MemoryWriter
 from proxy.services.recorder import Recorder
 from proxy.services.recordings import Tape
@@ -62,6 +63,7 @@ class CachedRoute:
         key_user: whether the `user` field keeps answers apart.
         body_bytes: the largest body.
         now: unix time in seconds.
+        follow_ups: keeps what is replayed, for a dialect whose requests go on from an answer by its id; None for any other.
 
     Attributes:
         active: requests being answered now.
@@ -85,9 +87,12 @@ class CachedRoute:
         key_user: bool,
         body_bytes: int,
         now: Callable[[], float],
+        follow_ups: FollowUps | None = None,
     ) -> None:
         self.dialect = dialect
         self.completions = completions
+        self.decide: Callable[[Call], Awaitable[Decision]] = completions.decide if follow_ups is None else self._keeping
+        self._follow_ups = follow_ups
         self._identity = identity
         self._recorder = recorder
         self._tape = tape
@@ -97,6 +102,7 @@ class CachedRoute:
         self.metrics = metrics
         self.background = background
         self._passthrough = passthrough
+        self._key_user = key_user
         self._understanding = Understanding(dialect, default_mode=default_mode, key_user=key_user)
         self._body_bytes = body_bytes
         self._now = now
@@ -123,7 +129,7 @@ class CachedRoute:
         tenant = self._identity.tenant(scope)
         raw = await asgi.read_body(scope, receive, limit_bytes=self._body_bytes)
         understood = self._understanding.of(scope, raw)
-        return Call(
+        call = Call(
             dialect=self.dialect,
             request_id=request_id,
             tenant=tenant,
@@ -140,6 +146,15 @@ class CachedRoute:
             places=understood.places,
             began_at=began_at,
         )
+        return call if self._follow_ups is None else await self._follow_ups.resolved(call, key_user=self._key_user)
+
+    async def _keeping(self, call: Call) -> Decision:
+        """Decide, and keep what is about to be replayed."""
+        assert self._follow_ups is not None
+        decision = await self.completions.decide(call)
+        if decision.outcome.hit is not None:
+            await self._follow_ups.keep(decision)
+        return decision
 
     def _travelling(self, headers: Iterable[tuple[bytes, bytes]]) -> Headers:
         return self._identity.for_upstream(end_to_end(headers))
@@ -220,7 +235,7 @@ class _Exchange:
             call = await self._route.parse(
                 self._scope, self._receive, request_id=self._request_id, began_at=time.monotonic()
             )
-            self._decision = decision = await self._route.completions.decide(call)
+            self._decision = decision = await self._route.decide(call)
             if decision.outcome.hit is not None:
                 await self._answer_from_cache(decision)
             else:

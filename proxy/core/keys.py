@@ -9,6 +9,7 @@ never equal a context id.
     deja:v1:context:{<room>}:<prefix hash>         string  what a conversation's prefix stands for (`core.context`)
     deja:v1:condemned:{<room>}                     set     entry ids that someone called wrong: no context through them resolves
     deja:v1:unequal:{<room>}:<text>                set     digests of the texts that are never the same question as this one
+    deja:v1:replayed:{<room>}                      hash    a replayed response, to be gone on from (`core.follow_ups`)
     deja:v1:embedding:{<room>}:<input hash>        hash    a stored vector (`core.embedding_answers`)
     deja:v1:flight:{<room>}:<call>                 string  who asks the provider for exactly this now (`core.flights`)
     deja:v1:flight-followers:{<room>}:<flight>     zset    the processes that wait for what it gets

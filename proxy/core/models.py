@@ -181,6 +181,7 @@ class ChatRequest:
         choices: `n`.
         has_tools: tools or functions are on offer.
         is_cacheable: its answer depends on what it says alone, not on what the provider looks up or does meanwhile.
+        is_shareable: a provider's own answer may go to several callers who ask the same at once.
     """
 
     model: str
@@ -194,6 +195,7 @@ class ChatRequest:
     choices: int
     has_tools: bool
     is_cacheable: bool = True
+    is_shareable: bool = True
 
 
 @dataclass(frozen=True, slots=True)

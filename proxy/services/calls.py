@@ -85,6 +85,7 @@ class Decision:
         embedding: of its text, None until computed, or when it must not be matched by meaning.
         exact_only: why it must not be matched by meaning, None if it may or nobody has asked (`settle_exact_only`).
         answer: the provider's answer taken apart, once a stream of it is complete.
+        answer_id: what its replay is to be called, "" for any new id.
         is_store_down: a look-up just failed, so storing is not even tried.
         is_searched: its text was looked for by meaning.
     """
@@ -98,6 +99,7 @@ class Decision:
     embedding: Embedding | None = None
     exact_only: str | None = None
     answer: Answer | None = None
+    answer_id: str = ""
     is_store_down: bool = False
     is_searched: bool = False
     _is_routed: bool = False

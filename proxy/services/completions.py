@@ -292,7 +292,7 @@ class Completions:
         """Replay the entry that was decided on, with a new id and fresh tool-call ids."""
         entry, call = decision.outcome.entry, decision.call
         assert entry is not None
-        replay = Replay(ids.minted, int(self._now()), call.request)
+        replay = Replay(ids.minted, int(self._now()), call.request, call.sent, decision.answer_id)
         if not call.request.is_stream:
             return Reply(200, _JSON, call.dialect.render_json(entry, replay))
         return Reply(200, _EVENTS, _replayed(call.dialect.render_stream(entry, replay)), is_event_stream=True)
@@ -328,7 +328,8 @@ class Completions:
         call, outcome = decision.call, decision.outcome
         key = None
         # A request that must not be stored, or must reach the provider by itself, keeps to itself.
-        if outcome.fwd in (Forwarded.MISS, Forwarded.STALE) or outcome.reason in _SHARED_BYPASSES:
+        is_miss = outcome.fwd in (Forwarded.MISS, Forwarded.STALE) or outcome.reason in _SHARED_BYPASSES
+        if is_miss and call.request.is_shareable:
             key = (decision.place.fingerprint, call.request.is_stream, call.request.include_usage)
             flight = self._flights.join(key, began_at=call.began_at)
             if flight is not None:

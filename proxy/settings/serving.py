@@ -61,6 +61,11 @@ class CacheSettings(Section):
         0.01, gt=0, le=0.5, description="Wrong semantic hits among semantic hits, at most."
     )
     ttl_s: int = Field(3600, ge=1, description="Seconds an answer stays fresh unless the request says otherwise.")
+    responses_ttl_s: int = Field(
+        30 * 86_400,
+        ge=1,
+        description="Seconds that a response replayed from the cache can be gone on from by its id; OpenAI keeps its own for 30 days.",
+    )
     max_bytes: int = Field(512 << 20, ge=1 << 20, description="Bytes the cache may take in Redis, below maxmemory.")
     local_bytes: int = Field(
         32 << 20,

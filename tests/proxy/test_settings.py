@@ -37,6 +37,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "DEJA_CACHE__TTL_S": ("60", 60),
     "DEJA_CACHE__MAX_BYTES": ("1048576", 1 << 20),
     "DEJA_CACHE__KEY_USER": ("false", False),
+    "DEJA_CACHE__RESPONSES_TTL_S": ("3600", 3600),
     "DEJA_CACHE__ON_REPEAT": ("regenerate", "regenerate"),
     "DEJA_CACHE__REPEAT_WINDOW_S": ("5", 5.0),
     "DEJA_CACHE__CANDIDATES": ("7", 7),

@@ -6,6 +6,7 @@ from proxy.core.dialects.base import Dialect
 from proxy.core.dialects.chat import CHAT
 from proxy.core.dialects.completions import COMPLETIONS
 from proxy.core.dialects.messages import MESSAGES
+from proxy.core.dialects.responses import RESPONSES
 
-DIALECTS: tuple[Dialect, ...] = (CHAT, COMPLETIONS, MESSAGES)
+DIALECTS: tuple[Dialect, ...] = (CHAT, COMPLETIONS, MESSAGES, RESPONSES)
 """All of them; each has a route."""

@@ -49,11 +49,15 @@ class Replay:
         mint: makes its ids.
         created: unix time in whole seconds.
         request: what it answers.
+        sent: the same as it was sent.
+        answer_id: its id, where it was made before; else "".
     """
 
     mint: Mint
     created: int
     request: ChatRequest
+    sent: Mapping[str, Any]
+    answer_id: str = ""
 
 
 class Dialect(Protocol):
