@@ -166,7 +166,7 @@ def fill(contender: Contender, topics: Sequence[Topic], kind: str) -> None:
     wire.fast(
         driver.closed_loop(contender.targets[kind], asks, seconds=math.inf, connections=8, on_sample=samples.append)
     )
-    _check(contender.name, "storing", [sample.source for sample in samples])
+    _check(contender.name, "storing", samples)
 
 
 def alone(
@@ -245,7 +245,7 @@ def load() -> float:
 
 
 def _alone(name: str, kind: str, samples: Sequence[Sample]) -> Alone:
-    _check(name, kind, [sample.source for sample in samples])
+    _check(name, f"asked for: {kind}", samples)
     gaps = sorted(
         (sample.done_at - sample.first_at) / (sample.events - 1) * 1e6 for sample in samples if sample.events > 1
     )
@@ -258,8 +258,8 @@ def _alone(name: str, kind: str, samples: Sequence[Sample]) -> Alone:
     )
 
 
-def _check(name: str, doing: str, sources: Sequence[Source]) -> None:
-    if not sources or Source.FAILED in sources:
-        raise SystemExit(
-            f"load: {name} failed {sources.count(Source.FAILED)} of {len(sources)} requests while {doing}: what fails fast is no result"
-        )
+def _check(name: str, doing: str, samples: Sequence[Sample]) -> None:
+    failed = [sample.failure for sample in samples if sample.source is Source.FAILED]
+    if failed or not samples:
+        told = failed[0] if failed else "there was nothing to ask"
+        raise SystemExit(f"load: {name} failed {len(failed)} of {len(samples)} requests while {doing}: {told}")

@@ -158,23 +158,28 @@ async def _asked(
     try:
         async with asyncio.timeout(TIMEOUT_S):
             reply = await line.ask(target.raw(ask, before))
-    except (ConnectionError, TimeoutError):
+    except (ConnectionError, TimeoutError) as error:
         line.close()
         now = time.perf_counter()
         await asyncio.sleep(_AFTER_FAILURE_S)
-        return Sample(ask.kind, ask.is_streamed, intended, sent_at, now, now, Source.FAILED), None
+        moments = (intended, sent_at, now, now)
+        told = f"{type(error).__name__}: {error}"
+        return Sample(ask.kind, ask.is_streamed, *moments, Source.FAILED, failure=told), None
     return _sample(ask, reply, intended, is_checked=target.is_checked)
 
 
 def _sample(ask: Ask, reply: Reply, intended: float, *, is_checked: bool) -> tuple[Sample, str | None]:
     moments = (intended, reply.sent_at, reply.first_at, reply.done_at)
     found = answers.source(reply.status, reply.head)
-    if found is Source.FAILED or not is_checked:
+    if found is Source.FAILED:
+        told = f"status {reply.status}: {reply.body[:300].decode(errors='replace')}"
+        return Sample(ask.kind, ask.is_streamed, *moments, found, failure=told), None
+    if not is_checked:
         return Sample(ask.kind, ask.is_streamed, *moments, found), None
     try:
         said = answers.read(reply.body, is_streamed=ask.is_streamed)
-    except answers.UnreadableError:
-        return Sample(ask.kind, ask.is_streamed, *moments, Source.FAILED), None
+    except answers.UnreadableError as error:
+        return Sample(ask.kind, ask.is_streamed, *moments, Source.FAILED, failure=str(error)), None
     is_right = answers.is_right(ask, said.text)
     wrong = None if is_right or found not in HITS else (ask.text, answers.question(said.text) or "")
     events = reply.body.count(b"data: ") if ask.is_streamed else 0

@@ -13,6 +13,7 @@ from loadtest.load.samples import Sample
 from loadtest.load.workload import Kind
 
 _WRONG_SHOWN = 50
+_FAILURES_SHOWN = 5
 PERCENTS = (50.0, 95.0, 99.0, 99.9)
 
 
@@ -79,6 +80,7 @@ class Summary:
         requests: sent.
         failed: of them, without an answer or with an error.
         per_s: answered a second.
+        failures: what came instead of an answer, and how often; the most frequent ones.
         took: what callers waited, from the intended moment, all kinds; and by source.
         first_byte: of streams, from the intended moment.
         late: how late the generator sent.
@@ -93,6 +95,7 @@ class Summary:
     requests: int
     failed: int
     per_s: float
+    failures: dict[str, int]
     took: dict[str, Latency]
     first_byte: Latency
     late: Latency
@@ -138,6 +141,7 @@ def summary(samples: Sequence[Sample], prices: Prices = Prices()) -> Summary:
         requests=len(samples),
         failed=len(samples) - len(answered),
         per_s=len(answered) / seconds if seconds else 0.0,
+        failures=dict(Counter(s.failure for s in samples if s.source is Source.FAILED).most_common(_FAILURES_SHOWN)),
         took=took,
         first_byte=latency(sample.first_ms for sample in answered if sample.is_streamed),
         late=latency(sample.late_ms for sample in samples),

@@ -70,6 +70,9 @@ def markdown(report: Report) -> str:
 def _summary(summary: Summary, prices: Prices) -> Iterator[str]:
     yield f"{summary.requests:,} requests, {short(summary.per_s)} answered a second, {summary.failed} failed."
     yield ""
+    for failure, count in summary.failures.items():
+        yield f"- {count} ×: {' '.join(failure.split())[:200]}"
+    yield ""
     yield "| | answers | p50 ms | p95 ms | p99 ms | p99.9 ms |"
     yield "|---|---|---|---|---|---|"
     for name, took in summary.took.items():

@@ -20,6 +20,7 @@ class Sample:
         is_right: whether it answers what was asked; None where it was not looked at, or there is none.
         input_tokens, output_tokens: as the answer tells.
         events: of a stream.
+        failure: of a failed one, what came instead of an answer.
         wrong: of a wrong hit, what was asked and what was answered.
     """
 
@@ -35,6 +36,7 @@ class Sample:
     output_tokens: int = 0
     events: int = 0
     wrong: tuple[str, str] | None = None
+    failure: str = ""
 
     @property
     def took_ms(self) -> float:
