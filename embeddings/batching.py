@@ -3,7 +3,8 @@
 Theory of operation. One thread runs the model. While it is idle, an item (a text to embed, a pair to score) starts at once, with
 whatever else arrived in the same turn of the event loop. While it is busy, items gather; when it is free, the oldest of them
 go together, as many as `max_batch` and `_MAX_BATCH_CHARS` allow. So an item waits for at most the batches ahead of it, and
-`max_waiting` bounds those. An item that is already waiting, running or remembered is not computed again. Each caller has a future
+`max_waiting` bounds those. An item that is already waiting, running or remembered for the same owner is not computed again: for another
+it is, or the time it takes would tell what others asked. Each caller has a future
 of its own: one that gives up takes nothing from the others, and an item nobody waits for any more is dropped before it runs.
 
 All state is touched on the event loop alone; only the model runs in the thread, or on the loop where a caller asks for that.
@@ -57,11 +58,16 @@ class BatchingStats:
 
 @dataclass(slots=True, eq=False)
 class _Job(Generic[Item, Result]):
-    """One distinct item that is waiting or running, and who waits for it."""
+    """One distinct item of an owner that is waiting or running, and who waits for it."""
 
-    item: Item
+    key: tuple[str, Item]
     waiters: set[asyncio.Future[Result]] = field(default_factory=set)
     is_running: bool = False
+
+    @property
+    def item(self) -> Item:
+        """What the model runs on."""
+        return self.key[1]
 
 
 class Batcher(Generic[Item, Result]):
@@ -92,9 +98,9 @@ class Batcher(Generic[Item, Result]):
         self._max_batch = max_batch
         self._max_waiting = max_waiting
         self._remembered_most = remembered
-        self._memory: OrderedDict[Item, Result] = OrderedDict()
-        self._jobs: dict[Item, _Job[Item, Result]] = {}
-        self._queue: OrderedDict[Item, _Job[Item, Result]] = OrderedDict()
+        self._memory: OrderedDict[tuple[str, Item], Result] = OrderedDict()
+        self._jobs: dict[tuple[str, Item], _Job[Item, Result]] = {}
+        self._queue: OrderedDict[tuple[str, Item], _Job[Item, Result]] = OrderedDict()
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"model of {what}")
         self._running: asyncio.Future[Sequence[Result]] | None = None
         self._is_start_due = False
@@ -106,11 +112,12 @@ class Batcher(Generic[Item, Result]):
         """Counters since the start."""
         return BatchingStats(self._items, self._remembered, self._joined, self._batches, self._failed_batches)
 
-    async def get(self, item: Item, *, inline: bool = False) -> Result:
+    async def get(self, item: Item, *, whose: str = "", inline: bool = False) -> Result:
         """Run the model on one item, or remember.
 
         Args:
             item: what to run it on.
+            whose: an owner, who is spared what was done for itself alone.
             inline: run the model here and now if it is idle, holding the event loop up for as long. For a caller who knows that
                 nothing else waits for the loop: two thread switches cost a short text more than its own time.
 
@@ -120,13 +127,14 @@ class Batcher(Generic[Item, Result]):
             EmbedderError: the model failed; the next call tries again.
         """
         self._items += 1
-        remembered = self._recall(item)
+        key = (whose, item)
+        remembered = self._recall(key)
         if remembered is not None:
             self._remembered += 1
             return remembered
         if inline and self._running is None and not self._queue and not self._is_closed:
-            return self._run_inline(item)
-        return await self._wait(self._job(item))
+            return self._run_inline(key)
+        return await self._wait(self._job(key))
 
     async def get_many(self, items: Sequence[Item]) -> list[Result]:
         """Run the model on items, in order; all or none. Raises as `get` does, the first error met."""
@@ -158,43 +166,43 @@ class Batcher(Generic[Item, Result]):
         except EmbedderError as error:
             return error
 
-    def _run_inline(self, item: Item) -> Result:
+    def _run_inline(self, key: tuple[str, Item]) -> Result:
         self._batches += 1
         try:
-            (result,) = self._model([item])
+            (result,) = self._model([key[1]])
         except Exception as error:
             self._failed_batches += 1
             if isinstance(error, EmbedderError):
                 raise
             raise EmbedderError(f"the model failed: {type(error).__name__}") from error
-        self._remember(item, result)
+        self._remember(key, result)
         return result
 
-    def _recall(self, item: Item) -> Result | None:
-        result = self._memory.get(item)
+    def _recall(self, key: tuple[str, Item]) -> Result | None:
+        result = self._memory.get(key)
         if result is not None:
-            self._memory.move_to_end(item)
+            self._memory.move_to_end(key)
         return result
 
-    def _remember(self, item: Item, result: Result) -> None:
-        if _chars(item) > _REMEMBERED_CHARS or self._remembered_most == 0:
+    def _remember(self, key: tuple[str, Item], result: Result) -> None:
+        if _chars(key[1]) > _REMEMBERED_CHARS or self._remembered_most == 0:
             return
-        self._memory[item] = result
-        self._memory.move_to_end(item)
+        self._memory[key] = result
+        self._memory.move_to_end(key)
         if len(self._memory) > self._remembered_most:
             self._memory.popitem(last=False)
 
-    def _job(self, item: Item) -> _Job[Item, Result]:
-        """Find the item's job or queue a new one."""
+    def _job(self, key: tuple[str, Item]) -> _Job[Item, Result]:
+        """Find an item's job or queue a new one."""
         if self._is_closed:
             raise EmbedderClosedError(f"the model of {self._what} was closed")
-        job = self._jobs.get(item)
+        job = self._jobs.get(key)
         if job is not None:
             self._joined += 1
             return job
         if len(self._queue) >= self._max_waiting:
             raise EmbedderOverloadedError(f"{len(self._queue)} {self._what} are waiting for their model")
-        job = self._jobs[item] = self._queue[item] = _Job(item)
+        job = self._jobs[key] = self._queue[key] = _Job(key)
         if self._running is None and not self._is_start_due:
             # Next turn of the loop, so that items that arrived in this one go together.
             self._is_start_due = True
@@ -208,8 +216,8 @@ class Batcher(Generic[Item, Result]):
             return await waiter
         finally:
             job.waiters.discard(waiter)
-            if not job.waiters and not job.is_running and self._queue.get(job.item) is job:
-                del self._queue[job.item], self._jobs[job.item]
+            if not job.waiters and not job.is_running and self._queue.get(job.key) is job:
+                del self._queue[job.key], self._jobs[job.key]
 
     def _start(self) -> None:
         """Run the oldest items that are waiting, if the model is idle."""
@@ -226,11 +234,11 @@ class Batcher(Generic[Item, Result]):
         batch: list[_Job[Item, Result]] = []
         chars = 0
         while self._queue and len(batch) < self._max_batch:
-            item, job = next(iter(self._queue.items()))
-            chars += _chars(item)
+            key, job = next(iter(self._queue.items()))
+            chars += _chars(job.item)
             if batch and chars > _MAX_BATCH_CHARS:
                 break
-            del self._queue[item]
+            del self._queue[key]
             job.is_running = True
             batch.append(job)
         return batch
@@ -244,8 +252,8 @@ class Batcher(Generic[Item, Result]):
                 self._fail(job, error)
         else:
             for job, result in zip(batch, done.result(), strict=True):
-                self._remember(job.item, result)
-                del self._jobs[job.item]
+                self._remember(job.key, result)
+                del self._jobs[job.key]
                 for waiter in job.waiters:
                     if not waiter.done():
                         waiter.set_result(result)
@@ -253,7 +261,7 @@ class Batcher(Generic[Item, Result]):
 
     def _fail(self, job: _Job[Item, Result], cause: BaseException) -> None:
         """Give each waiter an error of its own: a shared one would gather all their tracebacks."""
-        del self._jobs[job.item]
+        del self._jobs[job.key]
         kind = type(cause) if isinstance(cause, EmbedderError) else EmbedderError
         message = str(cause) if isinstance(cause, EmbedderError) else f"the model failed: {type(cause).__name__}"
         for waiter in job.waiters:
@@ -294,9 +302,9 @@ class BatchingEmbedder(Batcher[str, Embedding]):
         self.max_tokens = embedder.max_tokens
         """Tokens the model reads of one text."""
 
-    async def embed(self, text: str, *, inline: bool = False) -> Embedding:
+    async def embed(self, text: str, *, whose: str = "", inline: bool = False) -> Embedding:
         """Embed one text; see `Batcher.get`."""
-        return await self.get(text, inline=inline)
+        return await self.get(text, whose=whose, inline=inline)
 
     async def embed_many(self, texts: Sequence[str]) -> list[Embedding]:
         """Embed texts; see `Batcher.get_many`."""

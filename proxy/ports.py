@@ -179,8 +179,8 @@ class Embedder(Protocol):
     def fingerprint(self) -> str:
         """Names model, weights, dims and metric; part of every entry's key."""
 
-    async def embed(self, text: str) -> Embedding:
-        """Embed one text.
+    async def embed(self, text: str, *, whose: str = "") -> Embedding:
+        """Embed one text for an owner, usually a tenant; what was embedded for another is not at hand.
 
         Raises:
             EmbeddingError: it could not be.

@@ -98,6 +98,7 @@ def _explanation(found: Explanation) -> dict[str, Any]:
         "reason": record.reason or None,
         "would_hit": record.would_hit or None,
         "namespace": record.namespace,
+        "sharing": record.sharing or "key",
         "model": record.model,
         "asked": record.asked,
         "level": record.level,

@@ -126,13 +126,16 @@ class CachedRoute:
         Raises:
             RequestError: it cannot be served as sent.
         """
-        tenant = self._identity.tenant(scope)
+        caller = self._identity.caller(scope)
         raw = await asgi.read_body(scope, receive, limit_bytes=self._body_bytes)
-        understood = self._understanding.of(scope, raw)
+        understood = self._understanding.of(scope, raw, caller.tenant)
+        space, sharing = self._identity.space(caller, understood.directives.namespace)
         call = Call(
             dialect=self.dialect,
             request_id=request_id,
-            tenant=tenant,
+            tenant=caller.tenant,
+            space=space,
+            sharing=sharing,
             request=understood.request,
             directives=understood.directives,
             sent=understood.sent,

@@ -8,12 +8,14 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-from collections.abc import Iterable, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from proxy.core.access import api_keys
 from proxy.core.access.callers import Caller
 from proxy.core.access.scopes import DATA, KeyScope
+from proxy.core.access.sharing import Sharing, space_of
 from proxy.core.keys import tenant_of
 from proxy.errors import RequestError
 from proxy.ports import Headers
@@ -29,7 +31,11 @@ _SHOWN_DIGITS = 8  # of a configured key's hash, in the audit log: they tell key
 
 
 class Minted(Protocol):
-    """Tells callers by keys that Deja minted."""
+    """Tells callers by keys that Deja minted, and what admins decided."""
+
+    @property
+    def levels(self) -> Mapping[str, Sharing]:
+        """Who shares entries, by namespace."""
 
     async def caller(self, credential: bytes, /) -> Caller | None:
         """Who presents it, None if it is not good; RequestError 503 where that cannot be known."""
@@ -37,6 +43,8 @@ class Minted(Protocol):
 
 class NoneMinted:
     """Where there are no minted keys."""
+
+    levels: Mapping[str, Sharing] = MappingProxyType({})
 
     async def caller(self, _: bytes, /) -> Caller | None:
         """Nobody."""
@@ -122,6 +130,14 @@ class Identity:
     def tenant(self, scope: Any) -> str:
         """The tenant of a request; raises as `caller`."""
         return self.caller(scope).tenant
+
+    def space(self, caller: Caller, namespace: str) -> tuple[str, str]:
+        """What stands for a caller's tenant where stored answers belong, and with whom they are shared; "" and "" for its own."""
+        levels = self._minted.levels
+        if not levels:
+            return "", ""
+        space, level = space_of(caller, namespace, levels)
+        return ("", "") if level is Sharing.KEY else (space, level.value)
 
     def for_upstream(self, headers: Headers) -> Headers:
         """The headers without the caller's credentials where one of them is a key of Deja, which no provider must see."""

@@ -65,18 +65,20 @@ class Understanding:
         self._dialect = dialect
         self._default_mode = default_mode
         self._key_user = key_user
-        self._remembered: OrderedDict[tuple[bytes, bytes, Headers], Understood] = OrderedDict()
+        self._remembered: OrderedDict[tuple[bytes, str, bytes, Headers], Understood] = OrderedDict()
         self._size_bytes = 0
 
-    def of(self, scope: Scope, raw: bytes) -> Understood:
+    def of(self, scope: Scope, raw: bytes, tenant: str = "") -> Understood:
         """Read a request.
+
+        What one tenant's request made known is not at hand for another's: how long an answer takes must not tell what others ask.
 
         Raises:
             RequestError: it cannot be served as sent.
         """
         query: bytes = scope["query_string"]
         meant = tuple([pair for pair in scope["headers"] if pair[0].startswith(_MEANT_PREFIXES)])
-        key = (raw, query, meant)
+        key = (raw, tenant, query, meant)
         found = self._remembered.get(key)
         if found is not None:
             self._remembered.move_to_end(key)
@@ -86,7 +88,7 @@ class Understanding:
             self._remembered[key] = found
             self._size_bytes += len(raw)
             while self._size_bytes > REMEMBERED_BYTES:
-                (oldest, _, _), _ = self._remembered.popitem(last=False)
+                (oldest, *_), _ = self._remembered.popitem(last=False)
                 self._size_bytes -= len(oldest)
         return found
 

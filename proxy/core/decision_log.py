@@ -67,6 +67,7 @@ class DecisionRecord(NamedTuple):
         would_hit: in shadow mode, the tier that would have served; else "".
         stored: entry id under which the provider's answer was stored, "" if it was not.
         not_stored: why not, "" if it was or there was none.
+        sharing: with whom the entries of its namespace are shared, `team` or `global`; "" for nobody.
         vote: what the caller said of the hit; None until it did. Kept apart in Redis.
     """
 
@@ -87,6 +88,7 @@ class DecisionRecord(NamedTuple):
     would_hit: str = ""
     stored: str = ""
     not_stored: str = ""
+    sharing: str = ""
     vote: str | None = None
 
     @property

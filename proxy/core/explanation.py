@@ -98,6 +98,12 @@ class Explanation:
     nearest_room: Near | None
 
 
+_SHARING = {
+    "team": "An admin lets the keys of a team share the stored answers of this namespace: this one may be a colleague's.",
+    "global": "An admin lets all keys share the stored answers of this namespace: this one may be anybody's.",
+}
+
+
 def explain(record: DecisionRecord, *, rooms: Sequence[Room], earlier: Sequence[DecisionRecord]) -> Explanation:
     """Put a decision into words.
 
@@ -121,6 +127,8 @@ def explain(record: DecisionRecord, *, rooms: Sequence[Room], earlier: Sequence[
         sentences.append(f"The provider's answer was not stored: {record.not_stored}.")
     elif record.stored:
         sentences.append("The provider's answer was stored: this very request can be answered from the cache now.")
+    if record.sharing:
+        sentences.append(_SHARING[record.sharing])
     if record.vote is not None:
         sentences.append(f"The caller said that the answer was {record.vote}.")
     return Explanation(record, _summary(record), tuple(sentences), whys, near)

@@ -25,6 +25,8 @@ class Call:
         dialect: the model API it was made to.
         request_id: ours, `req_…`.
         tenant: who is asking, as `keys.tenant_of` names it.
+        space: stands for the tenant where entries belong, "" where they are its own (`core.access.sharing`).
+        sharing: with whom they are shared, "" for nobody.
         request: canonical form.
         directives: what the caller asks of the cache.
         sent: the parsed body as sent, Deja's own fields among it; not to be changed.
@@ -36,7 +38,7 @@ class Call:
         prompt_chars: length of all messages, for a usage estimate.
         began_at: monotonic seconds.
         user: whose request it is, None if it names nobody.
-        places: where requests of the same bytes belong, by tenant, upstream and memories.
+        places: where requests of the same bytes belong, by tenant or what stands for it, upstream and memories.
     """
 
     dialect: Dialect
@@ -53,6 +55,8 @@ class Call:
     prompt_chars: int
     began_at: float
     user: str | None = None
+    space: str = ""
+    sharing: str = ""
     places: dict[tuple[str, str, str | None], Place] = field(default_factory=dict)
 
     @property

@@ -157,12 +157,13 @@ class Completions:
 
     def _place(self, call: Call, *, memories: str | None = None) -> Decision:
         route = self._upstreams.resolve(call.request.model)
-        noted = (call.tenant, route.identity, memories)
+        owner = call.space or call.tenant
+        noted = (owner, route.identity, memories)
         place = call.places.get(noted)
         if place is None:
             place = keys.place_of(
                 call.request,
-                tenant=call.tenant,
+                tenant=owner,
                 namespace=call.directives.namespace,
                 upstream=(route.identity, *call.distinctions),
                 family=call.dialect.family,
@@ -210,7 +211,7 @@ class Completions:
             return Forward(Forwarded.MISS, reason)
         started = time.perf_counter()
         try:
-            decision.embedding = await self._embedder.embed(text)
+            decision.embedding = await self._embedder.embed(text, whose=decision.call.tenant)
         except EmbeddingError as error:
             logger.debug("not embedded: %s", error)
             return Forward(Forwarded.MISS, Reason.EMBEDDER_UNAVAILABLE)

@@ -115,6 +115,7 @@ def _record(decision: Decision, at: float) -> DecisionRecord:
             reason="",
             served=outcome.entry.entry_id,
             served_at=keys.exact_key(place.room, place.fingerprint),
+            sharing=call.sharing,
         )
     served = outcome.entry or outcome.would_serve
     served_at = ""
@@ -139,6 +140,7 @@ def _record(decision: Decision, at: float) -> DecisionRecord:
         would_hit=outcome.would_hit or "",
         stored=outcome.stored_as or "",
         not_stored=outcome.not_stored or "",
+        sharing=call.sharing,
     )
 
 

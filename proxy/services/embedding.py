@@ -45,8 +45,8 @@ class BoundedEmbedder:
         """The model is there."""
         self._inner = inner
 
-    async def embed(self, text: str) -> Embedding:
-        """Embed one text.
+    async def embed(self, text: str, *, whose: str = "") -> Embedding:
+        """Embed one text; what was embedded for another owner is not at hand.
 
         Raises:
             EmbeddingError: no model, a failing one, or no vector in time.
@@ -55,7 +55,9 @@ class BoundedEmbedder:
             raise EmbeddingError("The embedding model is not there yet.")
         try:
             async with asyncio.timeout(self._deadline_s):
-                return await self._inner.embed(text, inline=len(text) <= INLINE_CHARS and self._is_alone())
+                return await self._inner.embed(
+                    text, whose=whose, inline=len(text) <= INLINE_CHARS and self._is_alone()
+                )
         except TimeoutError:
             raise EmbeddingError(f"No vector within {self._deadline_s * 1000:.0f} ms.") from None
         except EmbedderError as error:

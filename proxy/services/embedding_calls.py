@@ -20,6 +20,7 @@ class EmbeddingCall:
     Attributes:
         request_id: ours, `req_…`.
         tenant: who is asking.
+        space: stands for the tenant where vectors belong, "" where they are its own.
         request: canonical form, None where it cannot be taken apart.
         directives: what the caller asks of the cache.
         sent: the parsed body as sent; not to be changed.
@@ -42,6 +43,7 @@ class EmbeddingCall:
     body: bytes
     distinctions: tuple[str, ...]
     began_at: float
+    space: str = ""
 
     @property
     def model(self) -> str | None:

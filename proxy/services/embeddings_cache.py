@@ -91,7 +91,8 @@ class EmbeddingsCache:
         decision = EmbeddingDecision(call, route)
         if (request := call.request) is not None:
             upstream = (route.identity, *call.distinctions)
-            decision.room = keys.embedding_room(call.tenant, call.directives.namespace, upstream, request.keyed)
+            owner = call.space or call.tenant
+            decision.room = keys.embedding_room(owner, call.directives.namespace, upstream, request.keyed)
             decision.redis_keys = embedding_keys(decision.room, request.inputs)
             decision.found = [None] * len(request.inputs)
         return decision

@@ -82,7 +82,7 @@ class VerifyingJudge:
         worth = min(level, self._levels.judging_level(scope))
         try:
             async with asyncio.timeout(self._deadline_s):
-                verdict = decision.choose(await self._look(asked, candidates, level, worth), level)
+                verdict = decision.choose(await self._look(asked, candidates, level, worth, scope.tenant), level)
                 return replace(verdict, reason=Reason.BUDGET) if level > 1.0 else verdict
         except TimeoutError:
             logger.debug("not verified: no score within %.0f ms", self._deadline_s * 1000)
@@ -97,7 +97,9 @@ class VerifyingJudge:
         confidence = self._confidence(replace(judged, logit=judged.lower_logit))
         return confidence if confidence >= self._levels.merge_level(scope) else None
 
-    async def _look(self, asked: str, candidates: Sequence[Candidate], level: float, worth: float) -> list[Judged]:
+    async def _look(
+        self, asked: str, candidates: Sequence[Candidate], level: float, worth: float, whose: str
+    ) -> list[Judged]:
         """Judge the nearest, then if it does not serve the others, as far as they can reach `worth`; most similar first."""
         order = sorted(range(len(candidates)), key=lambda index: -candidates[index].similarity)
         reading = read(asked)
@@ -107,17 +109,19 @@ class VerifyingJudge:
             screened = decision.screen(reading, [(i, candidates[i].question, candidates[i].similarity) for i in group])
             open_ = [one for one in screened if self._is_open(one, worth)][:left]
             left -= len(open_)
-            verified = await self._verify(asked, candidates, open_)
+            verified = await self._verify(asked, candidates, open_, whose)
             judged += [verified.get(one.index, one) for one in screened]
             if any((one.confidence or 0.0) >= level for one in verified.values()):
                 break
         return judged
 
-    async def _verify(self, asked: str, candidates: Sequence[Candidate], open_: Sequence[Judged]) -> dict[int, Judged]:
+    async def _verify(
+        self, asked: str, candidates: Sequence[Candidate], open_: Sequence[Judged], whose: str
+    ) -> dict[int, Judged]:
         """Fill in logits and confidences."""
         inline = len(open_) == 1  # several go to the model together
         scores = await asyncio.gather(
-            *(self._score(candidates[one.index].question, asked, inline=inline) for one in open_)
+            *(self._score(candidates[one.index].question, asked, whose, inline=inline) for one in open_)
         )
         verified = [
             replace(one, logit=score.logit, lower_logit=score.lower_logit)
@@ -125,10 +129,10 @@ class VerifyingJudge:
         ]
         return {one.index: replace(one, confidence=self._confidence(one)) for one in verified}
 
-    async def _score(self, stored: str, asked: str, *, inline: bool = True) -> Score:
+    async def _score(self, stored: str, asked: str, whose: str, *, inline: bool = True) -> Score:
         assert self._verifier is not None
         inline = inline and self._is_alone() and len(stored) + len(asked) <= INLINE_CHARS
-        return await self._verifier.get((stored, asked), inline=inline)
+        return await self._verifier.get((stored, asked), whose=whose, inline=inline)
 
     def _is_open(self, judged: Judged, worth: float) -> bool:
         """Whether the verifier could make it worth serving."""

@@ -184,7 +184,7 @@ class Keeper:
             return None
         if decision.embedding is None:
             try:
-                decision.embedding = await self._embedder.embed(decision.text)
+                decision.embedding = await self._embedder.embed(decision.text, whose=decision.call.tenant)
             except EmbeddingError:
                 return None
         return None if why_unreadable(decision.embedding) else decision.embedding.vector.tobytes()

@@ -105,7 +105,7 @@ class Memories:
                 code="too_many_memories",
             )
         given = [limits.checked(memory) for memory in memories]
-        embeddings = await self._embed([memory.text for memory in given])
+        embeddings = await self._embed(tenant, [memory.text for memory in given])
         async with self._kept.keeping():
             return [
                 await self._store_one(tenant, memory, embedding, is_deduplicated, ends_older)
@@ -238,15 +238,16 @@ class Memories:
             if other.memory_id != memory.memory_id and sameness.may_compare(memory, other)
         ]
 
-    async def _embed(self, texts: Sequence[str]) -> list[Embedding | None]:
+    async def _embed(self, tenant: str, texts: Sequence[str]) -> list[Embedding | None]:
         found: list[Embedding | None] = []
         for start in range(0, len(texts), EMBEDDED_AT_ONCE):
-            found += await asyncio.gather(*map(self._embed_one, texts[start : start + EMBEDDED_AT_ONCE]))
+            group = texts[start : start + EMBEDDED_AT_ONCE]
+            found += await asyncio.gather(*(self._embed_one(tenant, text) for text in group))
         return found
 
-    async def _embed_one(self, text: str) -> Embedding | None:
+    async def _embed_one(self, tenant: str, text: str) -> Embedding | None:
         try:
-            return await self._embedder.embed(text)
+            return await self._embedder.embed(text, whose=tenant)
         except EmbeddingError as error:
             logger.debug("a memory is stored without its vector: %s", error)
             return None
@@ -286,7 +287,7 @@ class Memories:
             if there is None:
                 return None
             changed = limits.checked(replace(there.memory, **changes, updated_at=self._now()))
-            embedding = (await self._embed([changed.text]))[0] if changed.text != there.memory.text else None
+            embedding = (await self._embed(tenant, [changed.text]))[0] if changed.text != there.memory.text else None
             async with self._kept.keeping(), self._guard.within(self._deadline_s):
                 put = await self._store.put(
                     tenant, changed, expected=there.revision, vector=self._vector(embedding), now=self._now()

@@ -38,7 +38,7 @@ class MemorySearch:
             StoreLoadingError: the index is still being built, and part of the memories would be missing.
         """
         limits.checked_search(wanted)
-        vector = await self._vector(wanted)
+        vector = await self._vector(tenant, wanted)
         try:
             async with self._guard.within(self._deadline_s):
                 narrowed = await self._upkeep.index.narrowed(
@@ -54,11 +54,11 @@ class MemorySearch:
             self._upkeep.found(tenant, [one.memory for one in found.found])
         return found
 
-    async def _vector(self, wanted: Search) -> bytes | None:
+    async def _vector(self, tenant: str, wanted: Search) -> bytes | None:
         if not wanted.text.strip() or wanted.mode is SearchMode.KEYWORD:
             return None
         try:
-            return (await self._embedder.embed(wanted.text)).vector.tobytes()
+            return (await self._embedder.embed(wanted.text, whose=tenant)).vector.tobytes()
         except EmbeddingError as error:
             raise RequestError(
                 f"Nothing can be found by meaning now, since the embedder is not there: {error} A keyword search works.",

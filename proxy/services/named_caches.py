@@ -152,7 +152,7 @@ class NamedCaches:
 
     async def _put(self, tenant: str, cache_id: str, content: Content, ttl_ms: int) -> str:
         text = named_caches.canonical(content.prompt)
-        vector, _ = await self._vector(text)
+        vector, _ = await self._vector(tenant, text)
         entry = Entry(
             entry_id=ids.entry_id(),
             question=text if vector is not None else "",
@@ -175,12 +175,12 @@ class NamedCaches:
             )
         return named_caches.public_id(entry.entry_id)
 
-    async def _vector(self, text: str) -> tuple[Embedding | None, str | None]:
+    async def _vector(self, tenant: str, text: str) -> tuple[Embedding | None, str | None]:
         """The embedding of a text, or why it may not, or cannot, be matched by meaning."""
         if (reason := routing.exact_only(text, has_tools=False)) is not None:
             return None, reason
         try:
-            embedding = await self._embedder.embed(text)
+            embedding = await self._embedder.embed(text, whose=tenant)
         except EmbeddingError as error:
             logger.debug("not embedded: %s", error)
             return None, Reason.EMBEDDER_UNAVAILABLE
@@ -311,7 +311,7 @@ class NamedCaches:
 
     async def _by_meaning(self, looking: _Looking) -> None:
         with looking.timed("embed"):
-            embedding, looking.reason = await self._vector(looking.text)
+            embedding, looking.reason = await self._vector(looking.tenant, looking.text)
         if embedding is None:
             return
         wanted = looking.wanted

@@ -99,13 +99,14 @@ class Embeddings:
         Raises:
             RequestError: it cannot be served as sent.
         """
-        tenant = self._identity.tenant(scope)
+        caller = self._identity.caller(scope)
         raw = await asgi.read_body(scope, receive, limit_bytes=self._body_bytes)
         body = parse_json(raw)
         directives = parse_directives(scope["headers"], body, default_mode=self._default_mode)
         return EmbeddingCall(
             request_id=request_id,
-            tenant=tenant,
+            tenant=caller.tenant,
+            space=self._identity.space(caller, directives.namespace)[0],
             request=read_request(body, key_user=self._key_user),
             directives=directives,
             sent=body,

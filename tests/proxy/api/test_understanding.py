@@ -46,6 +46,13 @@ def test_what_changes_the_meaning_is_read_anew(other: dict[str, Any]) -> None:
     assert read.of(scope(), raw) is plain
 
 
+def test_what_one_tenant_sent_is_not_at_hand_for_another() -> None:
+    read, raw = understanding(), orjson.dumps(BODY)
+    mine = read.of(scope(), raw, "a")
+    assert read.of(scope(), raw, "a") is mine
+    assert read.of(scope(), raw, "b") is not mine
+
+
 def test_what_is_wrong_is_said_each_time() -> None:
     read = understanding()
     for _ in range(2):
@@ -59,7 +66,7 @@ def test_no_more_is_remembered_than_there_is_room_for() -> None:
     read = understanding()
     for number in range(2 * REMEMBERED_BYTES // 8000):
         read.of(scope(), orjson.dumps({**BODY, "user": f"{number}" + "x" * 8000}))
-    held = sum(len(raw) for raw, _, _ in read._remembered)
+    held = sum(len(raw) for raw, *_ in read._remembered)
     assert held <= REMEMBERED_BYTES
     large = orjson.dumps({**BODY, "user": "x" * LARGEST_BYTES})
     assert read.of(scope(), large) is not read.of(scope(), large)

@@ -24,7 +24,7 @@ class Embedder:
         self.fingerprint = fingerprint
         self.failure: EmbeddingError | None = None
 
-    async def embed(self, text: str) -> Embedding:
+    async def embed(self, text: str, *, whose: str = "") -> Embedding:
         if self.failure:
             raise self.failure
         vector = np.zeros(2, np.float32)

@@ -53,7 +53,7 @@ class Index:
 class Embedder:
     fingerprint = "test"
 
-    async def embed(self, text: str) -> Any:
+    async def embed(self, text: str, *, whose: str = "") -> Any:
         raise EmbeddingError("none")
 
 

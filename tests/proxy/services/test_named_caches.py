@@ -121,7 +121,7 @@ class Parts:
 
     fingerprint = FINGERPRINT
 
-    async def embed(self, text: str) -> Embedding:
+    async def embed(self, text: str, *, whose: str = "") -> Embedding:
         self.embedded.append(text)
         if isinstance(self.embedding, Exception):
             raise self.embedding
