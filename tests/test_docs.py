@@ -177,7 +177,8 @@ def test_every_response_header_is_documented() -> None:
         timings_ms={"lookup": 1.0},
     )
     sent = {name.decode() for name, _ in response_headers((), outcome, "req_1")}
-    source = "".join(path.read_text() for path in (REPOSITORY / "proxy" / "api").rglob("*.py"))
+    sources = [*(REPOSITORY / "proxy" / "api").rglob("*.py"), *(REPOSITORY / "proxy" / "upstream").rglob("*.py")]
+    source = "".join(path.read_text() for path in sources)
     sent |= set(re.findall(r'b"(x-deja-[a-z-]+)"', source))
     table = section(REFERENCE / "headers.md", "What an answer says").split("###")[0]
     assert {row[0].strip("`").lower() for row in rows(table)} == sent
