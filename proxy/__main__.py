@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from proxy import console
-from proxy.cli import keys
+from proxy.cli import entries, keys
 from proxy.cli.usage import usage
 from proxy.cli.shared import ConfigOption, KeyOption, UrlOption, read_settings, root_of, stopped, tell
 from proxy.core.feedback import Vote
@@ -31,6 +31,7 @@ app = typer.Typer(
 )
 
 app.add_typer(keys.app, name="keys")
+app.add_typer(entries.app, name="cache")
 
 RequestId = Annotated[str, typer.Argument(help="From the header X-Deja-Request-Id.")]
 

@@ -28,6 +28,7 @@ from proxy.api import (
     errors,
     event_groups,
     events,
+    given_answers,
     health,
     journal,
     langcache,
@@ -40,6 +41,7 @@ from proxy.api import (
 )
 from proxy.api.asgi import App, HotPath, Receive, RequestId, Scope, Send
 from proxy.api.cache_headers import REQUEST_ID
+from proxy.api.cached_route import CachedRoute
 from proxy.api.deps import Services
 from proxy.api.door import Door
 from proxy.api.identity import Identity
@@ -244,6 +246,7 @@ class Application:
             models=self.upstreams.models(),
             error_budget=self.caching.error_budget.report,
             entries=self.entries,
+            cached_routes={path: each for path, each in self.caching.routes.items() if isinstance(each, CachedRoute)},
             caches=self.caching.caches,
             ledger=self.ledger,
             agents=self.fleet.agents,
@@ -353,7 +356,7 @@ def create_app(
     app.add_middleware(
         Door, identity=deja.identity, limits=deja.limits, on_refusal=deja.metrics.show_refusal, now=time.time
     )
-    routes = (health, journal, sessions, cache, entries, budget, models, langcache, agents, tasks, event_groups, events, signals)
+    routes = (health, journal, sessions, cache, entries, given_answers, budget, models, langcache, agents, tasks, event_groups, events, signals)
     for module in (*routes, memory, usage, users, admin):
         # Not include_router, which matches each request twice (40 to 65 µs); no router is included with a prefix or anything else to add.
         app.router.routes.extend(each.original_route for each in iter_route_contexts(module.router.routes))

@@ -20,6 +20,7 @@ from proxy.api.errors import CLIENT_LEFT, INTERNAL_FAULT, fault_of
 from proxy.api.identity import Identity
 from proxy.api.passthrough import PassThrough
 from proxy.api.understanding import Understanding
+from proxy.core.access.callers import Caller
 from proxy.core.dialects.base import Dialect, Fault
 from proxy.core.models import Forwarded, Mode, Reason
 from proxy.core.outcome import Outcome
@@ -33,6 +34,8 @@ from proxy.services.completions import Completions
 from proxy.services.decisions import DecisionLog
 from proxy.services.error_budget import ErrorBudget
 from proxy.services.follow_ups import FollowUps
+from proxy.services.history import History
+from proxy.services.keeper import Kept
 from proxy.services.memory_through_proxy import MemoryWriter
 from proxy.services.recorder import Recorder
 from proxy.services.recordings import Tape
@@ -128,6 +131,31 @@ class CachedRoute:
         """
         caller = self._identity.caller(scope)
         raw = await asgi.read_body(scope, receive, limit_bytes=self._body_bytes)
+        return await self._call(scope, raw, caller=caller, request_id=request_id, began_at=began_at)
+
+    async def keep_given(self, scope: Scope, raw: bytes, answer: bytes) -> Kept:
+        """Store an answer that a caller brings along, as if the provider had given it to this request now.
+
+        Args:
+            scope: whose headers and query, and whose caller, are the request's.
+            raw: the request's body.
+            answer: the provider's, in one piece.
+
+        Raises:
+            RequestError: the request could not be served as sent; 403, its namespace is shared.
+        """
+        caller, began_at = self._identity.caller(scope), time.monotonic()
+        call = await self._call(scope, raw, caller=caller, request_id=ids.request_id(), began_at=began_at)
+        if call.sharing:
+            raise RequestError(
+                "This namespace is shared, and what is served to others comes from the provider alone; store answers in one of your own.",
+                status=403,
+                code="shared_namespace",
+                param="X-Deja-Namespace",
+            )
+        return await self.completions.keep_given(call, answer)
+
+    async def _call(self, scope: Scope, raw: bytes, *, caller: Caller, request_id: str, began_at: float) -> Call:
         understood = self._understanding.of(scope, raw, caller.tenant)
         space, sharing = self._identity.space(caller, understood.directives.namespace)
         call = Call(

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
+from proxy.api.cached_route import CachedRoute
 from proxy.api.identity import Identity
 from proxy.core.decision import Scope
 from proxy.core.evidence import Report
@@ -50,6 +51,7 @@ class Services:
         feedback: takes what callers say of hits.
         error_budget: how a namespace keeps it; RequestError 409 where nothing is calibrated, StoreError without Redis.
         entries: what tenants have stored.
+        cached_routes: path below `/v1` -> what answers it from the cache.
         caches: named caches, for LangCache's routes.
         ledger: what calls cost and hits saved.
         agents: agents' states.
@@ -79,6 +81,7 @@ class Services:
     feedback: Feedback
     error_budget: Callable[[Scope], Awaitable[Report]]
     entries: Entries
+    cached_routes: Mapping[str, CachedRoute]
     caches: NamedCaches
     ledger: Ledger
     agents: Agents

@@ -5,6 +5,8 @@ from __future__ import annotations
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
@@ -24,12 +26,29 @@ def get(root: str, path: str, *, api_key: str | None, **parameters: object) -> d
     return _send(urllib.request.Request(_url(root, path) + query, headers=_headers(api_key)))  # noqa: S310  checked there
 
 
-def post(root: str, path: str, body: dict[str, Any], *, api_key: str | None) -> dict[str, Any]:
+def post(
+    root: str, path: str, body: Mapping[str, Any], *, api_key: str | None, headers: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """POST a JSON object to a path below a Deja's root. Raises AskingError."""
-    return send("POST", root, path, body, api_key=api_key)
+    return send_bytes(root, path, orjson.dumps(body), api_key=api_key, headers=headers)
 
 
-def send(method: str, root: str, path: str, body: dict[str, Any] | None, *, api_key: str | None) -> dict[str, Any]:
+def send_bytes(
+    root: str, path: str, body: bytes, *, api_key: str | None, headers: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """POST bytes to a path below a Deja's root. Raises AskingError."""
+    sent = {**_headers(api_key), "Content-Type": "application/json", **(headers or {})}
+    return _send(urllib.request.Request(_url(root, path), data=body, headers=sent, method="POST"))  # noqa: S310
+
+
+def lines(root: str, path: str, *, api_key: str | None) -> Iterator[bytes]:
+    """GET a path that answers with lines; each as it comes, its end among it. Raises AskingError."""
+    request = urllib.request.Request(_url(root, path), headers=_headers(api_key))  # noqa: S310
+    with _answered(request) as answer:
+        yield from answer
+
+
+def send(method: str, root: str, path: str, body: Mapping[str, Any] | None, *, api_key: str | None) -> dict[str, Any]:
     """Send a JSON object, or nothing, to a path below a Deja's root; {} where it answers nothing. Raises AskingError."""
     headers = {**_headers(api_key), "Content-Type": "application/json"}
     data = None if body is None else orjson.dumps(body)
@@ -53,12 +72,18 @@ def _headers(api_key: str | None) -> dict[str, str]:
 
 
 def _send(request: urllib.request.Request) -> dict[str, Any]:
+    with _answered(request) as answer:
+        body = answer.read()
+        return _object(body) if body else {}
+
+
+@contextmanager
+def _answered(request: urllib.request.Request) -> Iterator[Any]:
     # A Deja is asked where it is: whatever proxy the environment names is for the way out of the house.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=TIMEOUT_S) as answer:
-            body = answer.read()
-            return _object(body) if body else {}
+            yield answer
     except urllib.error.HTTPError as error:
         raise AskingError(_said(error)) from None
     except OSError as error:  # refused, unresolvable, timed out

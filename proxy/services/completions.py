@@ -25,7 +25,7 @@ from proxy.services import ids
 from proxy.services.bookkeeping import Books
 from proxy.services.calls import Call, Decision, Reply
 from proxy.services.first_level import FirstLevel
-from proxy.services.keeper import Keeper, why_unreadable
+from proxy.services.keeper import Keeper, Kept, why_unreadable
 from proxy.services.memory_through_proxy import MemoryReader, write_wish
 from proxy.services.repeats import Repeats
 from proxy.services.shared_flights import SharedFlights
@@ -286,6 +286,14 @@ class Completions:
         decision.is_store_down = True
         is_loading = isinstance(error, StoreLoadingError)
         return Forward(Forwarded.BYPASS, Reason.INDEX_LOADING if is_loading else Reason.REDIS_UNAVAILABLE)
+
+    async def keep_given(self, call: Call, raw: bytes) -> Kept:
+        """Store an answer that a caller brings along, as if the provider had given it now; the cache is not looked at.
+
+        Raises:
+            RequestError: nothing serves the model.
+        """
+        return await self._keeper.keep(self._place(call), status=200, headers=(), is_event_stream=False, raw=raw)
 
     # --- answering -------------------------------------------------------------------------------------------------------------
 

@@ -10,8 +10,8 @@ import openai
 import pytest
 
 from tests.deja_process import DejaProcess
-from tests.e2e.asking import ask
-from tests.fake_upstream import FakeUpstream, answer
+from tests.e2e.asking import MODEL, ask
+from tests.fake_upstream import FakeUpstream, answer, chat_completion
 
 NewClient = Callable[..., openai.OpenAI]
 CAPITAL, CODE, STORY = "What is the capital of Peru?", "How do I sort a list in Python?", "Tell me a story about a fox."
@@ -193,3 +193,41 @@ def test_what_was_exported_comes_back_only_where_nobody_removed_it(entries: Entr
     told = entries.http.post("/entries/import", content=altered).json()
     assert (told["restored"], told["present"], told["refused"]) == (0, 2, 1), "removed for good, and one is not ours"
     assert entries.list() == []
+
+
+def test_given_answers_serve_as_if_the_provider_had_given_them(
+    client: openai.OpenAI, upstream: FakeUpstream, entries: Entries
+) -> None:
+    request = {"model": MODEL, "messages": [{"role": "user", "content": STORY}], "temperature": 0}
+    given = [
+        {"messages": [{"role": "user", "content": CAPITAL}], "answer": "Lima."},
+        {"request": request, "answer": chat_completion("Once upon a time.")},
+        {"request": request, "answer": chat_completion("I am not", choices=[])},
+        {"messages": [], "answer": "Of nothing."},
+        {"request": {"input": "x"}, "answer": "x", "path": "/embeddings"},
+    ]
+    told = entries.http.post(
+        "/entries", json={"model": MODEL, "entries": given}, headers={"X-Deja-Tags": "warm"}
+    ).json()
+    assert [sorted(one) for one in told["data"]] == [["id"], ["id"], ["not_stored"], ["error"], ["error"]]
+    assert told["stored"] == 2
+    assert ask(client, CAPITAL).text == ask(client, "What's the capital of Peru?").text == "Lima."
+    assert ask(client, STORY, temperature=0).text == "Once upon a time."
+    assert upstream.requests == []
+    assert {one["id"] for one in entries.list(tag="warm")} == {one["id"] for one in told["data"][:2]}
+
+
+def test_given_answers_are_for_their_giver_and_what_the_headers_name(
+    client: openai.OpenAI, new_client: NewClient, entries: Entries
+) -> None:
+    given = {"model": MODEL, "entries": [{"messages": [{"role": "user", "content": CAPITAL}], "answer": "Lima."}]}
+    entries.http.post("/entries", json=given, headers={"X-Deja-Namespace": "tales"})
+    assert ask(client, CAPITAL, headers={"X-Deja-Namespace": "tales"}).text == "Lima."
+    assert "fwd=miss" in ask(client, CAPITAL).status
+    assert "fwd=miss" in ask(new_client(), CAPITAL, headers={"X-Deja-Namespace": "tales"}).status
+
+
+def test_too_many_given_answers_at_once_are_refused(entries: Entries) -> None:
+    given = {"messages": [{"role": "user", "content": CAPITAL}], "answer": "Lima."}
+    told = entries.http.post("/entries", json={"model": MODEL, "entries": [given] * 101})
+    assert (told.status_code, entries.list()) == (413, [])
