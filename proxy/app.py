@@ -356,13 +356,30 @@ def create_app(
     app.add_middleware(
         Door, identity=deja.identity, limits=deja.limits, on_refusal=deja.metrics.show_refusal, now=time.time
     )
-    routes = (health, journal, sessions, cache, entries, given_answers, budget, models, langcache, agents, tasks, event_groups, events, signals)
+    routes = (
+        health,
+        journal,
+        sessions,
+        cache,
+        entries,
+        given_answers,
+        budget,
+        models,
+        langcache,
+        agents,
+        tasks,
+        event_groups,
+        events,
+        signals,
+    )
     for module in (*routes, memory, usage, users, admin):
         # Not include_router, which matches each request twice (40 to 65 µs); no router is included with a prefix or anything else to add.
         app.router.routes.extend(each.original_route for each in iter_route_contexts(module.router.routes))
     for path, answer in cached.items():
         app.router.routes.append(Route(path, endpoint=_Endpoint(answer), methods=["POST"]))
-    app.router.routes.append(Route(f"/v1{responses.PATH}", _Endpoint(deja.replayed_response), methods=responses.METHODS))
+    app.router.routes.append(
+        Route(f"/v1{responses.PATH}", _Endpoint(deja.replayed_response), methods=responses.METHODS)
+    )
     app.router.routes.append(Route("/v1/{path:path}", endpoint=deja.passthrough))
     allowed = Allowed(frozenset(settings.mcp.allowed_hosts), frozenset(settings.mcp.allowed_origins))
     tools = Endpoint(app, deja.identity, deja.background, version=VERSION, allowed=allowed)

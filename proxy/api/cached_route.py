@@ -34,7 +34,6 @@ from proxy.services.completions import Completions
 from proxy.services.decisions import DecisionLog
 from proxy.services.error_budget import ErrorBudget
 from proxy.services.follow_ups import FollowUps
-from proxy.services.history import History
 from proxy.services.keeper import Kept
 from proxy.services.memory_through_proxy import MemoryWriter
 from proxy.services.recorder import Recorder
