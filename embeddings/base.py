@@ -45,7 +45,8 @@ class Score:
     """What the verifier says of one pair.
 
     Args:
-        logit: higher is surer that the answer serves; the mean of both orders of the texts, -inf when the pair was not read whole.
+        logit: higher is surer that the answer serves; the mean of both orders of the texts, or what the one order says that was asked for;
+            -inf when the pair was not read whole.
         tokens: tokens of the pair, special ones included; 0 when it was too long to count.
         is_truncated: the pair is longer than the model reads, so it was not judged.
         gap: how far the two orders lie apart, 0 or more.
@@ -61,6 +62,12 @@ class Score:
         """The logit of the order that is less sure."""
         return self.logit - self.gap / 2
 
+    def with_other_order(self, other: Score) -> Score:
+        """What two scores of one order each say together."""
+        if self.is_truncated or other.is_truncated:
+            return Score(-math.inf, self.tokens, is_truncated=True)
+        return Score((self.logit + other.logit) / 2, self.tokens, is_truncated=False, gap=abs(self.logit - other.logit))
+
     @property
     def probability(self) -> float:
         """The logit as a number in [0, 1]. Not calibrated: 0.9 is not right nine times in ten."""
@@ -68,6 +75,23 @@ class Score:
             return 1.0 / (1.0 + math.exp(-self.logit))
         odds = math.exp(self.logit)
         return odds / (1.0 + odds)
+
+
+@dataclass(frozen=True, slots=True)
+class OneWay:
+    """A pair of questions that the verifier is to read in this order alone.
+
+    Args:
+        stored: the first.
+        asked: the second.
+    """
+
+    stored: str
+    asked: str
+
+
+Pair = tuple[str, str] | OneWay
+"""(stored question, asked question), read in both orders, or one of them."""
 
 
 class Embedder(Protocol):

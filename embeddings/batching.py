@@ -19,10 +19,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
-from embeddings.base import Embedder, Embedding, Score
+from embeddings.base import Embedder, Embedding, OneWay, Pair, Score
 from embeddings.errors import EmbedderClosedError, EmbedderError, EmbedderOverloadedError
 
-Item = TypeVar("Item", str, tuple[str, str])
+Item = TypeVar("Item", str, Pair)
 Result = TypeVar("Result")
 
 # 8 short texts take about 20 ms, which is what a newcomer waits; larger batches were not faster (decision 0001).
@@ -318,14 +318,14 @@ class PairScorer(Protocol):
     def fingerprint(self) -> str:
         """Names the scale of scores."""
 
-    def score(self, pairs: Sequence[tuple[str, str]]) -> list[Score]:
-        """Score (stored question, asked question) pairs, in order."""
+    def score(self, pairs: Sequence[Pair]) -> list[Score]:
+        """Score pairs of questions, in order."""
 
     def close(self) -> None:
         """Let the model go."""
 
 
-class BatchingVerifier(Batcher[tuple[str, str], Score]):
+class BatchingVerifier(Batcher[Pair, Score]):
     """A `Batcher` of pairs: those of all requests and candidates go together.
 
     Args:
@@ -338,5 +338,7 @@ class BatchingVerifier(Batcher[tuple[str, str], Score]):
         """Names the scale of scores."""
 
 
-def _chars(item: str | tuple[str, str]) -> int:
+def _chars(item: str | Pair) -> int:
+    if isinstance(item, OneWay):
+        return len(item.stored) + len(item.asked)
     return len(item) if isinstance(item, str) else len(item[0]) + len(item[1])

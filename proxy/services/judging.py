@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from embeddings.base import Score
+from embeddings.base import OneWay, Pair, Score
 from embeddings.batching import BatchingVerifier
 from embeddings.errors import EmbedderError
 from proxy.core import decision
@@ -28,7 +28,12 @@ logger = logging.getLogger("deja.judging")
 INLINE_CHARS = 240
 """Of both texts: as for the embedder, a short pair is scored on the event loop where nobody else waits for it."""
 
-
+LIKELY = 0.8
+"""Cosine from which a pair is read in both orders at once, for 1.4 times the cost of one. Below, more than half of what no gate refuses is
+settled by the first order alone."""
+MARGIN = 2.0
+"""By how much the mean of both orders may lie above the first, in logits. Of 728 pairs that reached a logit of 2 one lay further, of 556
+that reached 3 none; 73 to 84 % of the pairs that did not reach theirs were settled by the first order (groups of questions of our own)."""
 VERIFIED = 2
 """Candidates shown to the verifier, at most: the nearest of those that no gate refuses. The index offers more, since near misses crowd
 round a question and the gates thin them out. Each costs a miss as much as an embedding (decision 0010)."""
@@ -105,34 +110,48 @@ class VerifyingJudge:
         reading = read(asked)
         judged: list[Judged] = []
         left = VERIFIED
-        for group in (order[:1], order[1:]):
+        groups = (order[:1], order[1:]) if candidates[order[0]].similarity >= LIKELY else (order,)
+        for group in groups:
             screened = decision.screen(reading, [(i, candidates[i].question, candidates[i].similarity) for i in group])
             open_ = [one for one in screened if self._is_open(one, worth)][:left]
             left -= len(open_)
-            verified = await self._verify(asked, candidates, open_, whose)
+            verified = await self._verify(asked, candidates, open_, worth, whose)
             judged += [verified.get(one.index, one) for one in screened]
             if any((one.confidence or 0.0) >= level for one in verified.values()):
                 break
         return judged
 
     async def _verify(
-        self, asked: str, candidates: Sequence[Candidate], open_: Sequence[Judged], whose: str
+        self, asked: str, candidates: Sequence[Candidate], open_: Sequence[Judged], worth: float, whose: str
     ) -> dict[int, Judged]:
-        """Fill in logits and confidences."""
-        inline = len(open_) == 1  # several go to the model together
-        scores = await asyncio.gather(
-            *(self._score(candidates[one.index].question, asked, whose, inline=inline) for one in open_)
-        )
+        """Fill in logits and confidences; the second order of a pair is read where the first leaves hope."""
+        stored = {one.index: candidates[one.index].question for one in open_}
+        pairs: list[Pair] = [
+            (stored[one.index], asked) if one.similarity >= LIKELY else OneWay(stored[one.index], asked)
+            for one in open_
+        ]
+        scores = dict(zip(stored, await self._scores(pairs, whose), strict=True))
+        hopeful = [
+            one.index
+            for one in open_
+            if one.similarity < LIKELY
+            and self._confidence(replace(one, logit=scores[one.index].logit + MARGIN)) >= worth
+        ]
+        back = await self._scores([OneWay(asked, stored[index]) for index in hopeful], whose)
+        scores |= {index: scores[index].with_other_order(other) for index, other in zip(hopeful, back, strict=True)}
         verified = [
-            replace(one, logit=score.logit, lower_logit=score.lower_logit)
-            for one, score in zip(open_, scores, strict=True)
+            replace(one, logit=scores[one.index].logit, lower_logit=scores[one.index].lower_logit) for one in open_
         ]
         return {one.index: replace(one, confidence=self._confidence(one)) for one in verified}
 
-    async def _score(self, stored: str, asked: str, whose: str, *, inline: bool = True) -> Score:
+    async def _scores(self, pairs: Sequence[Pair], whose: str) -> list[Score]:
         assert self._verifier is not None
-        inline = inline and self._is_alone() and len(stored) + len(asked) <= INLINE_CHARS
-        return await self._verifier.get((stored, asked), whose=whose, inline=inline)
+        if len(pairs) != 1:  # several go to the model together
+            return await asyncio.gather(*(self._verifier.get(pair, whose=whose) for pair in pairs))
+        (pair,) = pairs
+        chars = sum(map(len, (pair.stored, pair.asked) if isinstance(pair, OneWay) else pair))
+        inline = self._is_alone() and chars <= INLINE_CHARS
+        return [await self._verifier.get(pair, whose=whose, inline=inline)]
 
     def _is_open(self, judged: Judged, worth: float) -> bool:
         """Whether the verifier could make it worth serving."""

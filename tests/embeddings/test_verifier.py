@@ -155,5 +155,16 @@ def test_a_damaged_folder_says_what_to_do(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pair", [("", ""), ("What is it?", "é à 日本"), (" a ", "[SEP] b"), ("a b", "\tc\n")])
-def test_texts_cut_one_by_one_are_what_the_tokenizer_makes_of_the_pair(verifier: Verifier, pair: tuple[str, str]) -> None:
+def test_texts_cut_one_by_one_are_what_the_tokenizer_makes_of_the_pair(
+    verifier: Verifier, pair: tuple[str, str]
+) -> None:
     assert verifier._tokenize(*pair) == verifier._tokenizer.encode(*pair).ids
+
+
+def test_one_order_alone_is_what_it_is_among_both(verifier: Verifier) -> None:
+    for stored, asked in PAIRS:
+        there, back = verifier.score([OneWay(stored, asked), OneWay(asked, stored)])
+        both = verifier.score([(stored, asked)])[0]
+        joined = there.with_other_order(back)
+        assert joined.logit == pytest.approx(both.logit, abs=1e-4)
+        assert joined.gap == pytest.approx(both.gap, abs=1e-4)

@@ -8,14 +8,14 @@ from dataclasses import replace
 
 import pytest
 
-from embeddings.base import Score
+from embeddings.base import OneWay, Pair, Score
 from embeddings.batching import BatchingVerifier
 from embeddings.errors import EmbedderError
 from proxy.core.confidence import EXACT_ONLY, Calibration
 from proxy.core.decision import Judged, Scope
 from proxy.core.gates import HARD, GateReason
 from proxy.core.models import Candidate, Reason
-from proxy.services.judging import VerifyingJudge
+from proxy.services.judging import LIKELY, MARGIN, VerifyingJudge
 
 SCOPE = Scope("tenant", "")
 ASKED = "How do I reset my password?"
@@ -37,14 +37,23 @@ class Scripted:
 
     def __init__(self, logits: dict[str, float] | None = None) -> None:
         self.logits = logits or {}
-        self.asked: list[tuple[str, str]] = []
+        self.one_way: dict[tuple[str, str], float] = {}
+        self.asked: list[Pair] = []
         self.error: Exception | None = None
 
-    def score(self, pairs: Sequence[tuple[str, str]]) -> list[Score]:
+    def score(self, pairs: Sequence[Pair]) -> list[Score]:
         self.asked.extend(pairs)
         if self.error:
             raise self.error
-        return [Score(self.logits.get(stored, -6.0), 10, is_truncated=False) for stored, _ in pairs]
+        return [self._score(pair) for pair in pairs]
+
+    def _score(self, pair: Pair) -> Score:
+        if isinstance(pair, OneWay):
+            told = pair.asked if pair.stored == ASKED else pair.stored
+            logit = self.one_way.get((pair.stored, pair.asked), self.logits.get(told, -6.0))
+        else:
+            logit = self.logits.get(pair[0], -6.0)
+        return Score(logit, 10, is_truncated=False)
 
     def close(self) -> None:
         pass
@@ -146,7 +155,7 @@ async def test_of_many_candidates_the_nearest_two_that_no_gate_refuses_are_verif
         *(near(text, 0.9 - i / 100) for i, text in enumerate(wordings)),
     ]
     verdict = await judge.judge(ASKED, candidates, scope=SCOPE)
-    assert [stored for stored, _ in scripted.asked] == wordings[:2]
+    assert scripted.asked == [(wording, ASKED) for wording in wordings[:2]]
     assert len(verdict.judged) == 5
 
 
@@ -218,3 +227,40 @@ def test_a_merge_is_as_sure_as_the_weaker_order(judge: VerifyingJudge) -> None:
 
 def test_what_the_verifier_never_read_is_not_merged(judge: VerifyingJudge) -> None:
     assert judge.merge_confidence(ASKED, ASKED, Judged(0, 1.0, confidence=1.0), scope=SCOPE) is None
+
+
+# --- one order first --------------------------------------------------------------------------------------------------------------
+
+FAR = "What do I do when my password is lost?"
+
+
+async def test_an_unlikely_pair_that_the_first_order_settles_is_read_once(
+    judge: VerifyingJudge, scripted: Scripted
+) -> None:
+    verdict = await judge.judge(ASKED, [near(FAR, LIKELY - 0.05)], scope=SCOPE)
+    assert scripted.asked == [OneWay(FAR, ASKED)]
+    assert (verdict.chosen, verdict.reason, verdict.judged[0].logit) == (None, Reason.VERIFIER, -6.0)
+
+
+async def test_where_the_first_order_leaves_hope_the_mean_of_both_decides(
+    judge: VerifyingJudge, scripted: Scripted
+) -> None:
+    needed = 6.0  # for a confidence of 0.75
+    for first, other, serves in (
+        (needed, needed, True),
+        (needed - MARGIN, needed + MARGIN, True),
+        (needed + 3, needed - 4, False),
+    ):
+        scripted.one_way = {(FAR, ASKED): first, (ASKED, FAR): other}
+        judge.use(BatchingVerifier(scripted), CALIBRATION, Levels())
+        verdict = await judge.judge(ASKED, [near(FAR, LIKELY - 0.05)], scope=SCOPE)
+        assert (verdict.chosen == 0) is serves
+        assert verdict.judged[0].logit == (first + other) / 2
+        assert verdict.judged[0].lower_logit == min(first, other)
+
+
+async def test_unlikely_pairs_are_read_together(judge: VerifyingJudge, scripted: Scripted) -> None:
+    other = "Where do I find my password?"
+    verdict = await judge.judge(ASKED, [near(FAR, 0.75), near(other, 0.7)], scope=SCOPE)
+    assert set(scripted.asked) == {OneWay(FAR, ASKED), OneWay(other, ASKED)}
+    assert verdict.chosen is None
