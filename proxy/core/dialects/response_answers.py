@@ -130,7 +130,7 @@ def read_stream(raw: bytes, *, prompt_chars: int) -> Answer:
     if datas and datas[-1].strip() == sse.DONE:  # what some compatible servers add
         datas.pop()
     events = [json_object(data) for data in datas]
-    if any(event.get("type") == "error" for event in events):
+    if any(event.get("type") == "error" or event.get("error") for event in events):
         raise Malformed(NotStored.MALFORMED)
     if not events or events[-1].get("type") not in FINAL:
         raise Malformed(NotStored.PARTIAL)
