@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from embeddings.base import OneWay, Score
 from embeddings.checkpoint import file_sha256
 from embeddings.errors import ModelFormatError
-from embeddings.verifier import Score, Verifier, VerifierManifest, _groups, padded, shipped_folder
+from embeddings.verifier import Verifier, VerifierManifest, _groups, padded, shipped_folder
 
 PAIRS = [
     ("How do I reset my password?", "how can I reset my password"),
