@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from embeddings.artifacts import Progress, exclusive, silent, staged
@@ -57,6 +58,7 @@ def open_embedder(
     dim: int | None = None,
     max_tokens: int | None = None,
     timeout_s: float | None = None,
+    on_call: Callable[[int | None], None] | None = None,
     progress: Progress = silent,
 ) -> Embedder:
     """Open the embedder that `source` names, preparing its model first if need be. Blocks; run it off the event loop.
@@ -71,6 +73,7 @@ def open_embedder(
         dim: length of the vectors; None asks the URL once. URLs only.
         max_tokens: tokens the URL's model reads; None is a careful guess. URLs only.
         timeout_s: for one call to the URL; None is the default. URLs only.
+        on_call: told of each call to the URL, see `remote.connect`.
         progress: told what takes long.
 
     Raises:
@@ -92,6 +95,7 @@ def open_embedder(
             dim=dim,
             max_tokens=max_tokens or remote.CAUTIOUS_MAX_TOKENS,
             timeout_s=timeout_s or remote.DEFAULT_TIMEOUT_S,
+            on_call=on_call,
         )
     from embeddings.onnx import OnnxEmbedder
 

@@ -7,7 +7,7 @@ long is reported as truncated.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -33,6 +33,7 @@ def connect(
     dim: int | None = None,
     max_tokens: int = CAUTIOUS_MAX_TOKENS,
     timeout_s: float = DEFAULT_TIMEOUT_S,
+    on_call: Callable[[int | None], None] | None = None,
     transport: httpx.BaseTransport | None = None,
 ) -> RemoteEmbedder:
     """Open an embeddings URL.
@@ -44,6 +45,7 @@ def connect(
         dim: length of the vectors; None asks the server by embedding one word.
         max_tokens: tokens the model reads of one text.
         timeout_s: for one call.
+        on_call: told of each answer the tokens that the server counted, None where it does not say; from whatever thread embeds.
         transport: replaces the network, for tests.
 
     Raises:
@@ -51,7 +53,7 @@ def connect(
     """
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
     client = httpx.Client(headers=headers, timeout=timeout_s, transport=transport)
-    wire = _Wire(client, _endpoint(url), model)
+    wire = _Wire(client, _endpoint(url), model, on_call)
     if dim is None:
         try:
             dim = len(wire.call(["dimensions"])[0][0])
@@ -127,8 +129,11 @@ class RemoteEmbedder:
 class _Wire:
     """One POST and the reading of its answer; foreign errors become ours here."""
 
-    def __init__(self, client: httpx.Client, endpoint: str, model: str) -> None:
+    def __init__(
+        self, client: httpx.Client, endpoint: str, model: str, on_call: Callable[[int | None], None] | None
+    ) -> None:
         self.client = client
+        self._on_call = on_call
         self.endpoint = endpoint
         self.model = model
         self.place = f"the embeddings server at {urlsplit(endpoint).hostname}"
@@ -147,9 +152,12 @@ class _Wire:
                 f"{self.place} answered {response.status_code} for the model {self.model!r}; check URL, model and key"
             )
         try:
-            return _read_answer(response.json(), len(texts))
+            vectors, tokens = _read_answer(response.json(), len(texts))
         except (ValueError, KeyError, TypeError) as error:
             raise RemoteEmbedderError(f"{self.place} did not answer with embeddings ({error})") from error
+        if self._on_call is not None:
+            self._on_call(tokens)
+        return vectors, tokens
 
 
 def _read_answer(answer: Any, count: int) -> tuple[list[list[float]], int | None]:

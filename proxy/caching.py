@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import Counter
+from collections.abc import Callable
 
 from redis.asyncio import Redis
 
@@ -254,7 +256,15 @@ class Caching:
             embedder=self.embedder,
             judge=self.judge,
             upstreams=self.upstreams,
-            flights=Flights(self.background),
+            forwarding=Forwarding(
+                flights=Flights(self.background),
+                shared_flights=self.shared_flights,
+                keeper=keeper,
+                books=self.books,
+                first_level=self.first_level,
+                policy=ForwardingPolicy(settings.limits.answer_bytes, self.freshness),
+                now=time.time,
+            ),
             keeper=keeper,
             shared_flights=self.shared_flights,
             repeats=Repeats(
@@ -324,6 +334,8 @@ class Caching:
             ),
             identity=self.identity,
             recorder=self.fleet.recorder,
+            history=self.history,
+            books=self.books,
             metrics=self.metrics,
             background=self.background,
             passthrough=self.passthrough,
@@ -385,7 +397,7 @@ class Caching:
     async def _load_models(self) -> bool:
         """Open the model and its index; False when that did not succeed now."""
         try:
-            embedder, verifier = await asyncio.to_thread(self._warm_models)
+            embedder, verifier = await asyncio.to_thread(self._warm_models, self._embedding_calls())
             calibration = self._own_or_shipped(shipped.calibration(embedder.fingerprint, verifier.fingerprint))
         except EmbedderError as error:
             logger.warning("only exact hits until the models are there: %s", error)
@@ -405,9 +417,19 @@ class Caching:
         own_file = self.settings.cache.calibration
         return calibration if own_file is None else own.load(own_file, scale=calibration.scale)
 
-    def _warm_models(self) -> tuple[Embedder, Verifier]:
+    def _embedding_calls(self) -> Callable[[int | None], None]:
+        """What a remote embedder tells of its calls, from its own threads; nothing where the model is here."""
+        loop, model = asyncio.get_running_loop(), self.settings.embedder.model or ""
+
+        def note(tokens: int | None) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and the ledger with it
+                loop.call_soon_threadsafe(self.books.embedded_text, model, tokens)
+
+        return note
+
+    def _warm_models(self, on_call: Callable[[int | None], None]) -> tuple[Embedder, Verifier]:
         self.judge.warm_up()
-        embedder, verifier = open_embedder(self.settings), Verifier(shipped_folder())
+        embedder, verifier = open_embedder(self.settings, on_call=on_call), Verifier(shipped_folder())
         embedder.embed(["The first call of a model is its slowest."])
         verifier.score([("The first call of a model is its slowest.", "A model is slowest when it is called first.")])
         return embedder, verifier
@@ -419,8 +441,8 @@ class Caching:
                 return
 
 
-def open_embedder(settings: Settings) -> Embedder:
-    """The embedder the settings ask for, its model prepared if it is not yet.
+def open_embedder(settings: Settings, *, on_call: Callable[[int | None], None] | None = None) -> Embedder:
+    """The embedder the settings ask for, its model prepared if it is not yet; a remote one tells `on_call` the tokens of each call.
 
     Raises:
         EmbedderError: it cannot be had now.
@@ -433,4 +455,5 @@ def open_embedder(settings: Settings) -> Embedder:
         threads=wanted.threads,
         model=wanted.model or "",
         api_key=wanted.api_key.get_secret_value() if wanted.api_key else None,
+        on_call=on_call,
     )

@@ -16,7 +16,8 @@ from proxy.core.prices import Tariff
 from proxy.core.usage import Usage, usage_of
 from proxy.ports import UpstreamRoute
 from proxy.services.calls import Decision
-from proxy.services.ledger import Account
+from proxy.services.embedding_calls import EmbeddingDecision
+from proxy.services.ledger import Account, shared
 
 _KINDS = {HitKind.EXACT: Saving.EXACT, HitKind.SEMANTIC: Saving.SEMANTIC}
 _OWN = {"answer": Purpose.AUDIT, "judge": Purpose.AUDIT}
@@ -80,6 +81,25 @@ class Books:
             self._note(decision, Saving.COLLAPSED, used, is_estimated=answer.usage_estimated, tier=tier)
         else:
             self._note(decision, Saving.COLLAPSED, b"", is_estimated=False, tier=None)
+
+    def embedded(self, decision: EmbeddingDecision, status: int) -> None:
+        """A request for embeddings was answered, or not: what the provider counted of it, and what the stored vectors had cost."""
+        call = decision.call
+        account = Account(call.tenant, call.directives.namespace, decision.route.tariff)
+        if "upstream" in decision.outcome.timings_ms:
+            if status >= 400:
+                self._ledger.failed(account)
+            else:
+                self._ledger.called(account, None if decision.spent_tokens is None else Usage(decision.spent_tokens))
+        served = decision.served
+        if served and status == 200:
+            usage = Usage(sum(one.tokens for one in served)).to_wire()
+            is_estimated = any(one.is_estimated for one in served)
+            self._ledger.saved(account, Saving.EXACT, usage, is_estimated=is_estimated)
+
+    def embedded_text(self, model: str, tokens: int | None) -> None:
+        """Deja had texts embedded by a server, of several tenants at once perhaps."""
+        self._ledger.paid(shared(Tariff(model)), Purpose.EMBEDDING, None if tokens is None else Usage(tokens))
 
     def asked(
         self, purpose: str, tenant: str, tariff: Tariff, used: Mapping[str, Any], body: Mapping[str, Any]

@@ -340,7 +340,7 @@ class Extraction:
         headers = (_JSON, *(credentials if upstream == route.upstream else ()))
         body = orjson.dumps({"model": model, "messages": prompt_of(group.source, group.said)})
         request = UpstreamRequest("POST", "/chat/completions", b"", headers, body, model=model)
-        answer = await self._asker.ask("extraction", route, request)
+        answer = await self._asker.ask("extraction", route, request, tenant=group.source.tenant)
         try:
             return read_answer(answer)
         except Unreadable:

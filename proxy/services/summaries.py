@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import orjson
 
+from proxy.core.ledger import SHARED
 from proxy.core.memory.records import Memory
 from proxy.core.memory_server import summaries
 from proxy.core.memory_server.working import Message
@@ -45,13 +46,16 @@ class Summaries:
         """The model of the settings, None for none."""
         return self._model
 
-    async def of_conversation(self, summary: str | None, messages: Sequence[Message], credentials: Headers) -> str:
+    async def of_conversation(
+        self, summary: str | None, messages: Sequence[Message], credentials: Headers, *, tenant: str = SHARED
+    ) -> str:
         """Summarise messages together with what was known before them.
 
         Args:
             summary: of what came before, None for nothing.
             messages: what it no longer has room for, oldest first.
             credentials: headers that go to the provider; empty where it has its own key.
+            tenant: on whose account.
 
         Raises:
             NoSummary: there is no model, it failed, it took too long, or there is too much for one call of a caller.
@@ -62,7 +66,7 @@ class Summaries:
         try:
             async with asyncio.timeout(CONVERSATION_S):
                 return await self._run(
-                    self._model, chunks, summary, summaries.conversation_prompt, "conversation", credentials
+                    self._model, chunks, summary, summaries.conversation_prompt, "conversation", credentials, tenant
                 )
         except TimeoutError:
             raise NoSummary("the model took too long") from None
@@ -75,6 +79,7 @@ class Summaries:
         wish: str | None,
         model: str | None,
         credentials: Headers,
+        tenant: str = SHARED,
     ) -> str:
         """Summarise the memories of one partition, the newest of them where there are very many.
 
@@ -84,6 +89,7 @@ class Summaries:
             wish: the caller's own words for how to summarise; None for Deja's.
             model: which one does it; None for that of the settings.
             credentials: headers that go to the provider.
+            tenant: on whose account.
 
         Raises:
             NoSummary: there is no model, or it failed.
@@ -96,6 +102,7 @@ class Summaries:
             lambda summary, chunk: summaries.memories_prompt(wish, group, summary, chunk),
             "view",
             credentials,
+            tenant,
         )
 
     async def _run(
@@ -106,18 +113,19 @@ class Summaries:
         prompt: Callable[[str | None, Prompt], Prompt],
         purpose: str,
         credentials: Headers,
+        tenant: str,
     ) -> str:
         if model is None:
             raise NoSummary(NO_MODEL)
         for chunk in chunks:
-            summary = await self._ask(model, prompt(summary, chunk), purpose, credentials)
+            summary = await self._ask(model, prompt(summary, chunk), purpose, credentials, tenant)
         return summary or ""
 
-    async def _ask(self, model: str, messages: Prompt, purpose: str, credentials: Headers) -> str:
+    async def _ask(self, model: str, messages: Prompt, purpose: str, credentials: Headers, tenant: str) -> str:
         body = orjson.dumps({"model": model, "messages": messages})
         request = UpstreamRequest("POST", "/chat/completions", b"", (_JSON, *credentials), body, model=model)
         try:
-            said = await self._asker.ask(purpose, self._upstreams.resolve(model), request)
+            said = await self._asker.ask(purpose, self._upstreams.resolve(model), request, tenant=tenant)
         except (NoAnswer, RequestError) as error:
             raise NoSummary("the model gave no answer that could be used") from error
         return said.strip()

@@ -276,7 +276,7 @@ class SummaryViews:
         if memories:
             try:
                 summary = await self._summaries.of_memories(
-                    memories, group=group, wish=view.prompt, model=view.model, credentials=credentials
+                    memories, group=group, wish=view.prompt, model=view.model, credentials=credentials, tenant=tenant
                 )
             except NoSummary as error:
                 raise UpstreamError(f"The partition is not summarised: {error}.") from error

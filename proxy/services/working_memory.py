@@ -201,7 +201,7 @@ class WorkingMemories:
             credentials: headers that go to the provider where a summary is to be made.
         """
         said = memory
-        memory, summarised = await self._within_window(memory.owned(), window_tokens, credentials)
+        memory, summarised = await self._within_window(tenant, memory.owned(), window_tokens, credentials)
         mark = None
         async with self._kept.keeping(), self._guard.within(self._deadline_s):
             if memory.to_promote():
@@ -262,7 +262,7 @@ class WorkingMemories:
                 logger.error("looking for promotions failed with %s", where(error))
 
     async def _within_window(
-        self, memory: WorkingMemory, window_tokens: int | None, credentials: Headers
+        self, tenant: str, memory: WorkingMemory, window_tokens: int | None, credentials: Headers
     ) -> tuple[WorkingMemory, Summarised | None]:
         parts = window.parts_for_summary(memory.messages, window_tokens)
         if parts is None:
@@ -271,7 +271,7 @@ class WorkingMemories:
             return memory, Summarised.NO_MODEL
         older, kept = parts
         try:
-            context = await self._summaries.of_conversation(memory.context, older, credentials)
+            context = await self._summaries.of_conversation(memory.context, older, credentials, tenant=tenant)
         except NoSummary as error:
             logger.warning("a session is kept as it is: %s", error)
             return memory, Summarised.FAILED

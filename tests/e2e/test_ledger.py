@@ -186,3 +186,16 @@ def test_a_wrong_parameter_is_named(deja: DejaProcess, parameters: dict[str, str
     answer = httpx.get(f"{deja.base_url}/usage", params=parameters, headers={"authorization": "Bearer x"}, timeout=10)
     assert answer.status_code == 400
     assert json.loads(answer.content)["error"]["param"] == field
+
+
+async def test_embeddings_are_booked_input_by_input(
+    deja: DejaProcess, upstream: FakeUpstream, callers: Callable[..., Caller]
+) -> None:
+    upstream.script(simulated)
+    caller, model = callers(deja), "text-embedding-3-small"
+    for inputs in (["one text of five tokens", "another"], ["one text of five tokens", "new"]):
+        await caller.client.embeddings.create(model=model, input=inputs)
+    told = caller.told()["total"]
+    price = Decimal(str(caller.table[model]["input_cost_per_token"]))
+    assert told["requests"] == {"calls": 2, "failed_calls": 0, "exact": 1, "semantic": 0, "collapsed": 0}
+    assert money(told) == (7 * price, 5 * price), "of the second batch only what was new was asked for"

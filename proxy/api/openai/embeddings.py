@@ -23,6 +23,7 @@ from proxy.errors import DejaError, RequestError, where
 from proxy.ports import Headers
 from proxy.services import ids
 from proxy.services.background import Background
+from proxy.services.bookkeeping import Books
 from proxy.services.calls import Reply
 from proxy.services.embedding_calls import EmbeddingCall, EmbeddingDecision
 from proxy.services.embeddings_cache import EmbeddingsCache
@@ -62,6 +63,8 @@ class Embeddings:
         cache: EmbeddingsCache,
         identity: Identity,
         recorder: Recorder[Record],
+        history: History,
+        books: Books,
         metrics: Metrics,
         background: Background,
         passthrough: PassThrough,
@@ -73,6 +76,8 @@ class Embeddings:
         self.cache = cache
         self._identity = identity
         self._recorder = recorder
+        self._history = history
+        self._books = books
         self.metrics = metrics
         self.background = background
         self._passthrough = passthrough
@@ -131,6 +136,7 @@ class Embeddings:
         self.metrics.embedding_inputs.labels("provider").inc(len(decision.found) - stored)
         if outcome.not_stored is not None:
             self.metrics.not_stored.labels(outcome.not_stored).inc()
+        self._books.embedded(decision, status)
         session, user = call.directives.session, user_of(call.sent)
         if session is not None or user is not None:
             self._recorder.put(self._record(decision, user, status=status, duration_s=duration_s))
