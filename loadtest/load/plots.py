@@ -41,7 +41,9 @@ def versus(contest: Contest, path: Path) -> None:
     ):
         axis.set_yscale("log")
         axis.set_title(title)
-        axis.set_xticks(range(len(names)), [name.replace(", ", ",\n") for name in names], fontsize=8)
+        axis.set_xticks(
+            range(len(names)), [name.replace(", ", ",\n").replace(" hit", "\nhit") for name in names], fontsize=8
+        )
         axis.grid(axis="y", alpha=0.3)
         axis.legend()
     _save(figure, path, f"{contest.machine}, {contest.day}, commit {contest.commit}")
@@ -58,6 +60,8 @@ def report(found: Report, path: Path) -> None:
         for name in found.windows[-1].used.rss_mb:
             axes[1].plot(minutes, [window.used.rss_mb.get(name, 0.0) for window in found.windows], label=name)
         axes[1].set_ylabel("memory, MB")
+        for axis in axes:
+            axis.set_ylim(bottom=0)
         axes[1].set_xlabel("minutes")
     elif found.saturation is not None:
         figure, axis = plt.subplots(figsize=(7, 4), layout="constrained")
