@@ -39,7 +39,7 @@ from proxy.api import (
     usage,
     users,
 )
-from proxy.api.asgi import App, HotPath, Receive, RequestId, Scope, Send
+from proxy.api.asgi import App, Receive, RequestId, Scope, Send
 from proxy.api.cache_headers import REQUEST_ID
 from proxy.api.cached_route import CachedRoute
 from proxy.api.deps import Services
@@ -352,10 +352,10 @@ def create_app(
     app = DejaApp(title="Deja", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(RequestId, header=REQUEST_ID, mint=ids.request_id)
     cached = {f"/v1{path}": deja.cached(path) for path in (*(dialect.path for dialect in DIALECTS), embeddings.PATH)}
-    app.add_middleware(HotPath, routes=cached)  # met before all but the door
-    app.add_middleware(
-        Door, identity=deja.identity, limits=deja.limits, on_refusal=deja.metrics.show_refusal, now=time.time
-    )
+    door: dict[str, Any] = {"identity": deja.identity, "limits": deja.limits, "on_refusal": deja.metrics.show_refusal}
+    app.add_middleware(Door, **door, now=time.time)
+    app.hot = {path: Door(answer, **door, now=time.time) for path, answer in cached.items()}
+    # Asked one after the other: those that agents call all the time come first.
     routes = (
         health,
         journal,
