@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import base64
+from typing import ClassVar
 
 import pytest
 
-from proxy.api.identity import Identity
+from proxy.api.identity import CALLER, Identity
 from proxy.core.access import api_keys
 from proxy.core.access.callers import Caller
+from proxy.core.access.scopes import KeyScope
+from proxy.core.access.sharing import Sharing
 from proxy.errors import RequestError
 from proxy.ports import Headers
 
@@ -109,6 +112,72 @@ def test_the_key_that_lets_a_caller_in_is_its_tenant() -> None:
     assert tenant(*bearer("two"), keys=KEYS) != known
 
 
+class OneMinted:
+    """Knows one key that Deja minted."""
+
+    levels: ClassVar[dict[str, Sharing]] = {"faq": Sharing.TEAM}
+
+    async def caller(self, credential: bytes, /) -> Caller | None:
+        return Caller("named", "key_1", team="red") if credential == b"dk_good" else None
+
+
+def with_minted(*keys: bytes, is_required: bool = False) -> Identity:
+    identity = Identity(SECRET, keys, admin_keys=[(b"root", ""), (b"file", "local")], is_required=is_required)
+    identity.use(OneMinted())
+    return identity
+
+
+async def test_a_minted_key_is_known_beside_configured_ones_and_beside_none() -> None:
+    for identity in (with_minted(), with_minted(b"one"), with_minted(is_required=True)):
+        assert (await identity.identify(bearer("dk_good"))).tenant == "named"
+    assert (await with_minted(b"one").identify(bearer("one"))).tenant == tenant(*bearer("one"), keys=(b"one",))
+
+
+async def test_a_minted_key_that_is_not_good_is_no_strangers_credential() -> None:
+    for identity in (with_minted(), with_minted(is_required=True)):
+        with pytest.raises(RequestError) as caught:
+            await identity.identify(bearer("dk_revoked"))
+        assert caught.value.status == 401
+        assert "dk_revoked" not in caught.value.message
+    assert (await with_minted().identify((*bearer("dk_revoked"), (b"api-key", b"dk_good")))).tenant == "named"
+
+
+async def test_where_a_key_is_required_a_providers_is_none() -> None:
+    with pytest.raises(RequestError):
+        await with_minted(is_required=True).identify(bearer("sk-1"))
+    assert not (await with_minted().identify(bearer("sk-1"))).is_known
+
+
+async def test_an_admins_key_opens_no_data_and_is_told_from_others_in_the_log() -> None:
+    found = [await with_minted().identify(bearer(key)) for key in ("root", "file")]
+    assert [caller.scopes for caller in found] == [frozenset({KeyScope.ADMIN})] * 2
+    assert found[0].key_id is not None
+    assert found[0].key_id.startswith("admin-")
+    assert "root" not in found[0].key_id
+    assert found[1].key_id == "local"
+
+
+async def test_minted_and_admin_keys_never_travel_upstream() -> None:
+    for key in ("dk_good", "dk_whatever", "root"):
+        assert with_minted().for_upstream((*bearer(key), (b"x-api-key", b"sk-1"))) == ((b"accept", b"*/*"),)
+    assert with_minted().for_upstream(bearer("sk-1")) == bearer("sk-1")
+
+
+async def test_what_the_door_found_is_not_asked_again() -> None:
+    found = Caller("behind the door", "key_9")
+    assert with_minted().caller({"headers": bearer("sk-1"), CALLER: found}) is found
+
+
+async def test_a_shared_namespace_has_a_space_of_its_own() -> None:
+    identity = with_minted()
+    caller = await identity.identify(bearer("dk_good"))
+    space, sharing = identity.space(caller, "faq")
+    assert sharing == "team"
+    assert space not in ("", caller.tenant)
+    assert identity.space(caller, "other") == ("", "")
+    assert identity.space(await identity.identify(bearer("sk-1")), "faq") == ("", "")
+
+
 def test_keys_of_deja_never_travel_upstream() -> None:
     headers = (*bearer("one"), (b"api-key", b"x"), (b"x-api-key", b"y"), (b"openai-organization", b"o"))
     assert Identity(SECRET, KEYS).for_upstream(headers) == ((b"accept", b"*/*"), (b"openai-organization", b"o"))
@@ -126,10 +195,12 @@ def test_a_callers_own_key_does() -> None:
 class Minted:
     """One key, which may be revoked."""
 
+    levels: ClassVar[dict[str, Sharing]] = {}
+
     def __init__(self) -> None:
         self.is_revoked = False
 
-    async def caller(self, credential: bytes) -> Caller | None:
+    async def caller(self, _: bytes, /) -> Caller | None:
         return None if self.is_revoked else Caller("tenant", "key_1")
 
 
