@@ -1,4 +1,4 @@
-"""The answers of the built-in simulated provider: OpenAI's wire shapes made from the request alone. Pure.
+"""The answers of the built-in simulated provider: OpenAI's and Anthropic's wire shapes made from the request alone. Pure.
 
 An answer quotes the last question and carries a hash of the whole request but its streaming fields. Whoever reads it
 sees at once whether it was made for this request or for another one: that is what it is for.
@@ -17,7 +17,10 @@ from typing import Any
 
 import orjson
 
+from proxy.core.dialects.base import Dialect, Fault
+from proxy.errors import RequestError
 from proxy.ports import Headers
+from proxy.upstream import simulation_dialects
 
 MODELS = ("simulated-small", "simulated-large")
 """What `/models` lists; any other model name is answered just the same."""
@@ -85,7 +88,8 @@ def simulate(method: str, path: str, body: bytes, *, call: int, now_s: float) ->
     if method == "GET" and path == "/models":
         models = [{"id": name, "object": "model", "created": 0, "owned_by": "deja"} for name in MODELS]
         return _json({"object": "list", "data": models})
-    if method != "POST" or path not in ("/chat/completions", "/completions", "/embeddings"):
+    dialect = simulation_dialects.PATHS.get(path)
+    if method != "POST" or (dialect is None and path not in ("/chat/completions", "/completions", "/embeddings")):
         return failure(404, f"The simulated provider has no {method} {path}.", code="unknown_url")
     try:
         request = orjson.loads(body)
@@ -95,6 +99,8 @@ def simulate(method: str, path: str, body: bytes, *, call: int, now_s: float) ->
         return failure(400, "The body has to be a JSON object.", code="invalid_json")
     if path == "/embeddings":
         return _embeddings(request)
+    if dialect is not None:
+        return _in(dialect, request, call=call, now_s=now_s)
     head = {"created": int(now_s), "model": _model(request)}
     if path == "/completions":
         return _text(request, {"id": f"cmpl-sim-{call:x}", "object": "text_completion", **head})
@@ -138,6 +144,28 @@ def _text(request: dict[str, Any], head: dict[str, Any]) -> Simulated:
         return _stream(request, head, [*parts, last], usage)
     choice = {"index": 0, "text": reply.text, "logprobs": None, "finish_reason": reply.finish_reason}
     return _json({**head, "choices": [choice], "usage": usage}, len(reply.tokens))
+
+
+def _in(dialect: Dialect, request: dict[str, Any], *, call: int, now_s: float) -> Simulated:
+    """An answer in another dialect than chat's."""
+    try:
+        asked = simulation_dialects.in_chat(dialect, request)
+    except RequestError as error:
+        told = Fault(error.status, error.message, error.kind, error.code, error.param)
+        return Simulated(error.status, _JSON, (dialect.error_body(told),))
+    reply = _reply(asked, asked["messages"])
+    tokens = (sum(4 + _count(_text_of(message)) for message in asked["messages"]), len(reply.tokens))
+    pieces = simulation_dialects.written(
+        dialect,
+        request,
+        said=reply.text,
+        tool_call=reply.tool_call,
+        finish=reply.finish_reason,
+        tokens=tokens,
+        call=call,
+        now_s=now_s,
+    )
+    return Simulated(200, _EVENTS if request.get("stream") else _JSON, pieces, tokens[1])
 
 
 def _embeddings(request: dict[str, Any]) -> Simulated:

@@ -40,7 +40,7 @@ def _events(response: Mapping[str, Any]) -> Iterator[Event]:
     yield {"type": "response.in_progress", "response": begun}
     for index, item in enumerate(response["output"]):
         yield from _item(item, index)
-    yield {"type": "response.completed", "response": response}
+    yield {"type": f"response.{response['status']}", "response": response}
 
 
 def _item(item: Mapping[str, Any], index: int) -> Iterator[Event]:
