@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -37,8 +38,8 @@ def main() -> None:
         given.json.write_text(json.dumps(asdict(found), indent=1) + "\n", "utf-8")
 
 
-def run(requests: int, seconds: float) -> Contest:
-    """Measure every kind: so many requests at one connection, so many seconds at many."""
+def run(requests: int, seconds: float, settings: Mapping[str, str] | None = None) -> Contest:
+    """Measure every kind: so many requests at one connection, so many seconds at many; settings are Deja's."""
     topics = texts.templated(TOPICS, SEED).topics
     day = time.strftime("%Y-%m-%d", time.gmtime())
     found = Contest(meters.machine(), meters.commit(), day, SEED, CONNECTIONS, len(topics))
@@ -46,7 +47,7 @@ def run(requests: int, seconds: float) -> Contest:
     models = bare.Models()
     pairs = [(topic.wordings[0], topic.wordings[1]) for topic in topics]
     found.bare.append(bare.measure(models, pairs, seconds=2 * seconds))
-    with hosts.upstream() as provider, hosts.deja(provider) as running:
+    with hosts.upstream() as provider, hosts.deja(provider, settings=settings) as running:
         found.starts[goals.DEJA] = running.start_s
         deja = contenders.deja(running, (provider,), topics, SEED)
         both = (deja, contenders.provider(provider, topics, SEED))
