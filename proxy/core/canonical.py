@@ -35,7 +35,13 @@ OWN_FIELDS = frozenset({"deja", "cache"})
 """Fields that speak to Deja and never travel upstream (`cache` is LiteLLM's dialect of the same)."""
 
 _INSTRUCTION_ROLES = frozenset({"system", "developer"})
-_DROPPED_ASSISTANT_FIELDS = frozenset({"reasoning", "reasoning_content", "annotations"})
+_DROPPED_ASSISTANT_FIELDS = frozenset(
+    {"reasoning", "reasoning_content", "reasoning_details", "thinking_blocks", "annotations"}
+)
+_SEARCHES = ("web_search_options", "search_parameters", "plugins")
+"""Fields with which OpenAI, xAI and OpenRouter look things up while they answer."""
+_OWN_TOOLS = frozenset({None, "function", "custom"})
+"""Types of tools that the caller runs; others are the provider's."""
 
 
 def canonical_chat(body: Mapping[str, Any], *, key_user: bool = True) -> ChatRequest:
@@ -66,6 +72,17 @@ def canonical_chat(body: Mapping[str, Any], *, key_user: bool = True) -> ChatReq
         include_usage=include_usage(body),
         choices=choices(body),
         has_tools=bool(body.get("tools") or body.get("functions")),
+        is_cacheable=_is_cacheable(body),
+    )
+
+
+def _is_cacheable(body: Mapping[str, Any]) -> bool:
+    """Whether the answer depends on the request alone, not on what the provider looks up meanwhile."""
+    if any(body.get(name) for name in _SEARCHES) or body.get("web_search_options") is not None:
+        return False
+    tools = body.get("tools")
+    return not isinstance(tools, list) or all(
+        not isinstance(tool, Mapping) or tool.get("type") in _OWN_TOOLS for tool in tools
     )
 
 

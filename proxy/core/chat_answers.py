@@ -25,6 +25,8 @@ _TOP = frozenset(
 _CHOICE = frozenset({"index", "finish_reason", "logprobs"})
 _MESSAGE = frozenset({"role", "content", "refusal", "tool_calls", "reasoning_content", "reasoning"})
 _JOINED = ("content", "refusal", "reasoning_content", "reasoning")
+_SIGNED = ("thinking_blocks", "reasoning_details")
+"""Reasoning as LiteLLM and OpenRouter hand it on, signed by its provider for the turn that it belongs to."""
 _CALL = frozenset({"index", "id", "type", "function"})
 _FUNCTION = frozenset({"name", "arguments"})
 
@@ -58,6 +60,7 @@ def _taken_apart(body: dict[str, Any]) -> Answer:
         finish_reasons=tuple(choice.get("finish_reason") for choice in choices),
         has_tool_calls=any(_calls_a_tool(choice["message"]) for choice in choices),
         usage=usage if isinstance(usage, Mapping) else None,
+        is_exact_only=any(choice["message"].get(name) for choice in choices for name in _SIGNED),
     )
 
 
@@ -228,6 +231,9 @@ def _kept_as_stream(chunks: list[dict[str, Any]], prompt_chars: int) -> Answer:
         has_tool_calls=calls,
         usage=usage,
         usage_estimated=estimated,
+        is_exact_only=any(
+            (choice.get("delta") or {}).get(name) for chunk in chunks for choice in chunk["choices"] for name in _SIGNED
+        ),
     )
 
 
