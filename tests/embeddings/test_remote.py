@@ -84,3 +84,17 @@ def test_model_url_and_length_are_in_the_fingerprint() -> None:
 
     others = {fingerprint(url="http://b/v1"), fingerprint(model="n"), fingerprint(dim=4), fingerprint()}
     assert len(others) == 4
+
+
+def test_what_each_call_used_is_told_as_the_server_counts_it(embeddings_server: EmbeddingsServer) -> None:
+    told: list[int | None] = []
+    embedder = connect(embeddings_server.url, "m", dim=64, on_call=told.append)
+    row = {"index": 0, "embedding": [1.0] * 64}
+    for usage in ({"usage": {"prompt_tokens": 7}}, {}):
+        embeddings_server.instead = (200, json.dumps({"data": [row], **usage}).encode())
+        embedder.embed(["seven tokens of text, as it counts"])
+    embeddings_server.instead = (500, b"{}")
+    with pytest.raises(RemoteEmbedderError):
+        embedder.embed(["refused, and so not told"])
+    assert told == [7, None]
+    embedder.close()
