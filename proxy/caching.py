@@ -27,6 +27,7 @@ from proxy.core.confidence import Calibration
 from proxy.core.dialects import DIALECTS
 from proxy.core.dialects.responses import RESPONSES
 from proxy.core.evidence import Report
+from proxy.core.freshness import Freshness
 from proxy.fleet import Fleet
 from proxy.services import ids
 from proxy.services.answer_judges import Agreement, AnswerJudge, ModelJudge
@@ -43,12 +44,15 @@ from proxy.services.error_budget import ErrorBudget
 from proxy.services.feedback import Feedback
 from proxy.services.first_level import FirstLevel
 from proxy.services.follow_ups import FollowUps
+from proxy.services.forwarding import Forwarding, ForwardingPolicy
+from proxy.services.history import History
 from proxy.services.judging import VerifyingJudge
 from proxy.services.keeper import Keeper
 from proxy.services.late_index import LateIndex
 from proxy.services.named_caches import NamedCaches
 from proxy.services.named_caches import Policy as CachePolicy
 from proxy.services.recorder import Recorder
+from proxy.services.refreshing import Refresher
 from proxy.services.repeats import Repeats
 from proxy.services.shared_flights import SharedFlights
 from proxy.services.single_flight import Flights
@@ -141,6 +145,9 @@ class Caching:
         )
         self._flight_words: StreamTails | None = None
         self.shared_flights = self._shared_flights(redis_url)
+        self.freshness = Freshness(
+            settings.cache.stale_while_revalidate_s, settings.cache.stale_if_error_s, settings.cache.refresh_ahead
+        )
         self._open_decisions()
         self.error_budget = self._error_budget()
         self.follow_ups = FollowUps(
@@ -186,6 +193,14 @@ class Caching:
         """Let callers of other processes have the answers that come in through this one; before the background ends."""
         if self.shared_flights is not None:
             await self.shared_flights.drain(deadline_s=deadline_s)
+
+    def _refresher(self) -> Refresher | None:
+        if not self.freshness.refreshes:
+            return None
+        count = self.metrics.refreshes
+        return Refresher(
+            self.freshness, self.background, now=time.time, on_event=lambda why, how: count.labels(why, how).inc()
+        )
 
     def _shared_flights(self, redis_url: str) -> SharedFlights | None:
         """Calls in flight shared with other processes; None where there can be no others, or the settings say so."""
@@ -248,6 +263,7 @@ class Caching:
             now=time.time,
             traces=self.fleet.traces,
             trace_s=settings.decisions.ttl_s,
+            stale_s=self.freshness.kept_s,
         )
         return Completions(
             responses=self.responses,
@@ -266,7 +282,7 @@ class Caching:
                 now=time.time,
             ),
             keeper=keeper,
-            shared_flights=self.shared_flights,
+            refresher=self._refresher(),
             repeats=Repeats(
                 AskedStore(self.client),
                 self.guard,
@@ -277,7 +293,7 @@ class Caching:
             policy=Policy(
                 lookup_deadline_s=settings.redis.deadline_ms / 1000,
                 candidates=settings.cache.candidates,
-                answer_bytes=settings.limits.answer_bytes,
+                freshness=self.freshness,
             ),
             on_index_missing=self.upkeep.index_missing,
             now=time.time,

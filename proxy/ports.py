@@ -151,8 +151,9 @@ class ResponseStore(Protocol):
         condemned_key: str,
         record: ContextRecord,
         about: About,
+        stale_s: int = 0,
     ) -> None:
-        """Store an entry with its exact key and the context it opens, atomically."""
+        """Store an entry with its exact key and the context it opens, atomically, until so long past its freshness."""
 
     async def condemn(
         self, entry_id: str, *, at: str, condemned_key: str, pair: Sequence[tuple[str, str]], keep_s: int

@@ -51,6 +51,12 @@ class Metrics:
             ["how"],
             registry=self.registry,
         )
+        self.refreshes = Counter(
+            "deja_refreshes",
+            "Answers fetched anew in the background, by why (stale, ahead) and what came of it (stored, not-stored, failed, dropped).",
+            ["why", "how"],
+            registry=self.registry,
+        )
         self.not_stored = Counter(
             "deja_answers_not_stored",
             "Answers that were not stored, by named reason.",

@@ -299,8 +299,11 @@ class _Exchange:
             )
         async with asgi.UntilClientLeaves(self._receive, self._route.background):
             reply, answer = await self._route.completions.forward(decision)
-            if reply.is_event_stream:
+            if reply is not None and reply.is_event_stream:
                 await self._send_reply(decision, reply)
+        if reply is None:  # the provider failed, and a stored answer stands in for its error
+            await self._answer_from_cache(decision)
+            return
         if reply.is_event_stream:
             await asgi.send_end(self._send)
             answer = decision.answer

@@ -133,6 +133,10 @@ def _cache_control(text: str) -> dict[str, Any]:
                 values["no_store"] = True
             case "only-if-cached":
                 values["only_if_cached"] = True
+            case "stale-if-error":
+                values["stale_if_error_s"] = _seconds(
+                    "Cache-Control: stale-if-error", argument.strip().strip('"'), least=0
+                )
             case "max-age":
                 values["max_age_s"] = _seconds("Cache-Control: max-age", argument.strip().strip('"'), least=0)
     return values

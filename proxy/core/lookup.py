@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from proxy.core import feedback
 from proxy.core.answers import can_replay
+from proxy.core.freshness import FRESH_ONLY, Freshness
 from proxy.core.models import Candidate, ChatRequest, Directives, Entry, Forwarded, HitKind, Mode, Reason
 
 
@@ -142,15 +143,18 @@ def why_exact_only(request: ChatRequest, directives: Directives) -> str | None:
     return None
 
 
-def after_exact(lookup: LookUp, entry: Entry | None, *, now_s: float) -> Serve | Embed | Forward:
+def after_exact(
+    lookup: LookUp, entry: Entry | None, *, now_s: float, freshness: Freshness = FRESH_ONLY
+) -> Serve | Embed | Forward:
     """Judge what the exact tier gave.
 
     Args:
         lookup: the plan.
         entry: the entry of this very request, None if there is none.
         now_s: unix time in seconds.
+        freshness: how long past its freshness it may be served.
     """
-    if entry is not None and entry.remaining_s(now_s) > 0:
+    if entry is not None and freshness.may_serve(entry, now_s=now_s):
         if is_too_old(lookup.max_age_s, entry.created_at, now_s):
             return Forward(Forwarded.STALE, Reason.MAX_AGE)
         if can_replay(entry.wire, as_stream=lookup.as_stream):

@@ -139,6 +139,7 @@ class Directives:
         no_store: nothing of this exchange may be stored.
         only_if_cached: answer from the cache or 504.
         max_age_s: a stored answer may be at most this old; None for no bound.
+        stale_if_error_s: if the provider fails, one may do that has been stale for so long; None leaves it to the setting.
         ttl_s: seconds the answer stays fresh; None for the configured default.
         tags: labels of the entry, for invalidation.
         session: session id or None.
@@ -155,6 +156,7 @@ class Directives:
     no_store: bool = False
     only_if_cached: bool = False
     max_age_s: int | None = None
+    stale_if_error_s: int | None = None
     ttl_s: int | None = None
     tags: tuple[str, ...] = ()
     session: str | None = None
@@ -244,9 +246,13 @@ class Entry:
         """Whole seconds since it was stored, never negative (clocks of two machines differ)."""
         return max(0, int(now_s - self.created_at))
 
+    def ttl_left_s(self, now_s: float) -> int:
+        """Whole seconds it stays fresh; negative once it is stale, as RFC 9211 tells it."""
+        return self.ttl_s - self.age_s(now_s)
+
     def remaining_s(self, now_s: float) -> int:
         """Whole seconds it stays fresh, 0 when stale."""
-        return max(0, self.ttl_s - self.age_s(now_s))
+        return max(0, self.ttl_left_s(now_s))
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ class Outcome:
         not_stored: why it was not.
         entry: what was served.
         age_s: of what was served, in whole seconds.
-        ttl_s: seconds it stays fresh.
+        ttl_s: seconds it stays fresh, negative where it is stale.
         similarity: cosine of the judged candidate.
         candidates: what the vector index offered and the judge looked at, nearest first.
         refused: neighbours that feedback ruled out before the judge looked, nearest first.
@@ -72,5 +72,5 @@ class Outcome:
     def serve(self, kind: HitKind, entry: Entry, *, now_s: float) -> None:
         """Record a hit."""
         self.hit, self.fwd, self.reason, self.entry = kind, None, None, entry
-        self.age_s, self.ttl_s = entry.age_s(now_s), entry.remaining_s(now_s)
+        self.age_s, self.ttl_s = entry.age_s(now_s), entry.ttl_left_s(now_s)
         self.usage_estimated = entry.usage_estimated

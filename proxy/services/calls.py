@@ -12,7 +12,7 @@ from proxy.core.answers import Answer
 from proxy.core.context import Context
 from proxy.core.dialects.base import Dialect
 from proxy.core.keys import Place
-from proxy.core.models import ChatRequest, Directives
+from proxy.core.models import ChatRequest, Directives, Entry
 from proxy.core.outcome import Outcome
 from proxy.ports import Headers, UpstreamRoute
 
@@ -90,6 +90,7 @@ class Decision:
         exact_only: why it must not be matched by meaning, None if it may or nobody has asked (`settle_exact_only`).
         answer: the provider's answer taken apart, once a stream of it is complete.
         answer_id: what its replay is to be called, "" for any new id.
+        at_hand: the entry of exactly this request, fresh or not, that a look-up found and that was not served.
         is_store_down: a look-up just failed, so storing is not even tried.
         is_searched: its text was looked for by meaning.
     """
@@ -104,6 +105,7 @@ class Decision:
     exact_only: str | None = None
     answer: Answer | None = None
     answer_id: str = ""
+    at_hand: Entry | None = None
     is_store_down: bool = False
     is_searched: bool = False
     _is_routed: bool = False

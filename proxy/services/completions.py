@@ -16,20 +16,21 @@ from proxy.core import context as contexts
 from proxy.core import feedback, keys, lookup, routing
 from proxy.core.answers import Answer
 from proxy.core.decision import Judged, Scope
-from proxy.core.dialects.base import Fault, Replay
+from proxy.core.dialects.base import Replay
+from proxy.core.freshness import FRESH_ONLY, Freshness
 from proxy.core.lookup import Embed, Forward, LookUp, Serve
-from proxy.core.models import Candidate, ContextRecord, Forwarded, Mode, NotStored, Reason
-from proxy.errors import EmbeddingError, IndexMissingError, StoreError, StoreLoadingError, UpstreamError, where
-from proxy.ports import Embedder, Guard, Judge, ResponseStore, UpstreamRequest, UpstreamResponse, Upstreams, VectorIndex
+from proxy.core.models import Candidate, ContextRecord, Entry, Forwarded, HitKind, Mode, Reason
+from proxy.errors import EmbeddingError, IndexMissingError, StoreError, StoreLoadingError, where
+from proxy.ports import Embedder, Guard, Judge, ResponseStore, Upstreams, VectorIndex
 from proxy.services import ids
 from proxy.services.bookkeeping import Books
 from proxy.services.calls import Call, Decision, Reply
 from proxy.services.first_level import FirstLevel
+from proxy.services.forwarding import Forwarding
 from proxy.services.keeper import Keeper, Kept, why_unreadable
 from proxy.services.memory_through_proxy import MemoryReader, write_wish
+from proxy.services.refreshing import Refresher
 from proxy.services.repeats import Repeats
-from proxy.services.shared_flights import SharedFlights
-from proxy.services.single_flight import Flight, Flights
 
 logger = logging.getLogger("deja.completions")
 
@@ -46,12 +47,12 @@ class Policy:
     Attributes:
         lookup_deadline_s: for all Redis reads of one decision.
         candidates: neighbours to look at.
-        answer_bytes: the largest answer that is stored.
+        freshness: what may be served past its freshness.
     """
 
     lookup_deadline_s: float
     candidates: int
-    answer_bytes: int
+    freshness: Freshness = FRESH_ONLY
 
 
 class Completions:
@@ -66,7 +67,7 @@ class Completions:
         embedder: Embedder,
         judge: Judge,
         upstreams: Upstreams,
-        flights: Flights,
+        forwarding: Forwarding,
         keeper: Keeper,
         repeats: Repeats,
         policy: Policy,
@@ -75,7 +76,7 @@ class Completions:
         books: Books,
         memory: MemoryReader | None = None,
         first_level: FirstLevel | None = None,
-        shared_flights: SharedFlights | None = None,
+        refresher: Refresher | None = None,
     ) -> None:
         self._responses = responses
         self._vectors = vectors
@@ -83,7 +84,7 @@ class Completions:
         self._embedder = embedder
         self._judge = judge
         self._upstreams = upstreams
-        self._flights = flights
+        self._forwarding = forwarding
         self._keeper = keeper
         self._repeats = repeats
         self._policy = policy
@@ -91,7 +92,7 @@ class Completions:
         self._now = now
         self._memory = memory
         self._first_level = first_level or FirstLevel(0)
-        self._shared = shared_flights
+        self._refresher = refresher
         self.books = books
 
     # --- reading ---------------------------------------------------------------------------------------------------------------
@@ -110,6 +111,8 @@ class Completions:
         if isinstance(state, Serve):
             if not is_shadow:
                 outcome.serve(state.kind, state.entry, now_s=self._now())
+                if self._refresher is not None and state.kind is HitKind.EXACT:
+                    self._refresher.served(decision, state.entry, self._forwarding.refresh)
                 return decision
             outcome.would_hit, outcome.would_serve = state.kind, state.entry
         if is_shadow:
@@ -186,7 +189,7 @@ class Completions:
         place = decision.place
         exact_key = keys.exact_key(place.room, place.fingerprint)
         near = self._first_level.get(exact_key)
-        if near is not None and isinstance(served := lookup.after_exact(plan, near, now_s=self._now()), Serve):
+        if near is not None and isinstance(served := self._after_exact(plan, near), Serve):
             return served
         started = time.perf_counter()
         since = self._first_level.began()
@@ -200,11 +203,15 @@ class Completions:
             _took(decision, "lookup", started)
         if entry is not None:
             self._first_level.put(exact_key, entry, since=since)
-        state = lookup.after_exact(plan, entry, now_s=self._now())
+        state = self._after_exact(plan, entry)
+        decision.at_hand = entry
         if not isinstance(state, Serve):
             about_own_words = decision.text is not None and routing.refers_to_own_words(decision.text)
             decision.context = contexts.resolve(place.prefix_hash, record, about_own_words=about_own_words)
         return state
+
+    def _after_exact(self, plan: LookUp, entry: Entry | None) -> Serve | Embed | Forward:
+        return lookup.after_exact(plan, entry, now_s=self._now(), freshness=self._policy.freshness)
 
     async def _read_semantic(self, decision: Decision, plan: LookUp, text: str) -> Serve | Forward:
         if (reason := decision.settle_exact_only()) is not None:
@@ -306,157 +313,13 @@ class Completions:
             return Reply(200, _JSON, call.dialect.render_json(entry, replay))
         return Reply(200, _EVENTS, _replayed(call.dialect.render_stream(entry, replay)), is_event_stream=True)
 
-    async def forward(self, decision: Decision) -> tuple[Reply, Answer | None]:
-        """Ask upstream, or join the call in flight that asks the same.
-
-        Returns:
-            The reply, and the answer taken apart where it is already complete.
-
-        Raises:
-            UpstreamError: no answer to pass on.
-        """
-        flight = self._board(decision)
-        reader = flight.attach()
-        try:
-            await flight.head()
-            decision.outcome.is_collapsed = decision.outcome.is_collapsed or flight.is_followed
-            decision.outcome.timings_ms["upstream"] = flight.upstream_ms
-            if flight.is_event_stream:
-                stream, reader = self._stream(decision, flight, reader), 0
-                return Reply(flight.status, flight.headers, stream, is_event_stream=True), None
-            body = await flight.body(reader)
-            decision.answer = flight.answer
-            decision.outcome.stored_as, decision.outcome.not_stored = flight.entry_id, flight.not_stored
-            return Reply(flight.status, flight.headers, body), flight.answer
-        finally:
-            if reader:
-                flight.detach(reader)
-
-    def _board(self, decision: Decision) -> Flight:
-        """The flight this call shares, or leads."""
-        call, outcome = decision.call, decision.outcome
-        key = None
-        # A request that must not be stored, or must reach the provider by itself, keeps to itself.
-        is_miss = outcome.fwd in (Forwarded.MISS, Forwarded.STALE) or outcome.reason in _SHARED_BYPASSES
-        if is_miss and call.request.is_shareable:
-            key = (decision.place.fingerprint, call.request.is_stream, call.request.include_usage)
-            flight = self._flights.join(key, began_at=call.began_at)
-            if flight is not None:
-                outcome.is_collapsed = True
-                return flight
-        shared = self._shared
-        if shared is None or key is None or decision.is_store_down:
-            return self._flights.lead(key, lambda flight: self._fly(decision, flight))
-        place, request = decision.place, call.request
-        return self._flights.lead(
-            key,
-            lambda flight: shared.fly(
-                flight,
-                keys.flight_lease(place, is_stream=request.is_stream, include_usage=request.include_usage),
-                lambda led: self._fly(decision, led),
-                found_nothing=outcome.fwd is Forwarded.MISS and outcome.reason != Reason.NOT_RENDERABLE,
-                read=lambda followed, raw: self._keeper.read(decision, followed, raw),
-            ),
-        )
-
-    async def _fly(self, decision: Decision, flight: Flight) -> None:
-        call = decision.call
-        started = time.perf_counter()
-        request = UpstreamRequest("POST", call.path, call.query, call.headers, call.body, call.request.model)
-        try:
-            response = await decision.route.upstream.send(decision.route.rewrite(request))
-        except UpstreamError as error:
-            self.books.failed(decision, is_begun=False)
-            flight.land(error)
-            return
-        flight.upstream_ms = (time.perf_counter() - started) * 1000
-        flight.by = response.served_by
-        try:
-            await self._carry(decision, flight, response)
-            flight.is_whole = True
-            flight.land()
-        except UpstreamError as error:
-            flight.not_stored = NotStored.PARTIAL
-            flight.land(error)
-        finally:
-            self._book(decision, flight)
-            await response.aclose()
-
-    def _book(self, decision: Decision, flight: Flight) -> None:
-        """Tell the ledger of a call whose head had arrived; one that everybody left is cancelled, and may be charged all the same."""
-        if flight.is_whole or flight.answer is not None:
-            self.books.called(decision, flight.status, flight.answer, by=flight.by)
-        else:
-            self.books.failed(decision, is_begun=flight.status < 400)
-
-    async def _carry(self, decision: Decision, flight: Flight, response: UpstreamResponse) -> None:
-        """Pass the body on as it comes; store the answer before its last byte leaves."""
-        is_event_stream = response.status == 200 and _is_event_stream(response)
-        flight.depart(response.status, response.headers, is_event_stream=is_event_stream)
-        size, is_kept, ending = 0, False, decision.call.dialect.ending()
-        async for piece in response.chunks():
-            size += len(piece)
-            fits = size <= self._policy.answer_bytes
-            if is_event_stream and fits and not is_kept and ending.feed(piece):
-                await self._keep(decision, flight, flight.raw() + piece)
-                is_kept = True
-            await flight.add(piece, keep=fits or not is_event_stream)
-        if size > self._policy.answer_bytes:
-            flight.not_stored = NotStored.TOO_LARGE
-        elif not is_kept:
-            await self._keep(decision, flight, flight.raw())
-
-    async def _keep(self, decision: Decision, flight: Flight, raw: bytes) -> None:
-        try:
-            kept = await self._keeper.keep(
-                decision,
-                status=flight.status,
-                headers=flight.headers,
-                is_event_stream=flight.is_event_stream,
-                raw=raw,
-                by=flight.by,
-            )
-        except Exception as error:  # the same wall on the way back
-            logger.error("request %s: storing failed with %s", decision.call.request_id, where(error))
-            flight.not_stored = NotStored.CACHE_ERROR
-            return
-        flight.entry_id, flight.not_stored, flight.answer = kept.entry_id, kept.not_stored, kept.answer
-        if kept.entry_id is not None:  # Redis will say so too, perhaps a moment after the caller asks again
-            self._first_level.changed(keys.exact_key(decision.place.room, decision.place.fingerprint))
-
-    async def _stream(self, decision: Decision, flight: Flight, reader: int) -> AsyncIterator[bytes]:
-        """The pieces as they come; an answer that breaks off ends with an error event, never with a splice."""
-        try:
-            async for piece in flight.pieces(reader):
-                yield piece
-        except UpstreamError as error:
-            yield decision.call.dialect.error_event(broken_off(error))
-        finally:
-            decision.outcome.stored_as, decision.outcome.not_stored = flight.entry_id, flight.not_stored
-            decision.answer = flight.answer
-            flight.detach(reader)
+    async def forward(self, decision: Decision) -> tuple[Reply | None, Answer | None]:
+        """Ask upstream, or join the call in flight that asks the same; `services.forwarding` says more."""
+        return await self._forwarding.forward(decision)
 
 
 def _scope(call: Call) -> Scope:
     return Scope(call.tenant, call.directives.namespace)
-
-
-_SHARED_BYPASSES = frozenset({Reason.REDIS_UNAVAILABLE.value, Reason.INDEX_LOADING.value})
-"""Bypasses the caller did not ask for: sharing a call is worth most while the cache is away."""
-
-
-def broken_off(error: UpstreamError) -> Fault:
-    """What closes a stream whose provider went silent."""
-    text = (
-        f"The model provider broke off its answer: {error} What you have so far is incomplete; send the request again."
-    )
-    return Fault(502, text, "upstream_error", "upstream_broken")
-
-
-def _is_event_stream(response: UpstreamResponse) -> bool:
-    return any(
-        name == b"content-type" and value.lower().startswith(b"text/event-stream") for name, value in response.headers
-    )
 
 
 async def _replayed(events: list[bytes]) -> AsyncIterator[bytes]:

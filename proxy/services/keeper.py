@@ -46,6 +46,7 @@ class Keeper:
         guard: bounds what Redis may cost.
         deadline_s: for one store.
         default_ttl_s: where the caller names none.
+        stale_s: seconds that an answer is kept past its freshness.
         now: unix time in seconds.
         traces: told of each entry that a session's or a user's request stores, so that it can be erased with them.
         trace_s: seconds that this is remembered longer than the entry: decisions of others may quote its question.
@@ -62,10 +63,12 @@ class Keeper:
         now: Callable[[], float],
         traces: Traces | None = None,
         trace_s: float = 0.0,
+        stale_s: int = 0,
     ) -> None:
         self._responses = responses
         self._traces = traces
         self._trace_s = trace_s
+        self._stale_s = stale_s
         self._embedder = embedder
         self._guard = guard
         self._deadline_s = deadline_s
@@ -158,6 +161,7 @@ class Keeper:
                 condemned_key=keys.condemned_key(room),
                 record=_opens(context, entry),
                 about=_about(decision.call),
+                stale_s=self._stale_s,
             )
         return entry.entry_id
 
@@ -175,7 +179,7 @@ class Keeper:
             exact_key=keys.exact_key(room, decision.place.fingerprint),
             condemned_key=keys.condemned_key(room),
         )
-        until_s = entry.created_at + entry.ttl_s + self._trace_s
+        until_s = entry.created_at + entry.ttl_s + self._stale_s + self._trace_s
         await self._traces.leave(trace, tenant=call.tenant, user=user, until_s=until_s)
 
     async def _vector(self, decision: Decision) -> bytes | None:

@@ -77,6 +77,15 @@ class CacheSettings(Section):
         "hit", description="What the same request inside one session within seconds gets."
     )
     repeat_window_s: float = Field(10.0, ge=0, description="Those seconds.")
+    stale_while_revalidate_s: int = Field(
+        0, ge=0, description="Seconds past its freshness in which an answer is served while a new one is fetched."
+    )
+    stale_if_error_s: int = Field(
+        0, ge=0, description="Seconds past its freshness in which an answer stands in for a provider that fails."
+    )
+    refresh_ahead: float = Field(
+        0.0, ge=0, lt=1, description="Last share of its time to live in which a popular answer is fetched anew."
+    )
     shared_flights: bool | None = Field(
         None,
         description="One call for identical misses of all processes. Unset: yes, unless the embedded Redis has one process alone.",
@@ -161,9 +170,6 @@ class LimitSettings(Section):
 
     body_bytes: int = Field(
         10 << 20, ge=1024, description="Largest request body of a cached route; larger ones get 413."
-    )
-    requests_per_minute: int | None = Field(
-        None, ge=1, description="Requests a minute for callers whose key says nothing of it; unset: no limit."
     )
     requests_per_minute: int | None = Field(
         None, ge=1, description="Requests a minute for callers whose key says nothing of it; unset: no limit."

@@ -152,6 +152,7 @@ class ResponseStore:
         condemned_key: str,
         record: ContextRecord,
         about: About,
+        stale_s: int = 0,
     ) -> None:
         """Store an entry with its exact key and the context it opens. One round trip, atomic.
 
@@ -165,20 +166,29 @@ class ResponseStore:
             condemned_key: of the room: a context that leads through one of these is overwritten.
             record: what that prefix stands for.
             about: what it is listed under.
+            stale_s: seconds it is kept past its freshness.
         """
         fields = [*fields_of(entry, partition=partition, vector=vector), *_about_fields(about, exact_key)]
         written = (redis_key, exact_key, context_key or exact_key, condemned_key)
         with translated():
             try:
-                await self._write(self._put.sha, written, record, entry, fields, about.owner)
+                await self._write(self._put.sha, written, record, entry, fields, about.owner, stale_s)
             except NoScriptError:  # a fresh Redis, or one whose scripts were flushed
                 sha = await self._client.script_load(self._put.script)
-                await self._write(sha, written, record, entry, fields, about.owner)
+                await self._write(sha, written, record, entry, fields, about.owner, stale_s)
 
     async def _write(
-        self, sha: str, written: Sequence[str], record: ContextRecord, entry: Entry, fields: list[Any], owner: str
+        self,
+        sha: str,
+        written: Sequence[str],
+        record: ContextRecord,
+        entry: Entry,
+        fields: list[Any],
+        owner: str,
+        stale_s: int,
     ) -> None:
-        arguments, expires_at = (entry.ttl_s, context.to_wire(record), *fields), entry.created_at + entry.ttl_s
+        kept_s = entry.ttl_s + stale_s
+        arguments, expires_at = (kept_s, context.to_wire(record), *fields), entry.created_at + kept_s
         async with self._client.pipeline(transaction=False) as pipe:
             pipe.evalsha(sha, len(written), *written, *arguments)
             # Beside the script: the sets span all rooms and so live in other slots of a cluster.

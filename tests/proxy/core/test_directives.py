@@ -131,7 +131,7 @@ def test_a_refusal_does_not_quote_the_value() -> None:
         ("Max-Age = 60", Directives(max_age_s=60)),
         ("max-age=99999999999", Directives(max_age_s=MAX_TTL_S)),
         ("no-cache, max-age=5 ,only-if-cached", Directives(no_cache=True, max_age_s=5, only_if_cached=True)),
-        ("max-stale=60, min-fresh=5, no-transform, stale-if-error, made-up=1,,", DEFAULT),
+        ("max-stale=60, min-fresh=5, no-transform, stale-while-revalidate, made-up=1,,", DEFAULT),
         ("max-stale=nonsense", DEFAULT),
         ('extension="a b", max-age=5', Directives(max_age_s=5)),
         ("", DEFAULT),
