@@ -92,14 +92,15 @@ async def open_loop(
     async def make(ask: Ask, at_s: float) -> None:
         intended, before = begin + at_s, None
         if ask.after is not None:
-            before = await history.said(ask.after)
-            if before is None:
-                return  # what it continues failed: nobody goes on from there
-            intended = max(intended, time.perf_counter())
+            found = await history.said(ask.after)
+            if found is None:
+                return  # what it continues failed, or was asked in an earlier run: nobody goes on from there
+            before, answered_at = found
+            intended = max(intended, answered_at)
         line = await pool.take()
         sample, said = await _asked(target, line, ask, intended, before)
         pool.give(line)
-        history.add(ask, said)
+        history.add(ask, said, sample.done_at)
         on_sample(sample)
 
     with _no_collection():
@@ -217,10 +218,10 @@ class _Pool:
 
 
 class _History:
-    """Answers that follow-ups continue."""
+    """Answers that follow-ups continue, and when each came."""
 
     def __init__(self) -> None:
-        self._said: OrderedDict[int, asyncio.Future[str | None]] = OrderedDict()
+        self._said: OrderedDict[int, asyncio.Future[tuple[str, float] | None]] = OrderedDict()
 
     def expect(self, ask: Ask) -> None:
         if ask.after is None:
@@ -228,12 +229,12 @@ class _History:
             if len(self._said) > ANSWERS_KEPT:
                 self._said.popitem(last=False)
 
-    def add(self, ask: Ask, said: str | None) -> None:
+    def add(self, ask: Ask, said: str | None, done_at: float) -> None:
         waited = self._said.get(ask.number)
         if waited is not None and not waited.done():
-            waited.set_result(said)
+            waited.set_result(None if said is None else (said, done_at))
 
-    async def said(self, ask: Ask) -> str | None:
+    async def said(self, ask: Ask) -> tuple[str, float] | None:
         waited = self._said.get(ask.number)
         return await waited if waited is not None else None
 
