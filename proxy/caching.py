@@ -45,7 +45,6 @@ from proxy.services.feedback import Feedback
 from proxy.services.first_level import FirstLevel
 from proxy.services.follow_ups import FollowUps
 from proxy.services.forwarding import Forwarding, ForwardingPolicy
-from proxy.services.history import History
 from proxy.services.judging import VerifyingJudge
 from proxy.services.keeper import Keeper
 from proxy.services.late_index import LateIndex
