@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -199,3 +202,32 @@ async def test_embeddings_are_booked_input_by_input(
     price = Decimal(str(caller.table[model]["input_cost_per_token"]))
     assert told["requests"] == {"calls": 2, "failed_calls": 0, "exact": 1, "semantic": 0, "collapsed": 0}
     assert money(told) == (7 * price, 5 * price), "of the second batch only what was new was asked for"
+
+
+def run_deja(deja: DejaProcess, *arguments: str) -> str:
+    environment = {**os.environ, "DEJA_DATA_DIR": str(deja.data_dir)}
+    command = [sys.executable, "-m", "proxy", "usage", "--url", deja.root, *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=True)
+    return done.stdout
+
+
+async def test_the_command_line_tells_a_tenant_its_own_and_an_admin_everybodys(
+    deja: DejaProcess, upstream: FakeUpstream, callers: Callable[..., Caller]
+) -> None:
+    upstream.script(simulated)
+    caller = callers(deja)
+    await caller.ask("What does one question cost?")
+    own = await asyncio.to_thread(run_deja, deja, "--api-key", caller.key, "--group-by", "model,namespace")
+    assert [line.split()[:5] for line in own.splitlines()[3:]] == [
+        ["gpt-4o-mini", "-", "1", "0", "0"],
+        ["all", "1", "0", "0", line_tokens(own)],
+    ]
+    everybodys = await asyncio.to_thread(run_deja, deja, "--admin", "--group-by", "tenant")
+    assert len(everybodys.splitlines()) > len(own.splitlines())
+    async with httpx.AsyncClient(base_url=deja.root, headers={"authorization": f"Bearer {caller.key}"}) as client:
+        assert (await client.get("/admin/usage")).status_code in (401, 403), "a data key administers nothing"
+
+
+def line_tokens(shown: str) -> str:
+    """The tokens in the last line."""
+    return shown.splitlines()[-1].split()[4]
