@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from proxy.core.memory.keys import Kind
+from proxy.core.memory.ranking import Seat
 from proxy.core.memory.records import Conditions, Memory
 from proxy.core.memory.storage import Kept, Put, Vector
 
@@ -81,6 +82,17 @@ class MemoryIndex(Protocol):
 
     async def by_words(self, tenant: str, narrowed: str, terms: Sequence[str], k: int) -> tuple[list[Hit], int]:
         """The memories with some of these words, and how many there are."""
+
+    async def seats_near(self, tenant: str, narrowed: str, vector: bytes, k: int) -> list[tuple[Seat, float]]:
+        """The nearest memories with their distances, for ranking alone."""
+
+    async def seats_said(
+        self, tenant: str, narrowed: str, terms: Sequence[str], k: int
+    ) -> tuple[list[tuple[Seat, float]], int]:
+        """The memories with some of these words, for ranking alone, and how many there are."""
+
+    async def read(self, tenant: str, ids: Sequence[str]) -> list[Memory | None]:
+        """Memories by their ids, in order."""
 
     async def newest(self, tenant: str, narrowed: str, *, offset: int, limit: int) -> tuple[list[Memory], int]:
         """The newest memories, and how many there are."""

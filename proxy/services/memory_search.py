@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from proxy.core.memory import limits, ranking, words
+from proxy.core.memory.ranking import Ranked
 from proxy.core.memory.records import FoundMemories, FoundMemory, Search, SearchMode
 from proxy.errors import EmbeddingError, IndexMissingError, RequestError, StoreLoadingError
 from proxy.ports import Embedder, Guard
-from proxy.services.memory_ports import Hit
 from proxy.services.memory_upkeep import MemoryUpkeep
+
+Empty = TypeVar("Empty")
 
 
 class MemorySearch:
@@ -75,24 +78,57 @@ class MemorySearch:
             memories, total = await index.newest(tenant, narrowed, offset=wanted.offset, limit=wanted.limit)
             listed = [FoundMemory(memory, 0.0, 1.0) for memory in memories]
             return _page(listed, wanted, total, has_more=wanted.offset + len(listed) < total)
-        k = ranking.depth(wanted)
+        look = self._look_deep if ranking.is_deep(wanted) else self._look
+        found, has_more, total = await look(tenant, wanted, narrowed, vector)
+        return _page(found, wanted, total, has_more=has_more)
+
+    async def _look(
+        self, tenant: str, wanted: Search, narrowed: str, vector: bytes | None
+    ) -> tuple[list[FoundMemory], bool, int]:
+        """Find by meaning or by words: hardly more than is shown."""
+        index, k, terms = self._upkeep.index, ranking.depth(wanted), _terms(wanted)
+        near = [] if vector is None else await index.nearest(tenant, narrowed, vector, k)
+        said, total = await index.by_words(tenant, narrowed, terms, k) if terms else ([], 0)
+        ranked = ranking.ranked(ranking.joined(_within(near, wanted), said, wanted), wanted, now=self._now())
+        shown, has_more = _shown(ranked, wanted)
+        return [FoundMemory(*one) for one in shown], has_more, max(total, len(ranked))
+
+    async def _look_deep(
+        self, tenant: str, wanted: Search, narrowed: str, vector: bytes | None
+    ) -> tuple[list[FoundMemory], bool, int]:
+        """Rank many, and read those that are shown."""
+        index, k, terms = self._upkeep.index, ranking.depth(wanted), _terms(wanted)
         near, (said, total) = await asyncio.gather(
-            self._near(tenant, wanted, narrowed, vector, k), self._said(tenant, wanted, narrowed, k)
+            _nothing([]) if vector is None else index.seats_near(tenant, narrowed, vector, k),
+            index.seats_said(tenant, narrowed, terms, k) if terms else _nothing(([], 0)),
         )
-        ranked = ranking.ranked(ranking.joined(near, said, wanted), wanted, now=self._now())
-        shown = ranked[wanted.offset : wanted.offset + wanted.limit]
-        return _page(shown, wanted, max(total, len(ranked)), has_more=len(ranked) > wanted.offset + len(shown))
+        ranked = ranking.ranked(ranking.joined(_within(near, wanted), said, wanted), wanted, now=self._now())
+        shown, has_more = _shown(ranked, wanted)
+        memories = await index.read(tenant, [seat.memory_id for seat, _, _ in shown]) if shown else []
+        found = [
+            FoundMemory(memory, distance, score)
+            for memory, (_, distance, score) in zip(memories, shown, strict=True)
+            if memory is not None  # gone since it was ranked
+        ]
+        return found, has_more, max(total, len(ranked))
 
-    async def _near(self, tenant: str, wanted: Search, narrowed: str, vector: bytes | None, k: int) -> list[Hit]:
-        if vector is None:
-            return []
-        found = await self._upkeep.index.nearest(tenant, narrowed, vector, k)
-        most = wanted.max_distance
-        return found if most is None else [hit for hit in found if hit[1] <= most]
 
-    async def _said(self, tenant: str, wanted: Search, narrowed: str, k: int) -> tuple[list[Hit], int]:
-        terms = words.asked(wanted.text) if wanted.mode is not SearchMode.SEMANTIC else ()
-        return await self._upkeep.index.by_words(tenant, narrowed, terms, k) if terms else ([], 0)
+def _terms(wanted: Search) -> Sequence[str]:
+    return words.asked(wanted.text) if wanted.mode is not SearchMode.SEMANTIC else ()
+
+
+def _within(near: list[tuple[Ranked, float]], wanted: Search) -> list[tuple[Ranked, float]]:
+    most = wanted.max_distance
+    return near if most is None else [hit for hit in near if hit[1] <= most]
+
+
+def _shown(ranked: list[tuple[Ranked, float, float]], wanted: Search) -> tuple[list[tuple[Ranked, float, float]], bool]:
+    end = wanted.offset + wanted.limit
+    return ranked[wanted.offset : end], len(ranked) > end
+
+
+async def _nothing(empty: Empty) -> Empty:
+    return empty
 
 
 def _page(found: list[FoundMemory], wanted: Search, total: int, *, has_more: bool) -> FoundMemories:

@@ -8,13 +8,48 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
-from proxy.core.memory.records import FoundMemory, Memory, Recency, Search, SearchMode
+from proxy.core.memory.records import Recency, Search, SearchMode
 
 DAY_S = 86_400.0
 HALF_BM25 = 10.0
 """BM25 has no upper end. The best hit of a question has 13 to 16 in the median, and then weighs as much as a good cosine. Of four ways to
 make the two comparable (this, against the best hit, min-max, ranks) it was the best or next to it at every share (decision 0013)."""
+
+
+class Dated(Protocol):
+    """What is ranked: a memory, or its `Seat`."""
+
+    @property
+    def memory_id(self) -> str:
+        """Its id."""
+
+    @property
+    def created_at(self) -> float:
+        """Unix seconds."""
+
+    @property
+    def accessed_at(self) -> float:
+        """Unix seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """What ranking needs to know of a memory: many are ranked for each that is shown.
+
+    Attributes:
+        memory_id: its id.
+        created_at, accessed_at: unix seconds.
+    """
+
+    memory_id: str
+    created_at: float
+    accessed_at: float
+
+
+Ranked = TypeVar("Ranked", bound=Dated)
 
 
 def cosine_score(distance: float) -> float:
@@ -27,7 +62,7 @@ def word_score(bm25: float) -> float:
     return max(0.0, bm25) / (max(0.0, bm25) + HALF_BM25)
 
 
-def recency(memory: Memory, wanted: Recency, *, now: float) -> float:
+def recency(memory: Dated, wanted: Recency, *, now: float) -> float:
     """How new a memory is and how lately it was used, in [0, 1]; each counts half after its half-life."""
     freshness = _decayed(now - memory.accessed_at, wanted.half_life_accessed_days)
     novelty = _decayed(now - memory.created_at, wanted.half_life_created_days)
@@ -39,8 +74,8 @@ def _decayed(age_s: float, half_life_days: float) -> float:
 
 
 def joined(
-    near: Sequence[tuple[Memory, float]], said: Sequence[tuple[Memory, float]], wanted: Search
-) -> list[tuple[Memory, float, float]]:
+    near: Sequence[tuple[Ranked, float]], said: Sequence[tuple[Ranked, float]], wanted: Search
+) -> list[tuple[Ranked, float, float]]:
     """(memory, score, distance) of what was found, each memory once.
 
     Args:
@@ -60,18 +95,29 @@ def joined(
     return [(memories[memory_id], score, 1.0 - score) for memory_id, score in scores.items()]
 
 
-def ranked(found: Sequence[tuple[Memory, float, float]], wanted: Search, *, now: float) -> list[FoundMemory]:
-    """Put (memory, score, distance) in order, boosted by recency where that is wanted; of equals the newer one first."""
+def ranked(
+    found: Sequence[tuple[Ranked, float, float]], wanted: Search, *, now: float
+) -> list[tuple[Ranked, float, float]]:
+    """Put (memory, score, distance) in order, boosted by recency where that is wanted; of equals the newer one first.
+
+    Returns:
+        (memory, distance, what it was ranked by), best first.
+    """
     boost, placed = wanted.recency, []
     for memory, score, distance in found:
         by = score
         if boost is not None:
             by = boost.semantic_weight * score + boost.recency_weight * recency(memory, boost, now=now)
-        placed.append(FoundMemory(memory, distance, by))
-    return sorted(placed, key=lambda one: (-one.score, -one.memory.created_at, one.memory.memory_id))
+        placed.append((memory, distance, by))
+    return sorted(placed, key=lambda one: (-one[2], -one[0].created_at, one[0].memory_id))
+
+
+def is_deep(wanted: Search) -> bool:
+    """Whether many more are ranked than are shown."""
+    return wanted.recency is not None or wanted.mode is SearchMode.HYBRID
 
 
 def depth(wanted: Search) -> int:
     """How many the index is asked for: one more than shown, so that the end is known, and more where they are ranked anew."""
     end = wanted.offset + wanted.limit + 1
-    return end if wanted.recency is None and wanted.mode is not SearchMode.HYBRID else max(4 * end, 40)
+    return max(4 * end, 40) if is_deep(wanted) else end

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 
 from proxy.core.memory import words
 from proxy.core.memory.conditions import fulfils
+from proxy.core.memory.ranking import Seat
 from proxy.core.memory.records import Conditions, Labels, Match, Memory, MemoryType, Period
 from proxy.errors import IndexMissingError, RequestError
 from proxy.stores import memory_index
@@ -142,6 +143,28 @@ async def test_the_nearest_come_first_and_no_more_than_asked_for(shelf: Shelf) -
     hits = await shelf.index.nearest(shelf.tenant, narrowed, axis(0), 3)
     assert [each.memory_id for each, _ in hits] == ["m0", "m1", "m2"]
     assert hits[0][1] == pytest.approx(0.0, abs=1e-5)
+
+
+async def test_what_is_ranked_is_what_would_be_read_whole(shelf: Shelf) -> None:
+    for number in range(10):
+        made = memory(f"m{number}", text=f"Anna has {number} parrots", accessed_at=NOW - number)
+        await shelf.put(made, axis(0, number / 10))
+    narrowed = await shelf.index.narrowed(shelf.tenant, Conditions(), as_of=None, now=NOW)
+    assert narrowed is not None
+    whole = await shelf.index.nearest(shelf.tenant, narrowed, axis(0), 5)
+    seats = await shelf.index.seats_near(shelf.tenant, narrowed, axis(0), 5)
+    assert seats == [(Seat(one.memory_id, one.created_at, one.accessed_at), distance) for one, distance in whole]
+    terms = words.asked("How many parrots?")
+    said, total = await shelf.index.by_words(shelf.tenant, narrowed, terms, 20)
+    places, as_many = await shelf.index.seats_said(shelf.tenant, narrowed, terms, 20)
+    assert [(seat.memory_id, score) for seat, score in places] == [(one.memory_id, score) for one, score in said]
+    assert total == as_many == 10
+    assert await shelf.index.read(shelf.tenant, ["m3", "gone"]) == [said_of(whole, "m3"), None]
+    assert await shelf.index.seats_near("another tenant", narrowed, axis(0), 5) == []
+
+
+def said_of(hits: Sequence[tuple[Memory, float]], memory_id: str) -> Memory:
+    return next(one for one, _ in hits if one.memory_id == memory_id)
 
 
 async def test_times_come_back_to_the_microsecond(shelf: Shelf) -> None:

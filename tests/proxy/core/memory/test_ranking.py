@@ -22,26 +22,26 @@ def test_a_higher_bm25_is_never_a_lower_score_and_all_lie_below_one(one: float, 
 def test_by_meaning_the_nearest_comes_first_with_its_distance() -> None:
     joined = ranking.joined([(A, 0.5), (B, 0.1)], [], Search("x"))
     found = ranking.ranked(joined, Search("x"), now=NOW)
-    assert [(one.memory.memory_id, one.distance) for one in found] == [("b", 0.1), ("a", 0.5)]
-    assert found[0].score == pytest.approx(0.9)
+    assert [(one.memory_id, distance) for one, distance, _ in found] == [("b", 0.1), ("a", 0.5)]
+    assert found[0][2] == pytest.approx(0.9)
 
 
 def test_a_hybrid_search_prefers_what_both_found() -> None:
     wanted = Search("x", SearchMode.HYBRID, semantic_share=0.5)
     joined = ranking.joined([(A, 0.4), (B, 0.4)], [(B, 10.0), (C, 10.0)], wanted)
     found = ranking.ranked(joined, wanted, now=NOW)
-    assert [one.memory.memory_id for one in found] == ["b", "a", "c"]
-    assert found[0].score == pytest.approx(0.5 * 0.6 + 0.5 * 0.5)
-    assert found[0].distance == pytest.approx(1 - found[0].score)
+    assert [one.memory_id for one, _, _ in found] == ["b", "a", "c"]
+    assert found[0][2] == pytest.approx(0.5 * 0.6 + 0.5 * 0.5)
+    assert found[0][1] == pytest.approx(1 - found[0][2])
 
 
 def test_a_newer_memory_overtakes_one_that_is_a_little_nearer() -> None:
     old = memory("old", created_at=NOW - 300 * DAY, accessed_at=NOW - 300 * DAY)
     wanted = Search("x", recency=Recency())
     found = ranking.ranked([(old, 0.8, 0.2), (A, 0.7, 0.3)], wanted, now=NOW)
-    assert [one.memory.memory_id for one in found] == ["a", "old"]
+    assert [one.memory_id for one, _, _ in found] == ["a", "old"]
     plain = ranking.ranked([(old, 0.8, 0.2), (A, 0.7, 0.3)], Search("x"), now=NOW)
-    assert [one.memory.memory_id for one in plain] == ["old", "a"]
+    assert [one.memory_id for one, _, _ in plain] == ["old", "a"]
 
 
 def test_recency_halves_after_each_half_life() -> None:
