@@ -1,9 +1,9 @@
 """Providers that do not speak OpenAI's HTTP API, called through LiteLLM and rendered back as OpenAI's wire format.
 
 LiteLLM takes some 4 s and 180 MB to import, so the import waits for the first call and runs in a thread. Only chat
-completions go this way. What a caller may set is a list: LiteLLM reads its own controls (`api_base`, `fallbacks`,
-`mock_response`, …) from the same arguments as the model's parameters, and a caller who could set those could send the
-configured key to a host of their own.
+completions go this way, and Anthropic's own dialect to Anthropic (`anthropic.py`). What a caller may set is a list:
+LiteLLM reads its own controls (`api_base`, `fallbacks`, `mock_response`, …) from the same arguments as the model's
+parameters, and a caller who could set those could send the configured key to a host of their own.
 """
 
 from __future__ import annotations
@@ -18,9 +18,13 @@ from typing import Any
 import httpx
 import orjson
 
+from proxy.core.dialects.base import Fault
+from proxy.core.dialects.messages import MESSAGES
 from proxy.errors import UpstreamBrokenError, UpstreamError, UpstreamTimeoutError
 from proxy.ports import Headers, UpstreamRequest, UpstreamResponse
+from proxy.upstream import anthropic
 from proxy.upstream.deployments import SECRET_ENDINGS
+from proxy.upstream.openai import OpenAIUpstream
 
 CALLERS_FIELDS = frozenset(
     [
@@ -89,6 +93,7 @@ class LiteLLMUpstream:
         self._stream_timeout_s = self._params.pop("stream_timeout", self._params["timeout"])
         self._identity = _identity(params)
         self._module: Any = None
+        self._anthropic: OpenAIUpstream | None = None
 
     @property
     def identity(self) -> str:
@@ -102,9 +107,13 @@ class LiteLLMUpstream:
             UpstreamTimeoutError: no answer in time.
             UpstreamError: the provider cannot be reached, or LiteLLM itself failed.
         """
+        if (native := anthropic.native_request(request)) is not None:
+            if self._anthropic is None:
+                timeout_s = float(self._params["timeout"])
+                self._anthropic = anthropic.native_upstream(self._params, os.environ, read_timeout_s=timeout_s)
+            return await self._anthropic.send(native)
         if (request.method, request.path) != ("POST", "/chat/completions") or not isinstance(request.body, bytes):
-            message = f"This model is reached through LiteLLM, which serves chat completions only, not {request.path}."
-            return _refusal(404, message, code="unknown_url")
+            return _unserved(request.path)
         try:
             body = orjson.loads(request.body)
         except orjson.JSONDecodeError:
@@ -127,6 +136,8 @@ class LiteLLMUpstream:
 
     async def aclose(self) -> None:
         """Close LiteLLM's clients, if it was ever imported."""
+        if self._anthropic is not None:
+            await self._anthropic.aclose()
         if self._module is not None:
             await self._module.close_litellm_async_clients()
 
@@ -217,6 +228,18 @@ def _refusal(status: int, message: str, *, code: str, param: str | None = None, 
     kind = "invalid_request_error" if status < 429 else "rate_limit_error" if status == 429 else "server_error"
     error = {"message": message, "type": kind, "param": param, "code": code}
     return WholeAnswer(status, (*_JSON, *headers), orjson.dumps({"error": error}))
+
+
+def _unserved(path: str) -> WholeAnswer:
+    """What a caller is told who asks for another path than chat's, in the dialect of that path."""
+    message = (
+        f"This model is reached through LiteLLM, which is asked for chat completions only, not for {path}. Send it as "
+        "/v1/chat/completions, or configure the model with an address that speaks this API itself (`openai/…` with `api_base`)."
+    )
+    if path == MESSAGES.path:
+        fault = Fault(400, message, "invalid_request_error", "unsupported_endpoint", "model")
+        return WholeAnswer(400, _JSON, MESSAGES.error_body(fault))
+    return _refusal(400, message, code="unsupported_endpoint", param="model")
 
 
 def _as_response(error: Exception) -> WholeAnswer:

@@ -157,7 +157,13 @@ async def test_a_caller_cannot_set_litellms_own_controls(field: str, fake_upstre
 
 @pytest.mark.parametrize(
     ("path", "body", "status"),
-    [("/embeddings", b"{}", 404), ("/chat/completions", b"{", 400), ("/chat/completions", b"[]", 400)],
+    [
+        ("/embeddings", b"{}", 400),
+        ("/responses", b"{}", 400),
+        ("/messages", b"{}", 400),
+        ("/chat/completions", b"{", 400),
+        ("/chat/completions", b"[]", 400),
+    ],
 )
 async def test_what_cannot_go_through_litellm_is_refused_in_openais_shape(path: str, body: bytes, status: int) -> None:
     upstream = LiteLLMUpstream({}, read_timeout_s=5.0)
