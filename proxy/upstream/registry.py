@@ -68,8 +68,12 @@ class _Name:
     def __init__(self, name: str) -> None:
         self.name = name
         self.variants: dict[str, list[Found]] = {}
+        self._count = 0
 
     def add(self, deployment: Deployment, upstream: Watched) -> None:
+        self._count += 1
+        if deployment.label == self.name and self._count > 1:  # its address is nobody's business but the operator's
+            deployment = dataclasses.replace(deployment, label=f"{self.name} #{self._count}")
         self.variants.setdefault(deployment.kind, []).append((deployment, upstream))
 
     def stops(self, stood_for: Sequence[str], draw: float) -> list[Stop]:
@@ -81,16 +85,12 @@ class _Name:
         return choices[heads.index(weighted(heads, draw))]
 
     def _stops(self, found: Sequence[Found], stood_for: Sequence[str]) -> list[Stop]:
-        many = sum(map(len, self.variants.values())) > 1
         stops = []
         identity = None
         for deployment, upstream in found:
             route = _route(deployment, upstream, stood_for, identity)
             identity = route.identity  # the first one's: adding a deployment keeps the cache
-            label = deployment.label
-            if many and label == self.name:
-                label = f"{label} at {upstream.name}"
-            stops.append(Stop(route, upstream, label, deployment.weight, deployment.order))
+            stops.append(Stop(route, upstream, deployment.label, deployment.weight, deployment.order))
         return stops
 
 

@@ -241,3 +241,8 @@ async def test_credentials_meant_for_one_are_for_whoever_asks_the_same_providers
     )
     assert bench.registry.resolve("m").upstream == bench.registry.resolve("m").upstream
     assert bench.registry.resolve("m").upstream != bench.registry.resolve("other").upstream
+
+
+async def test_callers_are_told_no_address_where_an_entry_has_no_name_of_its_own(fakes: Fakes, build: Build) -> None:
+    bench = build(entry(NOWHERE, order=1), entry(fakes(), order=2))
+    assert (await bench.ask())[1] == "m #2"
