@@ -24,6 +24,8 @@ from proxy.api import (
     agents,
     budget,
     cache,
+    dashboard,
+    decisions,
     entries,
     errors,
     event_groups,
@@ -63,6 +65,7 @@ from proxy.services.bookkeeping import Books
 from proxy.services.embedding import BoundedEmbedder
 from proxy.services.entries import Entries
 from proxy.services.garbage import Collector
+from proxy.services.history import History
 from proxy.services.known_keys import KnownKeys
 from proxy.services.limits import Limits
 from proxy.settings import Settings
@@ -70,6 +73,7 @@ from proxy.stores import urls
 from proxy.stores.access import AccessStore
 from proxy.stores.breaker import Guard
 from proxy.stores.client import open_client
+from proxy.stores.history import HistoryStore
 from proxy.stores.limits import LimitStore
 from proxy.stores.entries import EntryStore
 from proxy.stores.entry_lists import EntryLists
@@ -140,6 +144,8 @@ class Application:
         self.identity.use(self.known_keys)
         self.ledger = open_ledger(settings, self.prices, client=self.client, guard=self.guard, metrics=self.metrics)
         books = Books(self.ledger)
+        self.history = History(HistoryStore(self.client), self.guard, now=time.time)
+        self.ledger.watch_counts(self.history.booked)
         self._limits = Limits(
             LimitStore(self.client),
             self.guard,
@@ -175,6 +181,7 @@ class Application:
             passthrough=self.passthrough,
             fleet=self.fleet,
             books=books,
+            history=self.history,
         )
         self.api_keys = ApiKeys(
             self.access, self.guard, self.fleet.kept, secret=self._secret, deadline_s=deadline_s, now=time.time
@@ -185,6 +192,7 @@ class Application:
         await self.caching.open()
         self.fleet.open()
         self.background.spawn(self.ledger.run(), name="ledger")
+        self.background.spawn(self.history.run(), name="history")
         self.background.spawn(self.known_keys.run(), name="known-keys")
         self.background.spawn(self._limits.run(), name="limits")
         self.background.spawn(self.entries.run(), name="entry-lists")
@@ -208,6 +216,7 @@ class Application:
         await self.fleet.drain(deadline_s=DRAIN_S)
         await self.caching.drain(deadline_s=DRAIN_S)
         await self.ledger.drain(deadline_s=DRAIN_S)
+        await self.history.drain(deadline_s=DRAIN_S)
         await self.embedder.aclose()
         await self.caching.aclose()
         await self.fleet.aclose()
@@ -241,6 +250,8 @@ class Application:
             sessions=self.fleet.sessions,
             erasure=self.fleet.erasure,
             decisions=self.caching.decisions,
+            live_decisions=self.caching.live_decisions,
+            history=self.history,
             feedback=self.caching.feedback,
             upstreams=self.upstreams,
             models=self.upstreams.models(),
@@ -363,6 +374,8 @@ def create_app(
         cache,
         entries,
         given_answers,
+        decisions,
+        dashboard,
         budget,
         models,
         langcache,

@@ -45,9 +45,11 @@ from proxy.services.feedback import Feedback
 from proxy.services.first_level import FirstLevel
 from proxy.services.follow_ups import FollowUps
 from proxy.services.forwarding import Forwarding, ForwardingPolicy
+from proxy.services.history import History
 from proxy.services.judging import VerifyingJudge
 from proxy.services.keeper import Keeper
 from proxy.services.late_index import LateIndex
+from proxy.services.live_decisions import LiveDecisions
 from proxy.services.named_caches import NamedCaches
 from proxy.services.named_caches import Policy as CachePolicy
 from proxy.services.recorder import Recorder
@@ -97,6 +99,7 @@ class Caching:
         passthrough: takes what is not cached.
         fleet: sessions, memory and the journal, which completions feed.
         books: told what calls cost and hits save.
+        history: told how requests went, for the dashboard.
 
     Attributes:
         routes: path below `/v1` -> what answers it from the cache.
@@ -118,6 +121,7 @@ class Caching:
         passthrough: PassThrough,
         fleet: Fleet,
         books: Books,
+        history: History,
     ) -> None:
         self.settings = settings
         self.client = client
@@ -130,6 +134,7 @@ class Caching:
         self.passthrough = passthrough
         self.fleet = fleet
         self.books = books
+        self.history = history
         self.calibration: Calibration | None = None
         self.responses = ResponseStore(client)
         self.vectors = LateIndex()
@@ -242,6 +247,7 @@ class Caching:
         self.decisions = Decisions(
             self.decision_store, self.guard, levels=lambda: self.calibration, deadline_s=deadline_s
         )
+        self.live_decisions = LiveDecisions(self.decision_store, self.fleet.tails, self.guard, self.background)
         self.feedback = Feedback(
             self.decisions,
             self.decision_store,
@@ -313,6 +319,7 @@ class Caching:
                 tape=self.fleet.tape,
                 memory=self.fleet.memory_writer,
                 decisions=decisions,
+                history=self.history,
                 error_budget=self.error_budget,
                 metrics=self.metrics,
                 background=self.background,
@@ -380,6 +387,7 @@ class Caching:
             sampling=Sampling(audit.share, audit.max_per_hour),
             on_audit=lambda kind, verdict: metrics.audits.labels(kind, verdict).inc(),
             on_review=self._show_review,
+            on_counted=lambda tenant, is_wrong: self.history.audited(tenant, is_wrong=is_wrong),
         )
 
     def _show_review(self, standings: list[Standing], pool: Report) -> None:

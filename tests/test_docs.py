@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from proxy.__main__ import app as command_line
 from proxy.api.cache_headers import cache_status, response_headers
 from proxy.app import create_app
-from proxy.core import directives, follow_ups, keys, ledger_keys, records
+from proxy.core import directives, follow_ups, history, keys, ledger_keys, records
 from proxy.core.access import keys as access
 from proxy.core.coordination import keys as shared
 from proxy.core.gates import GateReason
@@ -327,6 +327,7 @@ def test_every_redis_key_is_documented() -> None:
         ledger_keys.spent("0e", "2026-11"),
         ledger_keys.batch("0e", "a1-2026-11-23"),
         ledger_keys.TENANTS,
+        history.key("0e", history.MINUTE, 1795396860),
     ]
     documented = [row[0].strip("`") for row in rows((REFERENCE / "redis.md").read_text()) if "deja:v1:" in row[0]]
     patterns = [

@@ -33,6 +33,8 @@ class Word(BaseModel):
 async def take_feedback(word: Word, tenant: Tenant, deps: Deps) -> dict[str, Any]:
     """Say whether a hit was right; 404 for an unknown request, 409 for one the provider answered."""
     taken = await deps.feedback.take(tenant, word.request_id, word.verdict)
+    if taken.is_new:
+        deps.history.voted(tenant, taken.vote)
     return {
         "object": "cache.feedback",
         "request_id": word.request_id,

@@ -34,6 +34,7 @@ from proxy.services.completions import Completions
 from proxy.services.decisions import DecisionLog
 from proxy.services.error_budget import ErrorBudget
 from proxy.services.follow_ups import FollowUps
+from proxy.services.history import History
 from proxy.services.keeper import Kept
 from proxy.services.memory_through_proxy import MemoryWriter
 from proxy.services.recorder import Recorder
@@ -57,6 +58,7 @@ class CachedRoute:
         tape: takes the requests of sessions whole.
         memory: takes what is to be remembered.
         decisions: takes what was decided.
+        history: takes how it went, for the dashboard.
         error_budget: audits a share of the hits.
         metrics: counts.
         background: where the watch for a caller's leaving runs.
@@ -81,6 +83,7 @@ class CachedRoute:
         tape: Tape,
         memory: MemoryWriter,
         decisions: DecisionLog,
+        history: History,
         error_budget: ErrorBudget,
         metrics: Metrics,
         background: Background,
@@ -100,6 +103,7 @@ class CachedRoute:
         self._tape = tape
         self._memory = memory
         self._decisions = decisions
+        self._history = history
         self._error_budget = error_budget
         self.metrics = metrics
         self.background = background
@@ -244,6 +248,7 @@ class CachedRoute:
         if call.directives.memory is not None and status == 200:
             self._memory.note(decision, answered)
         self._decisions.put(decision)
+        self._history.answered(call.tenant, outcome.label, duration_s)
         self._error_budget.consider(decision, answered)
         self.completions.books.finished(decision, status)
 

@@ -22,7 +22,9 @@ from proxy.services.erasure import Erasure
 from proxy.services.event_groups import EventGroups
 from proxy.services.events import Events
 from proxy.services.feedback import Feedback
+from proxy.services.history import History
 from proxy.services.ledger import Ledger
+from proxy.services.live_decisions import LiveDecisions
 from proxy.services.memories import Memories
 from proxy.services.named_caches import NamedCaches
 from proxy.services.replay import Replay
@@ -48,6 +50,8 @@ class Services:
         upstreams: the configured providers.
         models: configured model names, for `/v1/models`.
         decisions: what was decided, and why.
+        live_decisions: what is decided now, for who looks on.
+        history: how requests went over time.
         feedback: takes what callers say of hits.
         error_budget: how a namespace keeps it; RequestError 409 where nothing is calibrated, StoreError without Redis.
         entries: what tenants have stored.
@@ -78,6 +82,8 @@ class Services:
     upstreams: Upstreams
     models: tuple[str, ...]
     decisions: Decisions
+    live_decisions: LiveDecisions
+    history: History
     feedback: Feedback
     error_budget: Callable[[Scope], Awaitable[Report]]
     entries: Entries

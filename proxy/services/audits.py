@@ -118,6 +118,7 @@ class Audits:
         background: where audits run; they end with it.
         sampling: how much.
         on_audit: told of each audit: its kind (hit, shadow, below, control) and verdict (right, wrong, or why there is none).
+        on_counted: told the tenant of each audit that counts for the wrong-hit rate, and whether the hit was wrong.
         draw: uniform in [0, 1).
         now: monotonic seconds.
     """
@@ -133,6 +134,7 @@ class Audits:
         background: Background,
         sampling: Sampling,
         on_audit: Callable[[str, str], None],
+        on_counted: Callable[[str, bool], None] = lambda _, __: None,
         draw: Callable[[], float] = random.random,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -144,6 +146,7 @@ class Audits:
         self._background = background
         self._share = sampling.share
         self._on_audit = on_audit
+        self._on_counted = on_counted
         self._draw = draw
         self._calls = Allowance(sampling.calls_per_hour, 3600.0, now)
         self._shadows = Allowance(SHADOWS_PER_MINUTE, 60.0, now)
@@ -225,6 +228,8 @@ class Audits:
 
         def found(*, is_wrong: bool) -> None:
             self._levels.add(scope, kind, confidence, is_wrong=is_wrong, is_counted=is_counted)
+            if is_counted:
+                self._on_counted(scope.tenant, is_wrong)
 
         return found
 

@@ -40,6 +40,7 @@ class ErrorBudget:
         max_wrong_hit_rate: the budget.
         sampling: how much is audited.
         on_audit: told of each audit, see `Audits`.
+        on_counted: told of those that count for the wrong-hit rate, see `Audits`.
         on_review: told of each review, see `LiveLevels`.
     """
 
@@ -56,7 +57,9 @@ class ErrorBudget:
         sampling: Sampling,
         on_audit: Callable[[str, str], None],
         on_review: OnReview,
+        on_counted: Callable[[str, bool], None] = lambda _, __: None,
     ) -> None:
+        self._on_counted = on_counted
         self._open_store = open_store
         self._guard = guard
         self._background = background
@@ -87,6 +90,7 @@ class ErrorBudget:
             background=self._background,
             sampling=self._sampling,
             on_audit=self._on_audit,
+            on_counted=self._on_counted,
         )
         self._background.spawn(self._levels.run(), name="levels")
 

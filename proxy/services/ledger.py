@@ -138,6 +138,7 @@ class Ledger:
         self._now = now
         self._savings: Counter[tuple[Account, Saving, bytes, bool, object]] = Counter()
         self._on_tokens: Callable[[str, int], None] = lambda _, __: None
+        self._on_counts: Callable[[str, Counts], None] = lambda _, __: None
         self._cells: dict[Cell, Counter[str]] = {}
         self._batch: _Batch | None = None
         self._known: dict[str, _Known] = {}
@@ -152,6 +153,10 @@ class Ledger:
     def watch_tokens(self, on_tokens: Callable[[str, int], None]) -> None:
         """Tell of each call its tenant and the tokens it used, too."""
         self._on_tokens = on_tokens
+
+    def watch_counts(self, on_counts: Callable[[str, Counts], None]) -> None:
+        """Tell of all that is booked, too, and for which tenant."""
+        self._on_counts = on_counts
 
     def saved(self, account: Account, kind: Saving, usage: bytes, *, is_estimated: bool, tier: object = None) -> None:
         """A request was answered without a call of its own. An addition; read and priced later.
@@ -261,6 +266,7 @@ class Ledger:
                 self._on_cost(f"saved_{kind}", in_usd(cost.total * count))
 
     def _add(self, account: Account, counts: Counts) -> None:
+        self._on_counts(account.tenant, counts)
         cell = Cell(account.tenant, self._today(), account.tariff.model[:NAME_CHARS], account.namespace[:NAME_CHARS])
         if self._count(cell, counts):
             self._noted[account.tenant] += ledger.spent_of(counts)

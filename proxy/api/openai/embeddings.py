@@ -27,6 +27,7 @@ from proxy.services.bookkeeping import Books
 from proxy.services.calls import Reply
 from proxy.services.embedding_calls import EmbeddingCall, EmbeddingDecision
 from proxy.services.embeddings_cache import EmbeddingsCache
+from proxy.services.history import History
 from proxy.services.recorder import Recorder
 from proxy.telemetry import Metrics
 from proxy.upstream.headers import end_to_end
@@ -45,6 +46,7 @@ class Embeddings:
         cache: the driver.
         identity: who is asking.
         recorder: told of requests that name a session or a user, so that an erasure of these finds what was under way.
+        history: takes how it went, for the dashboard.
         metrics: counts.
         background: where the watch for a caller's leaving runs.
         passthrough: takes requests whose body we cannot read (a compressed one).
@@ -129,6 +131,7 @@ class Embeddings:
         duration_s = time.monotonic() - call.began_at
         self.metrics.requests.labels(ROUTE, outcome.label, outcome.reason or "").inc()
         self.metrics.duration.labels(ROUTE, outcome.label).observe(duration_s)
+        self._history.answered(call.tenant, outcome.label, duration_s)
         for stage, milliseconds in outcome.timings_ms.items():
             self.metrics.stage.labels(stage).observe(milliseconds / 1000)
         stored = len(decision.served)
