@@ -2,16 +2,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
 import yaml
 
+from proxy.core.prices import Tariff
 from proxy.errors import ConfigError, RequestError
 from proxy.ports import Upstream, UpstreamRequest
 from proxy.upstream.litellm import LiteLLMUpstream
 from proxy.upstream.openai import OpenAIUpstream
-from proxy.upstream.registry import UpstreamRegistry, build_registry
+from proxy.upstream.registry import Route, UpstreamRegistry, build_registry
 from proxy.upstream.simulated import simulated_upstream
 from proxy.upstream.watched import Watched
 from tests.fake_upstream import FakeUpstream
@@ -46,12 +48,17 @@ def entry(name: str, model: str, **params: Any) -> dict[str, Any]:
     return {"model_name": name, "litellm_params": {"model": model, **params}}
 
 
+def called(route: Route) -> Upstream:
+    """What is behind a route's circuit breaker."""
+    assert isinstance(route.upstream, Watched)
+    return route.upstream.upstream
+
+
 def test_everything_not_listed_goes_to_the_default_under_its_own_name(build: Build) -> None:
     default = simulated_upstream()
     registry = build([entry("listed", "openai/m")], default=default)
     route = registry.resolve("other")
-    assert isinstance(route.upstream, Watched)
-    assert (route.upstream.upstream, route.model, route.identity) == (default, "other", "simulated://")
+    assert (called(route), route.model, route.identity) == (default, "other", "simulated://")
     assert registry.resolve(None).upstream is route.upstream
 
 
@@ -80,17 +87,17 @@ def test_litellms_own_yaml_is_read(build: Build) -> None:
             api_base: http://127.0.0.1:8000/v1
     """)
     fast, clever, local = (registry.resolve(name) for name in ("fast", "clever", "local/llama"))
-    assert isinstance(fast.upstream, OpenAIUpstream)
+    assert isinstance(called(fast), OpenAIUpstream)
     assert fast.model == "gpt-4o-mini"
-    assert isinstance(clever.upstream, LiteLLMUpstream)
+    assert isinstance(called(clever), LiteLLMUpstream)
     assert clever.model == "anthropic/claude-sonnet-4"
     assert (local.upstream.identity, local.model) == ("http://127.0.0.1:8000/v1", "llama")
     assert registry.models() == ("fast", "clever")
 
 
-def test_the_first_of_equal_names_serves(build: Build) -> None:
+def test_a_name_with_several_entries_is_listed_once(build: Build) -> None:
     registry = build([entry("x", "openai/a"), entry("x", "openai/b")])
-    assert registry.resolve("x").model == "a"
+    assert registry.resolve("x").tariff.model in ("a", "b")
     assert registry.models() == ("x",)
 
 
@@ -176,3 +183,44 @@ async def test_a_listed_model_really_arrives_under_its_real_name_with_its_own_ke
     await response.aclose()
     (seen,) = fake_upstream.requests
     assert (seen.json["model"], seen.header("authorization")) == ("real", "Bearer sk-1")
+
+
+@pytest.mark.parametrize(
+    ("model", "params", "info", "tariff"),
+    [
+        ("openai/gpt-4o", {}, {}, Tariff("gpt-4o", "openai")),
+        ("openai/gpt-4o", {"api_base": "http://gateway/v1"}, {}, Tariff("gpt-4o", "")),
+        ("anthropic/claude", {}, {}, Tariff("anthropic/claude", "anthropic")),
+        (
+            "azure/dep",
+            {"api_base": "http://a"},
+            {"base_model": "azure/gpt-4o"},
+            Tariff("azure/dep", "azure", ("azure/gpt-4o",)),
+        ),
+        (
+            "hosted_vllm/llama",
+            {"api_base": "http://gpu/v1", "input_cost_per_token": "1e-7"},
+            {"output_cost_per_token": 2e-07},
+            Tariff(
+                "llama",
+                "hosted_vllm",
+                own=(("input_cost_per_token", Decimal("1E-7")), ("output_cost_per_token", Decimal("2E-7"))),
+            ),
+        ),
+    ],
+)
+def test_each_entry_says_under_which_prices_it_is_called(
+    model: str, params: dict[str, Any], info: dict[str, Any], tariff: Tariff, build: Build
+) -> None:
+    registry = build([{**entry("x", model, **params), "model_info": info}])
+    assert registry.resolve("x").tariff == tariff
+
+
+def test_a_pattern_is_priced_by_what_its_star_stood_for(build: Build) -> None:
+    assert build([entry("local/*", "openai/*")]).resolve("local/gpt-4o").tariff.model == "gpt-4o"
+    assert build([], default=simulated_upstream()).resolve("gpt-4o").tariff == Tariff("gpt-4o")
+
+
+def test_a_wrong_price_is_named_by_its_entry(build: Build) -> None:
+    with pytest.raises(ConfigError, match=r"model_list\[0\]\.litellm_params\.input_cost_per_token has to be USD"):
+        build([entry("x", "openai/m", input_cost_per_token="cheap")])
