@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -8,10 +9,12 @@ import orjson
 import pytest
 
 from proxy.core.dialects.chat import CHAT
+from proxy.core.dialects.messages import MESSAGES
 from proxy.core.outcome import Outcome
 from proxy.errors import UpstreamError, UpstreamTimeoutError
 from proxy.services import asking_again
 from proxy.services.asking_again import Asker, NoAnswer, stored_text, text_of
+from tests import fake_answers
 from tests.builders import answer_body, assistant, chunk, tool_call
 from tests.proxy.services.auditing import KEY, Calls, Provider, Response, Route, decision_of
 
@@ -133,3 +136,17 @@ def test_the_text_of_a_stored_answer_is_found_in_either_form() -> None:
     ]
     assert stored_text(CHAT, orjson.dumps({"chunks": chunks})) == "In pieces."
     assert stored_text(CHAT, orjson.dumps({"chunks": [chunk({})]})) is None
+
+
+async def test_another_dialects_request_goes_out_again_in_that_dialect() -> None:
+    said = fake_answers.message(fake_answers.text_block("An answer."))
+    provider = Provider(lambda _: (200, orjson.dumps(said)))
+    decision = decision_of(provider, Outcome())
+    sent = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Why?"}], "stream": True}
+    decision.call = dataclasses.replace(decision.call, dialect=MESSAGES, sent=sent, body=orjson.dumps(sent))
+    assert await asker().line(decision).again() == "An answer."
+    (asked,) = provider.requests
+    assert isinstance(asked.body, bytes)
+    assert asked.path == "/messages"
+    assert "stream" not in orjson.loads(asked.body)
+    assert stored_text(MESSAGES, orjson.dumps(said)) == "An answer."
