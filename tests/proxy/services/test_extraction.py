@@ -87,7 +87,8 @@ class Bench:
     def resolve(self, model: str) -> Any:
         return self
 
-    async def ask(self, purpose: str, route: Any, request: Any) -> str:
+    async def ask(self, purpose: str, route: Any, request: Any, *, tenant: str) -> str:
+        assert tenant == "t", "the call is on the account of whose memories they are"
         self.asked.append(json.loads(request.body)["messages"])
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
