@@ -62,7 +62,13 @@ class Ending:
         """Take the next bytes; whether the closing event is complete. To be asked until it is."""
         seen = self._tail + piece
         if not self._is_closing:
-            found = self._closing.search(seen) if any(mark in seen for mark in self._marks) else None
+            for mark in self._marks:
+                if mark in seen:
+                    break
+            else:  # nearly every piece ends here, and each one waits for it
+                self._tail = seen[-_TAIL_BYTES:]
+                return False
+            found = self._closing.search(seen)
             if found is None:
                 self._tail = seen[-_TAIL_BYTES:]
                 return False
