@@ -17,7 +17,7 @@ SOCKET_PATH_BYTES = 100  # sun_path holds 108 with its NUL on Linux, 104 on the 
 # maxmemory-policy: only keys with a TTL may be evicted (tasks, state and events have none), and among those the
 # least *frequently* used: prompts repeat by popularity, so one burst of new ones must not push the popular ones out.
 # save "": the append-only file is the only record; an RDB beside it would cost a fork and is never read.
-# loading-process-events: while it loads, Redis looks at its clients after so many bytes. It rebuilds the vector index meanwhile, which makes
+# loading-process-events: while it loads, Redis looks at its clients after so many bytes. It builds the vector index meanwhile, which makes
 # its own 2 MiB a second of silence; after 64 KiB it has said LOADING within 12 ms (p50, 15,000 entries).
 # DEBUG and MODULE stay off: whoever reaches the socket must not be able to load code.
 CONFIGURATION = """\
