@@ -35,6 +35,7 @@ from proxy.api import (
     journal,
     langcache,
     memory,
+    policies,
     sessions,
     signals,
     tasks,
@@ -68,15 +69,17 @@ from proxy.services.garbage import Collector
 from proxy.services.history import History
 from proxy.services.known_keys import KnownKeys
 from proxy.services.limits import Limits
+from proxy.services.policies import Policies
 from proxy.settings import Settings
 from proxy.stores import urls
 from proxy.stores.access import AccessStore
 from proxy.stores.breaker import Guard
 from proxy.stores.client import open_client
-from proxy.stores.history import HistoryStore
-from proxy.stores.limits import LimitStore
 from proxy.stores.entries import EntryStore
 from proxy.stores.entry_lists import EntryLists
+from proxy.stores.history import HistoryStore
+from proxy.stores.limits import LimitStore
+from proxy.stores.policies import PolicyStore
 from proxy.upstream.openai import OpenAIUpstream
 from proxy.upstream.registry import UpstreamRegistry, build_registry
 from proxy.upstream.router_settings import parse_routing
@@ -168,6 +171,7 @@ class Application:
             upstreams=self.upstreams,
             books=books,
         )
+        self.policies = Policies(PolicyStore(self.client), self.guard, self.fleet.kept)
         self.caching = Caching(
             settings,
             self._redis_url,
@@ -180,6 +184,7 @@ class Application:
             upstreams=self.upstreams,
             passthrough=self.passthrough,
             fleet=self.fleet,
+            policies=self.policies,
             books=books,
             history=self.history,
         )
@@ -194,8 +199,9 @@ class Application:
         self.background.spawn(self.ledger.run(), name="ledger")
         self.background.spawn(self.history.run(), name="history")
         self.background.spawn(self.known_keys.run(), name="known-keys")
-        self.background.spawn(self._limits.run(), name="limits")
         self.background.spawn(self.entries.run(), name="entry-lists")
+        self.background.spawn(self.policies.run(), name="policies")
+        self.background.spawn(self._limits.run(), name="limits")
         # A first request should find its index; a Redis that is away is not waited for.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FIRST_LOOK_S):
@@ -257,6 +263,7 @@ class Application:
             models=self.upstreams.models(),
             error_budget=self.caching.error_budget.report,
             entries=self.entries,
+            policies=self.policies,
             cached_routes={path: each for path, each in self.caching.routes.items() if isinstance(each, CachedRoute)},
             caches=self.caching.caches,
             ledger=self.ledger,
@@ -374,6 +381,7 @@ def create_app(
         cache,
         entries,
         given_answers,
+        policies,
         decisions,
         dashboard,
         budget,

@@ -52,6 +52,7 @@ from proxy.services.late_index import LateIndex
 from proxy.services.live_decisions import LiveDecisions
 from proxy.services.named_caches import NamedCaches
 from proxy.services.named_caches import Policy as CachePolicy
+from proxy.services.policies import Policies
 from proxy.services.recorder import Recorder
 from proxy.services.refreshing import Refresher
 from proxy.services.repeats import Repeats
@@ -98,6 +99,7 @@ class Caching:
         upstreams: the configured providers.
         passthrough: takes what is not cached.
         fleet: sessions, memory and the journal, which completions feed.
+        policies: what owners decided for their namespaces.
         books: told what calls cost and hits save.
         history: told how requests went, for the dashboard.
 
@@ -120,6 +122,7 @@ class Caching:
         upstreams: UpstreamRegistry,
         passthrough: PassThrough,
         fleet: Fleet,
+        policies: Policies,
         books: Books,
         history: History,
     ) -> None:
@@ -133,6 +136,7 @@ class Caching:
         self.upstreams = upstreams
         self.passthrough = passthrough
         self.fleet = fleet
+        self.policies = policies
         self.books = books
         self.history = history
         self.calibration: Calibration | None = None
@@ -324,6 +328,7 @@ class Caching:
                 metrics=self.metrics,
                 background=self.background,
                 passthrough=self.passthrough,
+                policies=self.policies,
                 default_mode=settings.cache.mode,
                 key_user=settings.cache.key_user,
                 body_bytes=settings.limits.body_bytes,
@@ -361,6 +366,7 @@ class Caching:
             metrics=self.metrics,
             background=self.background,
             passthrough=self.passthrough,
+            policies=self.policies,
             default_mode=settings.cache.mode,
             key_user=settings.cache.key_user,
             body_bytes=settings.limits.body_bytes,
@@ -384,6 +390,7 @@ class Caching:
                 books=self.books,
             ),
             max_wrong_hit_rate=self.settings.cache.max_wrong_hit_rate,
+            rate_of=self.policies.max_wrong_hit_rate,
             sampling=Sampling(audit.share, audit.max_per_hour),
             on_audit=lambda kind, verdict: metrics.audits.labels(kind, verdict).inc(),
             on_review=self._show_review,

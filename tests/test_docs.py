@@ -272,6 +272,8 @@ def test_every_redis_key_is_documented() -> None:
         keys.EXPIRY,
         keys.entries_key("0e"),
         keys.ENTRY_TENANTS,
+        keys.POLICIES,
+        keys.POLICIES_VERSION,
         *keys.session_keys("0d"),
         *(keys.session_key("0d", name) for name in ("data", "writes", "users")),
         *keys.recording_keys("0d"),

@@ -37,6 +37,7 @@ from proxy.services.follow_ups import FollowUps
 from proxy.services.history import History
 from proxy.services.keeper import Kept
 from proxy.services.memory_through_proxy import MemoryWriter
+from proxy.services.policies import Policies
 from proxy.services.recorder import Recorder
 from proxy.services.recordings import Tape
 from proxy.telemetry import Metrics
@@ -63,6 +64,7 @@ class CachedRoute:
         metrics: counts.
         background: where the watch for a caller's leaving runs.
         passthrough: takes requests whose body we cannot read (a compressed one).
+        policies: what owners decided for their namespaces.
         default_mode: of requests that name none.
         key_user: whether the `user` field keeps answers apart.
         body_bytes: the largest body.
@@ -88,6 +90,7 @@ class CachedRoute:
         metrics: Metrics,
         background: Background,
         passthrough: PassThrough,
+        policies: Policies,
         default_mode: Mode,
         key_user: bool,
         body_bytes: int,
@@ -99,6 +102,7 @@ class CachedRoute:
         self.decide: Callable[[Call], Awaitable[Decision]] = completions.decide if follow_ups is None else self._keeping
         self._follow_ups = follow_ups
         self._identity = identity
+        self._policies = policies
         self._recorder = recorder
         self._tape = tape
         self._memory = memory
@@ -160,7 +164,10 @@ class CachedRoute:
 
     async def _call(self, scope: Scope, raw: bytes, *, caller: Caller, request_id: str, began_at: float) -> Call:
         understood = self._understanding.of(scope, raw, caller.tenant)
-        space, sharing = self._identity.space(caller, understood.directives.namespace)
+        directives = self._policies.applied(
+            caller.tenant, understood.directives, family=self.dialect.family, model=understood.request.model
+        )
+        space, sharing = self._identity.space(caller, directives.namespace)
         call = Call(
             dialect=self.dialect,
             request_id=request_id,
@@ -168,7 +175,7 @@ class CachedRoute:
             space=space,
             sharing=sharing,
             request=understood.request,
-            directives=understood.directives,
+            directives=directives,
             sent=understood.sent,
             query=scope["query_string"],
             sent_headers=scope["headers"],

@@ -27,6 +27,7 @@ from proxy.services.ledger import Ledger
 from proxy.services.live_decisions import LiveDecisions
 from proxy.services.memories import Memories
 from proxy.services.named_caches import NamedCaches
+from proxy.services.policies import Policies
 from proxy.services.replay import Replay
 from proxy.services.sessions import Sessions
 from proxy.services.signals import Signals
@@ -55,6 +56,7 @@ class Services:
         feedback: takes what callers say of hits.
         error_budget: how a namespace keeps it; RequestError 409 where nothing is calibrated, StoreError without Redis.
         entries: what tenants have stored.
+        policies: what owners decided for their namespaces.
         cached_routes: path below `/v1` -> what answers it from the cache.
         caches: named caches, for LangCache's routes.
         ledger: what calls cost and hits saved.
@@ -87,6 +89,7 @@ class Services:
     feedback: Feedback
     error_budget: Callable[[Scope], Awaitable[Report]]
     entries: Entries
+    policies: Policies
     cached_routes: Mapping[str, CachedRoute]
     caches: NamedCaches
     ledger: Ledger

@@ -150,3 +150,40 @@ def import_(
     from proxy.commands import entry_files
 
     tell(lambda: entry_files.imported(root_of(url, config), file, api_key=api_key))
+
+
+@app.command()
+def policy(
+    namespace: Annotated[
+        str | None, typer.Argument(help="Decide for this one; '-' is the one without a name. Left out: show all.")
+    ] = None,
+    mode: Annotated[
+        str | None, typer.Option(help="The most that requests may do: semantic, exact, read-only, …")
+    ] = None,
+    ttl: Annotated[int | None, typer.Option(min=1, help="Seconds that answers stay fresh, at most.")] = None,
+    max_wrong_hit_rate: Annotated[
+        float | None, typer.Option(help="Wrong semantic hits among semantic hits, at most.")
+    ] = None,
+    family: Annotated[
+        list[str] | None, typer.Option(help="Cache this kind of route; more than once for several.")
+    ] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Cache this model's answers; more than once for several.")
+    ] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Decide nothing any more.")] = False,
+    api_key: KeyOption = None,
+    url: UrlOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Decide for all requests of a namespace, from the next one on; show what is decided."""
+    from proxy.commands import policies
+
+    decided = {
+        "mode": mode,
+        "ttl_s": ttl,
+        "max_wrong_hit_rate": max_wrong_hit_rate,
+        "families": family or None,
+        "models": model or None,
+    }
+    root = root_of(url, config)
+    tell(lambda: policies.decide(root, namespace, decided, is_removal=remove, api_key=api_key))

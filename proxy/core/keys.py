@@ -19,6 +19,8 @@ never equal a context id.
     deja:v1:expiry                                 zset    redis keys of entries by the second they expire; the byte cap reads it
     deja:v1:entries:{<tenant>}                     zset    redis keys of a tenant's entries by the second they expire
     deja:v1:entry-tenants                          set     tenants that have such a list
+    deja:v1:policies:{policies}:all                hash    what owners decided for their namespaces
+    deja:v1:policies:{policies}:version            string  changes with them
     deja:v1:session:{<session>}:turns              stream  the session's messages
     deja:v1:session:{<session>}:events             stream  the session's events
     deja:v1:session:{<session>}:meta               hash    who, when, how much
@@ -69,6 +71,8 @@ PREFIX = "deja:v1:"
 """Rises with the stored shape: an entry of another version is never read."""
 JOURNAL = f"{PREFIX}journal"
 EXPIRY = f"{PREFIX}expiry"
+POLICIES = f"{PREFIX}policies:{{policies}}:all"
+POLICIES_VERSION = f"{PREFIX}policies:{{policies}}:version"
 ENTRY_TENANTS = f"{PREFIX}entry-tenants"
 ANSWERS = (f"{PREFIX}exact:", f"{PREFIX}entry:")
 """What the names of exact keys and entries begin with."""

@@ -42,6 +42,7 @@ class ErrorBudget:
         on_audit: told of each audit, see `Audits`.
         on_counted: told of those that count for the wrong-hit rate, see `Audits`.
         on_review: told of each review, see `LiveLevels`.
+        rate_of: a namespace's own budget, None where it has none.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class ErrorBudget:
         sampling: Sampling,
         on_audit: Callable[[str, str], None],
         on_review: OnReview,
+        rate_of: Callable[[Scope], float | None] = lambda _: None,
         on_counted: Callable[[str, bool], None] = lambda _, __: None,
     ) -> None:
         self._on_counted = on_counted
@@ -70,6 +72,7 @@ class ErrorBudget:
         self._sampling = sampling
         self._on_audit = on_audit
         self._on_review = on_review
+        self._rate_of = rate_of
         self._levels: LiveLevels | None = None
         self._audits: Audits | None = None
 
@@ -78,7 +81,9 @@ class ErrorBudget:
         space = keys.evidence_space(calibration.as_json(), self._judge.declared.name)
         budget = self._max_wrong_hit_rate
         held = Budget(calibration, budget, merge_rate=MERGE_TIMES * budget, judge=self._judge.declared)
-        self._levels = LiveLevels(self._open_store(space), self._guard, held, on_review=self._on_review)
+        self._levels = LiveLevels(
+            self._open_store(space), self._guard, held, on_review=self._on_review, rate_of=self._rate_of
+        )
         if self._sampling.share <= 0:
             return
         self._audits = Audits(

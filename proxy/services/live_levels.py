@@ -13,7 +13,7 @@ import logging
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from proxy.core import budget, evidence, keys
@@ -86,6 +86,7 @@ class _Known:
 
     standing: Standing
     tally: Tally
+    rate: float
     share: float | None = None  # to audit, once somebody asked: until the next review it stays the same
 
 
@@ -97,6 +98,7 @@ class LiveLevels:
         guard: bounds what Redis may cost.
         held: what levels are held against.
         on_review: told after each review.
+        rate_of: a namespace's own budget, None where it has none.
 
     Attributes:
         is_quiet: there is too little traffic yet to audit any of it.
@@ -109,13 +111,16 @@ class LiveLevels:
         held: Budget,
         *,
         on_review: OnReview | None = None,
+        rate_of: Callable[[Scope], float | None] = lambda _: None,
     ) -> None:
+        self._rate_of = rate_of
+        self._fresh_at: dict[float, Standing] = {}
         self._store = store
         self._guard = guard
         self._held = held
         self._on_review = on_review
         self._fresh = budget.start(held.calibration, held.max_wrong_hit_rate)
-        self._pool = _Known(self._fresh, Tally())
+        self._pool = _Known(self._fresh, Tally(), held.max_wrong_hit_rate)
         self._steering = evidence.for_steering(held.judge, evidence.Controls())
         self._controls = evidence.Controls()
         self._known: dict[Scope, _Known] = {}
@@ -131,11 +136,13 @@ class LiveLevels:
     def level(self, scope: Scope) -> float:
         """The confidence a hit needs in this namespace now; above 1 for exact hits only."""
         self._active.add(scope)
-        known = self._known.get(scope)
-        if known is None:
-            self._wake.set()
-            return self._fresh.level
-        return known.standing.level
+        known, rate = self._known.get(scope), self._rate(scope)
+        if known is not None and known.rate == rate:
+            return known.standing.level
+        self._wake.set()
+        fresh = self._fresh_standing(rate).level
+        # Another budget holds at once where it is the stricter one; a looser one waits for the review.
+        return fresh if known is None else max(fresh, known.standing.level)
 
     def merge_level(self, scope: Scope) -> float:
         """What the less sure of the verifier's orders has to reach for two conversations to go on as one.
@@ -265,7 +272,7 @@ class LiveLevels:
         tag = _tag(scope)
         async with self._guard.within(CALLS_S):
             found = await self._store.read([tag])
-        return self._report(found[tag], self._standing(scope))
+        return self._report(found[tag], self._standing(scope), rate=self._rate(scope))
 
     async def _send(self) -> None:
         """Add what was found. A batch without an answer is sent again under its id, so that it counts once."""
@@ -288,50 +295,60 @@ class LiveLevels:
     def _review_pool(self, found: Evidence) -> dict[str, Standing]:
         self._controls = found.controls
         self._steering = evidence.for_steering(self._held.judge, self._controls)
-        standing = self._reviewed(found, self._pool, self._start(), None)
-        is_changed = standing != found.standing and _is_judged(found.tally)
-        self._pool = _Known(standing, found.tally)
-        self.is_quiet = sum(found.tally.seen[bin_of(self._start().level) :]) < QUIET_HITS
-        pool = standing if _is_judged(found.tally) else None
         rate = self._held.max_wrong_hit_rate
-        self._fresh = evidence.fresh_standing(self._held.calibration, rate, pool, self._steering)
+        standing = self._reviewed(found, self._pool, self._start(), None, rate=rate)
+        is_changed = standing != found.standing and _is_judged(found.tally)
+        self._pool = _Known(standing, found.tally, rate)
+        self.is_quiet = sum(found.tally.seen[bin_of(self._start().level) :]) < QUIET_HITS
+        self._fresh_at.clear()
+        self._fresh = self._fresh_standing(rate)
         return {keys.EVIDENCE_POOL: standing} if is_changed else {}
 
     def _review_scope(self, scope: Scope, found: Evidence, stood: Standing) -> dict[str, Standing]:
         """Move a namespace's level; `stood` is what held for namespaces unknown here."""
         before = self._known.pop(scope, None)  # put back at the end: the order is that of use
-        standing = self._reviewed(found, before, self._fresh, evidence.prior_of(self._pool.standing))
-        self._known[scope] = _Known(standing, found.tally)
-        stood = before.standing if before is not None else stood
+        rate = self._rate(scope)
+        fresh, prior = self._fresh_standing(rate), evidence.prior_of(self._pool.standing)
+        standing = self._reviewed(found, before, fresh, prior, rate=rate)
+        self._known[scope] = _Known(standing, found.tally, rate)
+        if before is not None:
+            stood = before.standing
+        elif rate != self._held.max_wrong_hit_rate:
+            stood = fresh
         if stood.level != standing.level:
             _log_change(scope, stood, standing, found.tally)
         return {_tag(scope): standing} if standing != found.standing and _is_judged(found.tally) else {}
 
     def _reviewed(
-        self, found: Evidence, before: _Known | None, fresh: Standing, pool: budget.Belief | None
+        self, found: Evidence, before: _Known | None, fresh: Standing, pool: budget.Belief | None, *, rate: float
     ) -> Standing:
-        """The standing that this evidence leads to."""
+        """The standing that this evidence leads to under a budget."""
         if not _is_judged(found.tally):
             return fresh
-        if before is not None and (found.tally, found.standing) == (before.tally, before.standing):
+        known = (before.tally, before.standing, before.rate) if before is not None else None
+        if before is not None and (found.tally, found.standing, rate) == known:
             return before.standing
         if self._steering is None:
             return found.standing or fresh
+        standing = found.standing or fresh
+        if rate != (before.rate if before is not None else self._held.max_wrong_hit_rate):
+            # Of another budget all that was learnt holds, but not the level that it led to.
+            standing = replace(standing, level=fresh.level, cause=fresh.cause)
         return evidence.reviewed(
             found.tally,
-            found.standing or fresh,
+            standing,
             calibration=self._held.calibration,
-            max_wrong_hit_rate=self._held.max_wrong_hit_rate,
+            max_wrong_hit_rate=rate,
             steering=self._steering,
             pool=pool,
         )
 
-    def _report(self, found: Evidence, standing: Standing | None = None) -> Report:
+    def _report(self, found: Evidence, standing: Standing | None = None, *, rate: float | None = None) -> Report:
         return evidence.report(
             found,
             standing or self._pool.standing,
             calibration=self._held.calibration,
-            max_wrong_hit_rate=self._held.max_wrong_hit_rate,
+            max_wrong_hit_rate=self._held.max_wrong_hit_rate if rate is None else rate,
             judge=self._held.judge,
             controls=self._controls,
         )
@@ -341,7 +358,21 @@ class LiveLevels:
 
     def _standing(self, scope: Scope) -> Standing:
         known = self._known.get(scope)
-        return known.standing if known is not None else self._fresh
+        return known.standing if known is not None else self._fresh_standing(self._rate(scope))
+
+    def _rate(self, scope: Scope) -> float:
+        """A namespace's budget."""
+        own = self._rate_of(scope)
+        return self._held.max_wrong_hit_rate if own is None else own
+
+    def _fresh_standing(self, rate: float) -> Standing:
+        """What holds under a budget where nothing is known; worked out once between reviews of the pool."""
+        found = self._fresh_at.get(rate)
+        if found is None:
+            pool = self._pool.standing if _is_judged(self._pool.tally) else None
+            found = evidence.fresh_standing(self._held.calibration, rate, pool, self._steering)
+            self._fresh_at[rate] = found
+        return found
 
 
 def _tag(scope: Scope) -> str:

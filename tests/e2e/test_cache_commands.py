@@ -100,3 +100,17 @@ def test_entries_go_into_a_file_and_back(
     assert "1 were left" in run("import", str(file))
     file.write_bytes(file.read_bytes().replace(b"Peru", b"Chad"))
     assert "1 were refused" in run("import", str(file))
+
+
+def test_policies_are_decided_shown_and_taken_back(run: Run, client: openai.OpenAI, upstream: FakeUpstream) -> None:
+    assert run("policy") == "Nothing is decided for any namespace.\n"
+    assert (
+        run("policy", "-", "--mode", "exact", "--ttl", "60", "--family", "chat")
+        == "-  mode=exact  ttl_s=60  families=chat\n"
+    )
+    assert run("policy", "-") == run("policy")
+    assert "mode-exact" in ask(client, CAPITAL).status
+    assert "`mode` cannot be used" in run("policy", "-", "--mode", "fast", status=1)
+    assert run("policy", "-", "--remove") == "Nothing is decided any more.\n"
+    assert "no policy" in run("policy", "-", status=1)
+    assert "Name the namespace" in run("policy", "--ttl", "5", status=1)

@@ -28,6 +28,7 @@ from proxy.services.calls import Reply
 from proxy.services.embedding_calls import EmbeddingCall, EmbeddingDecision
 from proxy.services.embeddings_cache import EmbeddingsCache
 from proxy.services.history import History
+from proxy.services.policies import Policies
 from proxy.services.recorder import Recorder
 from proxy.telemetry import Metrics
 from proxy.upstream.headers import end_to_end
@@ -50,6 +51,7 @@ class Embeddings:
         metrics: counts.
         background: where the watch for a caller's leaving runs.
         passthrough: takes requests whose body we cannot read (a compressed one).
+        policies: what owners decided for their namespaces.
         default_mode: of requests that name none.
         key_user: whether the `user` field keeps answers apart.
         body_bytes: the largest body.
@@ -70,6 +72,7 @@ class Embeddings:
         metrics: Metrics,
         background: Background,
         passthrough: PassThrough,
+        policies: Policies,
         default_mode: Mode,
         key_user: bool,
         body_bytes: int,
@@ -77,6 +80,7 @@ class Embeddings:
     ) -> None:
         self.cache = cache
         self._identity = identity
+        self._policies = policies
         self._recorder = recorder
         self._history = history
         self._books = books
@@ -109,7 +113,8 @@ class Embeddings:
         caller = self._identity.caller(scope)
         raw = await asgi.read_body(scope, receive, limit_bytes=self._body_bytes)
         body = parse_json(raw)
-        directives = parse_directives(scope["headers"], body, default_mode=self._default_mode)
+        asked = parse_directives(scope["headers"], body, default_mode=self._default_mode)
+        directives = self._policies.applied(caller.tenant, asked, family=ROUTE, model=str(body.get("model") or ""))
         return EmbeddingCall(
             request_id=request_id,
             tenant=caller.tenant,

@@ -391,3 +391,60 @@ async def test_a_review_that_fails_is_not_the_last(
             await task
     assert "ValueError" in caplog.text
     assert "a prompt" not in caplog.text
+
+
+def worker_of(redis: Redis, rates: dict[Scope, float]) -> LiveLevels:
+    return LiveLevels(redis, Unguarded(), HELD, rate_of=rates.get)
+
+
+async def test_a_namespaces_own_budget_sets_its_level_and_nobody_elses() -> None:
+    rates = {MINE: 0.05}
+    levels = worker_of(Redis(), rates)
+    assert (levels.level(MINE), levels.level(OTHER)) == (0.95, CALIBRATED)
+    await levels.review()
+    assert (levels.level(MINE), levels.level(OTHER)) == (0.95, CALIBRATED)
+
+
+async def test_a_stricter_budget_holds_at_once_and_a_looser_one_from_the_next_review_on() -> None:
+    rates = {MINE: 0.05}
+    levels = worker_of(Redis(), rates)
+    levels.level(MINE)
+    await levels.review()
+    rates[MINE] = 0.002
+    assert levels.level(MINE) == 0.999
+    await levels.review()
+    rates[MINE] = 0.05
+    assert levels.level(MINE) == 0.999
+    await levels.review()
+    assert levels.level(MINE) == 0.95
+    del rates[MINE]
+    assert levels.level(MINE) == CALIBRATED
+
+
+async def test_a_budget_without_a_certificate_serves_no_hits_by_meaning() -> None:
+    levels = worker_of(Redis(), {MINE: 0.0001})
+    await levels.review()
+    assert levels.level(MINE) == EXACT_ONLY
+
+
+async def test_audits_are_held_against_the_namespaces_own_budget() -> None:
+    """One wrong hit in twenty: too many for one in a hundred, and few enough for one in ten."""
+    levels = {}
+    for rate in (0.01, 0.1):
+        levels[rate] = worker_of(Redis(), {MINE: rate})
+        for _ in range(10):
+            await hits(levels[rate], MINE, wrong=2, right=38)
+    assert levels[0.01].level(MINE) == EXACT_ONLY
+    assert CALIBRATION.level_for(0.1) <= levels[0.1].level(MINE) < CALIBRATED
+    assert (await levels[0.1].report(MINE)).max_wrong_hit_rate == 0.1
+
+
+async def test_what_audits_found_still_counts_under_another_budget() -> None:
+    rates: dict[Scope, float] = {}
+    levels = worker_of(Redis(), rates)
+    for _ in range(10):
+        await hits(levels, MINE, wrong=20, right=20)
+    assert levels.level(MINE) == EXACT_ONLY
+    rates[MINE] = 0.02
+    await levels.review()
+    assert levels.level(MINE) == EXACT_ONLY
