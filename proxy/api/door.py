@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import orjson
-
 from proxy.api import asgi, langcache
 from proxy.api.asgi import App, Message, Receive, Scope, Send
 from proxy.api.cache_headers import REQUEST_ID
-from proxy.api.errors import body_of, status_of
+from proxy.api.errors import body_at, status_of
 from proxy.api.identity import CALLER, Identity
 from proxy.api.memory import route
 from proxy.core.access.callers import Caller
@@ -140,7 +138,4 @@ def _shaped(path: str, error: DejaError) -> bytes:
         return bytes(route.problem(error).body)
     if path.startswith("/v1/caches/"):
         return bytes(langcache.problem(error).body)
-    if path.startswith("/v1/messages"):
-        kind = error.kind if isinstance(error, RequestError) else "api_error"
-        return orjson.dumps({"type": "error", "error": {"type": kind, "message": str(error)}})
-    return body_of(error)
+    return body_at(path, error)

@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 
 from proxy.api.asgi import ClientLeft
 from proxy.core.dialects.base import Fault
+from proxy.core.dialects.messages import MESSAGES
 from proxy.core.dialects.openai_shapes import error_object
 from proxy.errors import (
     DejaError,
@@ -20,6 +21,7 @@ from proxy.errors import (
     UpstreamTimeoutError,
 )
 
+_ANTHROPIC = f"/v1{MESSAGES.path}"
 CLIENT_LEFT = 499
 """nginx's status for a caller who left before the answer; journal and metrics only."""
 
@@ -46,6 +48,11 @@ def fault_of(error: DejaError) -> Fault:
 def status_of(error: DejaError) -> int:
     """The HTTP status that tells a caller what kind of failure this is."""
     return fault_of(error).status
+
+
+def body_at(path: str, error: DejaError) -> bytes:
+    """The error as clients of a model API read it: in Anthropic's shape below `/v1/messages`, else in OpenAI's."""
+    return MESSAGES.error_body(fault_of(error)) if path.startswith(_ANTHROPIC) else body_of(error)
 
 
 def body_of(error: DejaError) -> bytes:

@@ -7,7 +7,7 @@ import logging
 from proxy.api import asgi
 from proxy.api.asgi import BodyPieces, ClientLeft, Receive, Scope, Send, UntilClientLeaves
 from proxy.api.cache_headers import REQUEST_ID, response_headers
-from proxy.api.errors import INTERNAL, body_of, status_of
+from proxy.api.errors import INTERNAL, body_at, status_of
 from proxy.api.identity import Identity
 from proxy.core.models import Forwarded, Reason
 from proxy.core.outcome import Outcome
@@ -54,7 +54,7 @@ class PassThrough:
         except ClientLeft:
             logger.debug("request %s: the caller left", request_id)
         except DejaError as error:
-            await reply.fail(status_of(error), body_of(error))
+            await reply.fail(status_of(error), body_at(scope["path"], error))
         except Exception as error:
             logger.error("request %s failed with %s", request_id, where(error))
             await reply.fail(500, INTERNAL)

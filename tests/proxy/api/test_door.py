@@ -136,7 +136,7 @@ async def test_others_are_refused_before_anything_is_read(
 @pytest.mark.parametrize(
     ("path", "shape"),
     [
-        ("/v1/messages", {"type": "error", "error": {"type": "authentication_error"}}),
+        ("/v1/messages", {"type": "error", "error": {"type": "authentication_error", "code": "invalid_api_key"}}),
         ("/v1/caches/faq/entries", {"type": "/errors/authentication-failed", "status": 401}),
         ("/v1/long-term-memory/search", {"code": "invalid_api_key"}),
     ],

@@ -6,8 +6,9 @@ import orjson
 import pytest
 
 from proxy import errors
-from proxy.api.errors import INTERNAL, body_of, status_of
+from proxy.api.errors import INTERNAL, body_at, body_of, status_of
 from proxy.errors import (
+    AwayError,
     ConfigError,
     DejaError,
     EmbeddingError,
@@ -36,6 +37,7 @@ TABLE = [
     (StoreFullError("m"), 503, "store_error", "store_full"),
     (ConfigError("m"), 500, "internal_error", "internal_error"),
     (EmbeddingError("m"), 500, "internal_error", "internal_error"),
+    (AwayError("m"), 500, "internal_error", "internal_error"),
     (DejaError("m"), 500, "internal_error", "internal_error"),
 ]
 
@@ -68,3 +70,11 @@ def test_an_internal_error_tells_nothing_of_what_happened() -> None:
 
 def test_a_body_is_utf8_json() -> None:
     assert orjson.loads(body_of(RequestError("Größe")))["error"]["message"] == "Größe"
+
+
+def test_anthropics_clients_read_errors_in_anthropics_shape() -> None:
+    error = UpstreamTimeoutError("Too slow.")
+    for path in ("/v1/messages", "/v1/messages/count_tokens"):
+        shown = orjson.loads(body_at(path, error))
+        assert (shown["type"], shown["error"]["type"]) == ("error", "timeout_error")
+    assert body_at("/v1/chat/completions", error) == body_of(error)
