@@ -15,7 +15,7 @@ from typing import Any
 
 import uvicorn
 
-from proxy.api.corked import CorkedHttp
+from proxy.api.corked import CorkedHttp, OpenWebSockets
 from proxy.settings import Settings
 
 IDLE_S = 1.0
@@ -28,6 +28,7 @@ def options(settings: Settings) -> dict[str, Any]:
     """uvicorn's options besides the address."""
     return {
         "http": CorkedHttp,
+        "ws": OpenWebSockets,
         "log_config": None,
         "access_log": False,
         "server_header": False,

@@ -11,12 +11,13 @@ from fastapi import APIRouter, Request, Response, WebSocket, WebSocketDisconnect
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from proxy.api import asgi, errors, streaming
+from proxy.api import asgi, direct_writes, errors, streaming
 from proxy.api.asgi import ClientLeft, UntilClientLeaves
+from proxy.api.corked import TRANSPORT
 from proxy.api.deps import Deps, Services, Tenant
 from proxy.core import names, sse
 from proxy.errors import DejaError, RequestError
-from proxy.services.signals import Signals, Subscription
+from proxy.services.signals import Signals, Subscription, Write
 
 router = APIRouter()
 
@@ -37,20 +38,21 @@ class _Listening(Response):
         self._signals = signals
         self._subscription = subscription
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  as ASGI calls it
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             head = [pair for pair in self.raw_headers if pair[0] != b"content-length"]
             await asgi.send_head(send, 200, tuple(head))
             with contextlib.suppress(ClientLeft):
                 async with UntilClientLeaves(receive, self._signals.background):
-                    await self._write(send)
+                    await self._write(send, direct_writes.to_events(scope.get(TRANSPORT)))
             await asgi.send_end(send)
         finally:
             self._signals.release(self._subscription)
 
-    async def _write(self, send: Send) -> None:
+    async def _write(self, send: Send, write: Write | None) -> None:
         # The head leaves with the first piece: the caller knows that it is heard from now on.
         await send({"type": "http.response.body", "body": sse.COMMENT, "more_body": True})
+        self._subscription.write = write
         while (frames := await self._subscription.take()) is not None:
             body = b"".join([frame.event for frame in frames]) or sse.COMMENT
             await send({"type": "http.response.body", "body": body, "more_body": True})
@@ -109,6 +111,7 @@ async def converse(websocket: WebSocket, channel: str) -> None:
 
 
 async def _write(websocket: WebSocket, subscription: Subscription) -> None:
+    subscription.write = direct_writes.to_websocket(websocket.scope.get(TRANSPORT))
     with contextlib.suppress(WebSocketDisconnect):  # the reader is told, too
         while (frames := await subscription.take()) is not None:
             for frame in frames:

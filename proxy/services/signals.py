@@ -1,6 +1,7 @@
 """Signals: publish, and hand what arrives to everyone who listens. One connection to Redis per process, however many listen.
 
-    Redis ──▶ reader ──▶ encoded once ──▶ queue of each subscriber ──▶ its own task writes to its socket
+    Redis ──▶ reader ──▶ encoded once ──▶ written to the socket of each subscriber that is waiting for it
+                                      └──▶ else its queue ──▶ its own task writes, at its socket's pace
 
 A subscriber's queue is bounded: one that does not keep up loses the oldest of what waits for it, is told how many at that place, and delays
 nobody. When Redis is lost every subscriber is told so, and again when it is back; their subscriptions are renewed without their doing.
@@ -31,6 +32,10 @@ IDLE_S = 15.0
 """Between two words to listeners for whom there is nothing: below what proxies close a silent connection for."""
 TAKEN_BYTES = 65_536
 """Taken from a queue at once: a transport's buffer, past which a writer waits for its reader."""
+
+
+Write = Callable[[Frame], bool]
+"""Writes a frame to a socket here and now; False where it cannot, and nothing was written."""
 
 
 class Received(Protocol):
@@ -91,9 +96,13 @@ class Subscription:
         self._outlived: dict[str, Frame] = {}  # notices whose place in the queue was lost
         self._waiter: asyncio.Future[None] | None = None
         self._is_closed = False
+        self.write: Write | None = None
+        """Spares the listener's task, if it has told how to write to its socket."""
 
     def offer(self, frame: Frame) -> None:
-        """Put something behind what waits; the oldest goes where that is too much."""
+        """Write it, or put it behind what waits; the oldest goes where that is too much."""
+        if self.write is not None and self._is_idle() and self.write(frame):
+            return
         if len(self._queue) >= self._bound:
             oldest = self._queue.popleft()
             if oldest.is_signal:
@@ -137,6 +146,11 @@ class Subscription:
             frames.append(frame)
             size += len(frame.event)
         return frames
+
+    def _is_idle(self) -> bool:
+        """Its task waits, and has nothing to tell before."""
+        waits = self._waiter is not None and not self._waiter.done()
+        return waits and not (self._queue or self._missed or self._outlived)
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -253,3 +253,37 @@ def test_whatever_the_order_every_signal_is_shown_or_counted(moves: list[str], b
         assert (noticed > 0) == (notices > 0), "a notice is never lost altogether"
 
     asyncio.run(play())
+
+
+# --- written at once --------------------------------------------------------------------------------------------------------------
+
+
+def frame(number: int) -> Frame:
+    return Frame(str(number), b"%d" % number, is_signal=True)
+
+
+async def test_one_that_waits_is_written_to_at_once_and_all_else_keeps_its_place() -> None:
+    written: list[str] = []
+    is_slow = False
+
+    def write(one: Frame) -> bool:
+        if not is_slow:
+            written.append(one.text)
+        return not is_slow
+
+    listener = Subscription("key", queue_signals=QUEUE, on_missed=lambda _: None)
+    listener.write = write
+    listener.offer(frame(0))  # nobody waits yet: what it says first must come first
+    assert [one.text for one in await listener.take() or ()] == ["0"]
+    taking = asyncio.get_running_loop().create_task(listener.take())
+    await asyncio.sleep(0)
+    listener.offer(frame(1))
+    listener.offer(frame(2))
+    assert written == ["1", "2"]
+    assert not taking.done()
+    is_slow = True
+    listener.offer(frame(3))
+    is_slow = False
+    listener.offer(frame(4))  # behind the third, which waits
+    assert [one.text for one in await taking or ()] == ["3", "4"]
+    assert written == ["1", "2"]
