@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from proxy.core.usage import Usage
 from proxy.errors import ConfigError
@@ -42,6 +42,11 @@ _ABOVE = re.compile(r"_above_(\d+)(k?)_tokens")
 _KNOWN = re.compile(
     rf"(?:{'|'.join(sorted([*PRICE_FIELDS, _CACHE_HIT], key=len, reverse=True))})(?:_above_\d+k?_tokens)?(?:_[a-z]+)?"
 )
+_TIER_SUFFIXES = {"batch": "_batches", "fast": "_priority"}
+"""Tiers whose prices have another name in the table than `_` and theirs."""
+_UNITS_IN_PICO = 10**12
+_UNITS = Decimal(10) ** 24
+"""Prices are multiplied as whole numbers of 10^-24 USD, which is exact, and faster than decimals."""
 _DIGITS = 12
 """Of a price that are believed: the table holds binary floats, 8.900000000000001E-7 among them."""
 _MODELS = 1024
@@ -97,21 +102,18 @@ class PriceList:
 
     def cost(self, usage: Usage, tariff: Tariff) -> Cost | None:
         """What the tokens cost at list price; None where no price is known."""
-        prices = self._found(tariff, usage.model)
-        return None if prices is None else cost_of(usage, prices)
+        schedule = self._found(tariff, usage.model)
+        return None if schedule is None else schedule.cost(usage)
 
-    def _find(self, tariff: Tariff, answered: str) -> Prices | None:
+    def _find(self, tariff: Tariff, answered: str) -> Schedule | None:
         """The prices of what was called, or else of what the provider says has answered."""
-        own = dict(tariff.own)
-        if _is_whole(own):
-            return own
-        for name in (*tariff.names, tariff.model, answered):
-            if (given := self._own.get(name)) is not None:
-                return {**given, **own}
-        for name in (*tariff.names, tariff.model, answered):
-            if (listed := self._listed(name, tariff.provider)) is not None:
-                return {**listed, **own}
-        return None
+        names = (*tariff.names, tariff.model, answered)
+        given = next((self._own[name] for name in names if name in self._own), {})
+        prices = {**given, **dict(tariff.own)}
+        if not _is_whole(prices):
+            listed = (self._listed(name, tariff.provider) for name in names)
+            prices = {**next((found for found in listed if found is not None), {}), **prices}
+        return Schedule(prices) if _is_whole(prices) else None
 
     def _listed(self, name: str, provider: str) -> Prices | None:
         prefix, slash, bare = name.partition("/")
@@ -182,54 +184,92 @@ def given_prices(given: Mapping[str, Any], where: str) -> dict[str, Decimal]:
     return prices
 
 
-def cost_of(usage: Usage, prices: Prices) -> Cost:
-    """Tokens times prices. A kind of token without a price of its own has that of its whole: cached input that of input, and so on."""
-    rate = _Rates(prices, tier=usage.tier, input_tokens=usage.input_tokens)
-    plain_input, plain_output = rate("input_cost_per_token"), rate("output_cost_per_token")
-    written = rate("cache_creation_input_token_cost", plain_input)
-    apart_input = (
-        (usage.cached_tokens, rate("cache_read_input_token_cost", plain_input)),
-        (usage.written_tokens - usage.written_1h_tokens, written),
-        (usage.written_1h_tokens, rate("cache_creation_input_token_cost_above_1hr", written)),
-        (usage.input_audio_tokens, rate("input_cost_per_audio_token", plain_input)),
-        (usage.input_image_tokens, rate("input_cost_per_image_token", plain_input)),
-    )
-    apart_output = (
-        (usage.output_audio_tokens, rate("output_cost_per_audio_token", plain_output)),
-        (usage.reasoning_tokens, rate("output_cost_per_reasoning_token", plain_output)),
-    )
-    plain = usage.input_tokens * plain_input + usage.output_tokens * plain_output
-    total = plain + sum((tokens * (price - plain_input) for tokens, price in apart_input), Decimal())
-    total += sum((tokens * (price - plain_output) for tokens, price in apart_output), Decimal())
-    cache_saved = sum((tokens * (plain_input - price) for tokens, price in apart_input[:3]), Decimal())
-    return Cost(_whole(total), _whole(cache_saved))
+class _Rates(NamedTuple):
+    """What each kind of token costs in one call, in units of 10^-24 USD."""
+
+    input: int
+    output: int
+    cached: int
+    written: int
+    written_1h: int
+    input_audio: int
+    input_image: int
+    output_audio: int
+    reasoning: int
 
 
-class _Rates:
-    """The prices that hold for one call: of its tier, and of its length where long prompts cost more."""
+class Schedule:
+    """The prices of one model, by tier and length of the prompt.
 
-    def __init__(self, prices: Prices, *, tier: str, input_tokens: int) -> None:
+    A kind of token without a price of its own has that of its whole: cached input that of input, and so on.
+
+    Args:
+        prices: with both input and output.
+    """
+
+    def __init__(self, prices: Prices) -> None:
         self._prices = prices
-        self._tier = {"batch": "_batches", "fast": "_priority"}.get(tier, f"_{tier}" if tier else "")
-        bounds = {suffix.group(): _bound(suffix) for name in prices if (suffix := _ABOVE.search(name))}
-        passed = [suffix for suffix, bound in bounds.items() if input_tokens > bound]
-        self._above = sorted(passed, key=bounds.__getitem__, reverse=True)
+        found = {suffix.group(): _bound(suffix) for name in prices if (suffix := _ABOVE.search(name))}
+        self._bounds = sorted(((bound, suffix) for suffix, bound in found.items()), reverse=True)
+        self._rates: dict[tuple[str, int], _Rates] = {}
 
-    def __call__(self, name: str, default: Decimal | None = None) -> Decimal:
-        for spelling in (
-            f"{name}{above}{tier}" for above in (*self._above, "") for tier in dict.fromkeys((self._tier, ""))
-        ):
-            if (price := self._prices.get(spelling)) is not None:
-                return price
-        return Decimal() if default is None else default
+    def cost(self, usage: Usage) -> Cost:
+        """Tokens times prices."""
+        passed = sum(usage.input_tokens > bound for bound, _ in self._bounds)
+        rates = self._rates.get((usage.tier, passed))
+        if rates is None:
+            rates = self._rates[usage.tier, passed] = self._rates_of(usage.tier, passed)
+        written = usage.written_tokens - usage.written_1h_tokens
+        cache_saved = (
+            usage.cached_tokens * (rates.input - rates.cached)
+            + written * (rates.input - rates.written)
+            + usage.written_1h_tokens * (rates.input - rates.written_1h)
+        )
+        total = (
+            usage.input_tokens * rates.input
+            + usage.output_tokens * rates.output
+            - cache_saved
+            + usage.input_audio_tokens * (rates.input_audio - rates.input)
+            + usage.input_image_tokens * (rates.input_image - rates.input)
+            + usage.output_audio_tokens * (rates.output_audio - rates.output)
+            + usage.reasoning_tokens * (rates.reasoning - rates.output)
+        )
+        return Cost(_pico(total), _pico(cache_saved))
+
+    def _rates_of(self, tier: str, passed: int) -> _Rates:
+        """The prices of a tier, above the `passed` lowest of the bounds; the list price where the tier has none."""
+        tiers = dict.fromkeys((_TIER_SUFFIXES.get(tier, f"_{tier}" if tier else ""), ""))
+        above = [*(suffix for _, suffix in self._bounds[len(self._bounds) - passed :]), ""]
+
+        def rate(name: str, default: int = 0) -> int:
+            spellings = (f"{name}{suffix}{tier}" for suffix in above for tier in tiers)
+            price = next((self._prices[each] for each in spellings if each in self._prices), None)
+            return default if price is None else int((price * _UNITS).to_integral_value(ROUND_HALF_EVEN))
+
+        plain_input, plain_output = rate("input_cost_per_token"), rate("output_cost_per_token")
+        written = rate("cache_creation_input_token_cost", plain_input)
+        return _Rates(
+            input=plain_input,
+            output=plain_output,
+            cached=rate("cache_read_input_token_cost", plain_input),
+            written=written,
+            written_1h=rate("cache_creation_input_token_cost_above_1hr", written),
+            input_audio=rate("input_cost_per_audio_token", plain_input),
+            input_image=rate("input_cost_per_image_token", plain_input),
+            output_audio=rate("output_cost_per_audio_token", plain_output),
+            reasoning=rate("output_cost_per_reasoning_token", plain_output),
+        )
 
 
 def _bound(suffix: re.Match[str]) -> int:
     return int(suffix[1]) * (1000 if suffix[2] else 1)
 
 
-def _whole(usd: Decimal) -> int:
-    return int((usd * PICO).to_integral_value(ROUND_HALF_EVEN))
+def _pico(units: int) -> int:
+    """Whole pico-USD, half of one to the even side."""
+    whole, rest = divmod(units, _UNITS_IN_PICO)
+    twice = 2 * rest
+    return whole + (twice > _UNITS_IN_PICO or (twice == _UNITS_IN_PICO and whole % 2 == 1))
 
 
 def usd(pico_usd: int) -> str:

@@ -35,6 +35,10 @@ FLUSH_S = 1.0
 """How long counts wait at most: what a killed process loses. A script a second and tenant costs Redis next to nothing."""
 WRITE_S = 2.0
 """For one batch; nobody waits for it."""
+READ_S = 5.0
+"""For the days of one tenant: 400 of them, a megabyte each at most."""
+PRICED_AT_ONCE = 200
+"""Savings that are priced before others have their turn: some 2 ms."""
 MAX_CELLS = 50_000
 """Cells that wait while Redis is away, some 30 MB; what else comes is only in the sums over all tenants."""
 ASKED_S = 10.0
@@ -233,7 +237,7 @@ class Ledger:
     async def flush(self) -> bool:
         """Add what was noted before to Redis; False where that did not succeed, and is to be tried again."""
         async with self._flushing:
-            self._price_savings()
+            await self._price_savings()
             if self._batch is None:
                 self._take_batch()
             batch = self._batch
@@ -254,9 +258,10 @@ class Ledger:
                 self._know(tenant, day, told)
             return True
 
-    def _price_savings(self) -> None:
-        savings, self._savings = self._savings, Counter()
-        for (account, kind, raw, is_estimated, tier), count in savings.items():
+    async def _price_savings(self) -> None:
+        priced = 0
+        while self._savings:  # one by one: what a cancelled flush has not come to is still there for `drain`
+            (account, kind, raw, is_estimated, tier), count = self._savings.popitem()
             usage = from_wire(raw)
             usage = None if usage is None else usage.in_tier(tier)
             cost = None if usage is None else self._prices.cost(usage, account.tariff)
@@ -264,6 +269,9 @@ class Ledger:
             self._add(account, {line: each * count for line, each in counts.items()})
             if cost is not None:
                 self._on_cost(f"saved_{kind}", in_usd(cost.total * count))
+            priced += 1
+            if priced % PRICED_AT_ONCE == 0:
+                await asyncio.sleep(0)
 
     def _add(self, account: Account, counts: Counts) -> None:
         self._on_counts(account.tenant, counts)
@@ -324,13 +332,16 @@ class Ledger:
         """The counts of a tenant, or of `ALL`, from one day to another, both included; raises StoreError."""
         await self.flush()
         days = ((first + timedelta(days=after)).isoformat() for after in range((last - first).days + 1))
-        return await self._store.read(tenant, days)
+        async with self._guard.within(READ_S):
+            return await self._store.read(tenant, days)
 
     async def read_tenants(self, first: date, last: date) -> dict[Cell, Counts]:
         """The counts of every tenant by itself, of the `MAX_TENANTS` latest; raises StoreError."""
         since_s = datetime(first.year, first.month, first.day, tzinfo=UTC).timestamp()
         found: dict[Cell, Counts] = {}
-        for tenant in await self._store.tenants(since_s=since_s, count=MAX_TENANTS):
+        async with self._guard.within(READ_S):
+            tenants = await self._store.tenants(since_s=since_s, count=MAX_TENANTS)
+        for tenant in tenants:
             if tenant != ALL:
                 found |= await self.read(tenant, first, last)
         return found

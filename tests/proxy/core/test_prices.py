@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.prices import Cost, PriceList, Tariff, cost_of, given_prices, price_of, prices_of, usd
+from proxy.core.prices import Cost, PriceList, Schedule, Tariff, given_prices, price_of, prices_of, usd
 from proxy.core.usage import Usage
 from proxy.errors import ConfigError
 
@@ -118,6 +118,21 @@ def test_configured_prices_go_before_the_table() -> None:
     assert PriceList(TABLE).cost(Usage(1000, 100), partly) == Cost(4_500_000_000, 0), "the rest is the table's"
 
 
+def test_half_a_price_is_none() -> None:
+    own = given_prices({"input_cost_per_token": 1e-06}, "x")
+    assert PriceList(TABLE, {"house": own}).cost(Usage(1000, 100), Tariff("house")) is None, (
+        "what comes out is not free"
+    )
+    assert PriceList(TABLE, {"gpt-4o": own}).cost(Usage(1000, 100), Tariff("gpt-4o")) == Cost(2_000_000_000, 0)
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.decimals(0, 1, places=15))
+def test_whole_numbers_give_what_decimals_give(asked: int, said: int, price: Decimal) -> None:
+    schedule = Schedule({"input_cost_per_token": price, "output_cost_per_token": 3 * price})
+    exact = (asked * price + said * 3 * price) * 10**12
+    assert schedule.cost(Usage(asked, said)).total == int(exact.to_integral_value())
+
+
 @pytest.mark.parametrize(
     ("given_by_user", "told"),
     [({"input_price": 1}, "x.input_price is no price"), ({"input_cost_per_token": "much"}, "USD per token")],
@@ -143,15 +158,15 @@ USAGES = st.builds(Usage, COUNT, COUNT)
 @given(USAGES, USAGES)
 def test_costs_add_up(first: Usage, second: Usage) -> None:
     both = Usage(first.input_tokens + second.input_tokens, first.output_tokens + second.output_tokens)
-    prices = prices_of(GPT)
-    assert cost_of(both, prices).total == cost_of(first, prices).total + cost_of(second, prices).total
+    prices = Schedule(prices_of(GPT))
+    assert prices.cost(both).total == prices.cost(first).total + prices.cost(second).total
 
 
 @given(COUNT, COUNT, st.integers(0, 10**6))
 def test_what_the_cache_saved_is_the_difference_to_the_call_without_it(fresh: int, cached: int, said: int) -> None:
-    prices = prices_of(GPT)
-    with_cache = cost_of(Usage(fresh + cached, said, cached_tokens=cached), prices)
-    assert with_cache.total + with_cache.cache_saved == cost_of(Usage(fresh + cached, said), prices).total
+    prices = Schedule(prices_of(GPT))
+    with_cache = prices.cost(Usage(fresh + cached, said, cached_tokens=cached))
+    assert with_cache.total + with_cache.cache_saved == prices.cost(Usage(fresh + cached, said)).total
 
 
 @pytest.mark.parametrize(

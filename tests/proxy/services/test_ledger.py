@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -228,3 +229,16 @@ async def test_the_way_out_writes_what_waits(bench: Bench) -> None:
     await bench.ledger.drain(deadline_s=1)
     assert bench.store.cells[Cell("t", "2026-11-23", "gpt-4o", "")]["saved_exact"] == 3_500_000_000
     assert bench.costs["spent"] == EACH
+
+
+async def test_a_flush_that_is_cancelled_half_way_loses_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "PRICED_AT_ONCE", 2)
+    for number in range(9):
+        bench.ledger.saved(account(f"t{number}"), Saving.EXACT, USAGE.to_wire(), is_estimated=False)
+    flushing = asyncio.get_running_loop().create_task(bench.ledger.flush())
+    await asyncio.sleep(0)
+    flushing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await flushing
+    await bench.ledger.drain(deadline_s=1)
+    assert (await bench.told(ALL))[()]["requests"]["exact"] == 9  # type: ignore[index]
