@@ -140,7 +140,8 @@ class Caching:
         self.books = books
         self.history = history
         self.calibration: Calibration | None = None
-        self.responses = ResponseStore(client)
+        self.seal = fleet.seal
+        self.responses = ResponseStore(client, self.seal)
         self.vectors = LateIndex()
         self.first_level = FirstLevel(settings.cache.local_bytes)
         self._changes = Invalidations(open_client(redis_url, deadline_ms=None, max_connections=1), keys.ANSWERS)
@@ -406,7 +407,7 @@ class Caching:
     def _caches(self) -> NamedCaches:
         settings = self.settings
         return NamedCaches(
-            store=NamedCacheStore(self.client),
+            store=NamedCacheStore(self.client, self.seal),
             vectors=self.vectors,
             guard=self.guard,
             embedder=self.embedder,
@@ -438,7 +439,7 @@ class Caching:
         self.fleet.use_models(fingerprint=embedder.fingerprint, dim=embedder.dim, verifier=batching)
         self.calibration = calibration
         deadline_ms = self.settings.redis.deadline_ms
-        index = VectorIndex(self.client, fingerprint=embedder.fingerprint, dim=embedder.dim, deadline_ms=deadline_ms)
+        index = VectorIndex(self.client, fingerprint=embedder.fingerprint, dim=embedder.dim, deadline_ms=deadline_ms, seal=self.seal)
         self.vectors.use(index)
         self.upkeep.watch(index)
         return True

@@ -68,6 +68,7 @@ from proxy.stores.memory_index import MemoryIndex
 from proxy.stores.recording_edits import RecordingEdits
 from proxy.stores.recordings import RecordingStore
 from proxy.stores.responses import ResponseStore
+from proxy.stores.sealing import seal_of
 from proxy.stores.session_index import ListedForks, SessionIndex
 from proxy.stores.session_records import SessionRecords
 from proxy.stores.session_users import SessionUsers
@@ -116,6 +117,7 @@ class Fleet:
         books: Books,
     ) -> None:
         self._background = background
+        self.seal = seal_of([key.get_secret_value() for key in settings.cache.encryption_keys])
         self.queues: list[Recorder[Any]] = []  # of others, that are to be written before something is erased
         deadline_s = settings.redis.store_deadline_ms / 1000
         self._append_file = AppendFile(client, open_client(redis_url, deadline_ms=None, max_connections=1))
@@ -160,7 +162,7 @@ class Fleet:
         self.replay = Replay(
             recordings,
             ListedForks(RecordingEdits(client, ttl_s=settings.sessions.ttl_s), self._session_index),
-            ResponseStore(client),
+            ResponseStore(client, self.seal),
             self.steps,
             self.timeline,
             guard,

@@ -100,6 +100,7 @@ FOREIGN: dict[str, tuple[str, ...]] = {
     "httpx": ("proxy.upstream", "proxy.mcp.outside", "proxy.tuning.through_proxy", "proxy.worker", "embeddings.remote"),
     "litellm": ("proxy.upstream.litellm",),
     "mcp": ("proxy.mcp.server", "proxy.mcp.endpoint"),  # the latter names a type alone
+    "cryptography": ("proxy.stores.sealing",),
     "onnx": ("embeddings",),
     "onnxruntime": ("embeddings.runtime",),
     "tokenizers": ("embeddings",),

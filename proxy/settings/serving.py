@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from pathlib import Path
 from typing import Literal
 
@@ -72,6 +73,10 @@ class CacheSettings(Section):
         ge=0,
         description="Bytes of exact answers that each process keeps at hand while Redis tells it of changes; 0: none.",
     )
+    encryption_keys: SecretCommaList = Field(
+        (),
+        description="Keys for stored questions and answers, 32 bytes each in base64; the first one encrypts, all decrypt.",
+    )
     key_user: bool = Field(True, description="Keep answers for different `user` fields apart.")
     on_repeat: Literal["hit", "regenerate"] = Field(
         "hit", description="What the same request inside one session within seconds gets."
@@ -94,6 +99,19 @@ class CacheSettings(Section):
     calibration: Path | None = Field(
         None, description="A calibration made by `deja tune PAIRS --calibrate`; unset: the one that comes with Deja."
     )
+
+
+    @field_validator("encryption_keys")
+    @classmethod
+    def _are_keys(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for key in value:
+            try:
+                is_key = len(b64decode(key.get_secret_value(), validate=True)) == 32
+            except ValueError:
+                is_key = False
+            if not is_key:
+                raise ValueError("each must be 32 bytes in base64, as `openssl rand -base64 32` makes them")
+        return value
 
 
 class EmbedderSettings(Section):

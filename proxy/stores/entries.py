@@ -5,7 +5,7 @@ They are found by the list that `stores.entry_lists` keeps.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -17,6 +17,7 @@ from proxy.stores.client import translated
 from proxy.stores.entry_lists import note
 from proxy.stores.erasure import CONDEMNED_S
 from proxy.stores.responses import script
+from proxy.stores.sealing import NO_SEAL, TEXTS, NoSeal, Seal
 
 PAGE = 200
 """Entries read by one round trip: some 1 ms of Redis' one thread."""
@@ -27,8 +28,9 @@ SCAN_COUNT = 2000
 class EntryStore:
     """Entries in Redis. Every method may raise the `StoreError`s of `stores.client.translated`."""
 
-    def __init__(self, client: Redis) -> None:
+    def __init__(self, client: Redis, seal: Seal | NoSeal = NO_SEAL) -> None:
         self._client = client
+        self._seal = seal
         self._erase = client.register_script(script("erase_entry"))
         self._restore = client.register_script(script("restore_entry"))
 
@@ -67,7 +69,7 @@ class EntryStore:
                 for redis_key in redis_keys:
                     pipe.hgetall(redis_key)
                 found: Any = await pipe.execute()
-        return [{name.decode(): value for name, value in fields.items()} for fields in found]
+        return [self._opened({name.decode(): value for name, value in fields.items()}) for fields in found]
 
     async def restore(self, tenant: str, lines: Sequence[Line], *, now_s: float) -> int:
         """Put entries back that are not there, for as long as they would still be; how many were. One round trip.
@@ -85,13 +87,36 @@ class EntryStore:
                     exact = entry.redis_key if entry.is_vector else keys.exact_key(entry.room, entry.fingerprint)
                     at = (keys.condemned_key(entry.room), entry.redis_key, exact)
                     ttl_s = max(1, int(entry.expires_at - now_s))
-                    fields = [part for pair in line.fields.items() for part in pair]
+                    fields = [part for pair in self._sealed(line.fields, entry.entry_id).items() for part in pair]
                     pipe.evalsha(self._restore.sha, len(at), *at, ttl_s, entry.entry_id, *fields)
                     # One that was there already is on the lists, and is put there at the same place.
                     pipe.zadd(keys.EXPIRY, {entry.redis_key: entry.expires_at}, nx=True)
                     note(pipe, tenant, [entry.redis_key], expires_at=entry.expires_at)
                 done: Any = await pipe.execute()
         return sum(done[:: len(done) // len(lines)]) if lines else 0
+
+    def _shown(self, fields: dict[str, bytes | None]) -> dict[str, bytes | None]:
+        """Fields to list an entry by; without its question where that cannot be opened: it is there, and can be removed."""
+        question, entry_id = fields["question"], (fields["entry_id"] or b"").decode()
+        if question is not None:
+            fields["question"] = self._seal.open(question, entry_id=entry_id, field="question")
+        return fields
+
+    def _opened(self, fields: dict[str, bytes]) -> dict[str, bytes]:
+        """The fields of an entry with its texts; none at all where these cannot be opened."""
+        entry_id = fields.get("entry_id", b"").decode()
+        for name in TEXTS & fields.keys():
+            text = self._seal.open(fields[name], entry_id=entry_id, field=name)
+            if text is None:
+                return {}
+            fields[name] = text
+        return fields
+
+    def _sealed(self, fields: Mapping[str, bytes], entry_id: str) -> dict[str, bytes]:
+        return {
+            name: self._seal.seal(value, entry_id=entry_id, field=name) if name in TEXTS else value
+            for name, value in fields.items()
+        }
 
     async def remove(self, tenant: str, entries: Sequence[Listed]) -> int:
         """Remove entries with what leads to them and through them; how many were still there. One round trip."""
@@ -121,7 +146,7 @@ class EntryStore:
                 pipe.hmget(redis_key, list(SHOWN))
             read = await pipe.execute()
         found = [
-            listed(redis_key, dict(zip(SHOWN, fields, strict=True)))
+            listed(redis_key, self._shown(dict(zip(SHOWN, fields, strict=True))))
             for redis_key, fields in zip(redis_keys, read, strict=True)
         ]
         return [one for one in found if one is not None]

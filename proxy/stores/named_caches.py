@@ -17,6 +17,7 @@ from proxy.core import keys
 from proxy.core.models import Entry
 from proxy.stores.client import translated
 from proxy.stores.responses import entry_of, field_names, fields_of, script
+from proxy.stores.sealing import NO_SEAL, NoSeal, Seal
 
 SCAN_COUNT = 2000
 """Members of the expiry set that one step of a walk looks at: some 2 ms of Redis, which serves nobody meanwhile."""
@@ -25,8 +26,9 @@ SCAN_COUNT = 2000
 class NamedCacheStore:
     """Named caches in Redis. Every method may raise the `StoreError`s of `stores.client.translated`."""
 
-    def __init__(self, client: Redis) -> None:
+    def __init__(self, client: Redis, seal: Seal | NoSeal = NO_SEAL) -> None:
         self._client = client
+        self._seal = seal
         self._put = client.register_script(script("put_named"))
         self._find = client.register_script(script("find_named"))
         self._drop = client.register_script(script("drop_named"))
@@ -64,7 +66,7 @@ class NamedCacheStore:
             prints: fingerprints of its exact keys, the one of its text and all its attributes first.
             ttl_ms: milliseconds it stays.
         """
-        fields = [*fields_of(entry, partition=tags, vector=vector), "pointers", " ".join(prints)]
+        fields = [*fields_of(entry, partition=tags, vector=vector, seal=self._seal), "pointers", " ".join(prints)]
         pointers = [keys.exact_key(room, fingerprint) for fingerprint in prints]
         arguments = (1 + len(pointers), redis_key, *pointers, ttl_ms, keys.pointer_prefix(room), *fields)
         with translated():
@@ -85,14 +87,14 @@ class NamedCacheStore:
         pointers = [keys.exact_key(room, fingerprint) for fingerprint in prints]
         with translated():
             found: Any = await self._find(keys=pointers, args=field_names())
-        entry = entry_of(found[1]) if found else None
+        entry = entry_of(found[1], self._seal) if found else None
         return None if entry is None else (int(found[0]), entry)
 
     async def fetch(self, redis_key: str) -> Entry | None:
         """Read an entry by its Redis key; None if it is gone. One round trip."""
         with translated():
             fields: Any = await self._client.hmget(redis_key, list(field_names()))
-        return entry_of(fields)
+        return entry_of(fields, self._seal)
 
     async def locate(self, room: str, fingerprint: str) -> str | None:
         """The Redis key that a fingerprint leads to; None if there is none. One round trip."""

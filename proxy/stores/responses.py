@@ -19,6 +19,7 @@ from proxy.core.models import About, ContextRecord, Entry, WireMode
 from proxy.stores.client import translated
 from proxy.stores.coalescing import Coalescer
 from proxy.stores.entry_lists import note
+from proxy.stores.sealing import NO_SEAL, NoSeal, Seal
 
 _FIELDS = (
     "entry_id",
@@ -50,8 +51,9 @@ def script(name: str) -> str:
 class ResponseStore:
     """Stored answers in Redis. Every method may raise the `StoreError`s of `stores.client.translated`."""
 
-    def __init__(self, client: Redis) -> None:
+    def __init__(self, client: Redis, seal: Seal | NoSeal = NO_SEAL) -> None:
         self._client = client
+        self._seal = seal
         self._look_up = client.register_script(script("look_up"))
         self._looking_up = Coalescer(self._look_up_many)
         self._taking = Coalescer(self._take_many)
@@ -67,7 +69,7 @@ class ResponseStore:
             never equal to the one asked.
         """
         fields, stands_for, unequal = await self._looking_up.get(at)
-        return entry_of(fields), context.from_wire(stands_for), _texts(unequal)
+        return entry_of(fields, self._seal), context.from_wire(stands_for), _texts(unequal)
 
     async def _look_up_many(self, wanted: Sequence[LookUpKeys]) -> Sequence[Any]:
         names = [
@@ -122,7 +124,7 @@ class ResponseStore:
             with translated():
                 raise fields
         return entry_of(
-            fields
+            fields, self._seal
         )  # where Redis takes no writes (full, a replica) the hit stands, and only the link is missing
 
     async def _take_many(self, wanted: Sequence[tuple[str, _Link | None]]) -> Sequence[Any]:
@@ -168,7 +170,10 @@ class ResponseStore:
             about: what it is listed under.
             stale_s: seconds it is kept past its freshness.
         """
-        fields = [*fields_of(entry, partition=partition, vector=vector), *_about_fields(about, exact_key)]
+        fields = [
+            *fields_of(entry, partition=partition, vector=vector, seal=self._seal),
+            *_about_fields(about, exact_key),
+        ]
         written = (redis_key, exact_key, context_key or exact_key, condemned_key)
         with translated():
             try:
@@ -197,16 +202,17 @@ class ResponseStore:
             await pipe.execute()
 
 
-def fields_of(entry: Entry, *, partition: str, vector: bytes | None) -> list[Any]:
+def fields_of(entry: Entry, *, partition: str, vector: bytes | None, seal: Seal | NoSeal = NO_SEAL) -> list[Any]:
     """An entry's hash as Redis takes it: name, value, name, value, …
 
     Args:
         entry: what to store.
         partition: TAG of the vector query; several with commas between them.
         vector: as in `ResponseStore.put`.
+        seal: encrypts the question and the answer.
     """
     fields: list[Any] = []
-    for name, value in zip(_FIELDS, _values(entry), strict=True):
+    for name, value in zip(_FIELDS, _values(entry, seal), strict=True):
         fields += (name, value)
     fields += ("partition", partition)
     if vector is not None:
@@ -228,11 +234,11 @@ def _texts(members: Sequence[bytes]) -> frozenset[str]:
     return frozenset(member.decode() for member in members) if members else _NO_TEXTS
 
 
-def _values(entry: Entry) -> tuple[Any, ...]:
+def _values(entry: Entry, seal: Seal | NoSeal) -> tuple[Any, ...]:
     return (
         entry.entry_id,
-        entry.question,
-        entry.body,
+        seal.seal(entry.question.encode(), entry_id=entry.entry_id, field="question"),
+        seal.seal(entry.body, entry_id=entry.entry_id, field="body"),
         entry.wire.value,
         repr(entry.created_at),
         entry.ttl_s,
@@ -244,17 +250,22 @@ def _values(entry: Entry) -> tuple[Any, ...]:
     )
 
 
-def entry_of(fields: Sequence[bytes | None] | None) -> Entry | None:
-    """The entry whose fields were read, None if it was not there."""
+def entry_of(fields: Sequence[bytes | None] | None, seal: Seal | NoSeal = NO_SEAL) -> Entry | None:
+    """The entry whose fields were read, None if it was not there or cannot be opened."""
     if not fields or None in fields[:-1]:  # entries of before there were books say nothing of their usage
         return None
     entry_id, question, body, wire, created_at, ttl_s, answer_hash, calls, estimated, tags, usage = (
         field or b"" for field in fields
     )
+    name = entry_id.decode()
+    text = seal.open(question, entry_id=name, field="question")
+    answer = seal.open(body, entry_id=name, field="body")
+    if text is None or answer is None:
+        return None
     return Entry(
-        entry_id=entry_id.decode(),
-        question=question.decode(),
-        body=body,
+        entry_id=name,
+        question=text.decode(),
+        body=answer,
         wire=WireMode(wire.decode()),
         created_at=float(created_at),
         ttl_s=int(ttl_s),

@@ -24,6 +24,7 @@ from proxy.core import keys
 from proxy.core.models import Candidate
 from proxy.errors import IndexMissingError
 from proxy.stores.client import translated
+from proxy.stores.sealing import NO_SEAL, NoSeal, Seal
 from proxy.stores.search_policy import SearchPolicy
 
 logger = logging.getLogger("deja.index")
@@ -49,10 +50,20 @@ class VectorIndex:
         fingerprint: of the embedder.
         dim: length of its vectors.
         deadline_ms: of a look-up; Redis gives a search up after a quarter of it. None for Redis' own limit.
+        seal: opens questions.
     """
 
-    def __init__(self, client: Redis, *, fingerprint: str, dim: int, deadline_ms: float | None = None) -> None:
+    def __init__(
+        self,
+        client: Redis,
+        *,
+        fingerprint: str,
+        dim: int,
+        deadline_ms: float | None = None,
+        seal: Seal | NoSeal = NO_SEAL,
+    ) -> None:
         self._client = client
+        self._seal = seal
         self._index = AsyncSearchIndex(_schema(fingerprint, dim), redis_client=client)
         self._base = keys.index_name(fingerprint)
         self._older: list[str] = []
@@ -148,7 +159,7 @@ class VectorIndex:
         took_ms = (time.perf_counter() - started) * 1000
         # RediSearch says of a search it gave up only that it found nothing.
         is_late = len(reply) == 1 and self._time_limit_ms is not None and took_ms >= self._time_limit_ms
-        return _candidates(reply), len(reply) // 2, is_late
+        return _candidates(reply, self._seal), len(reply) // 2, is_late
 
     def _serving(self) -> str:
         return self._older[0] if self._older and not self._is_whole else self.name
@@ -163,23 +174,30 @@ class VectorIndex:
         return await self._client.execute_command(*arguments)  # type: ignore[no-untyped-call]
 
 
-def _candidates(reply: list[Any]) -> list[Candidate]:
+def _candidates(reply: list[Any], seal: Seal | NoSeal) -> list[Candidate]:
     """Read FT.SEARCH's flat reply: count, key, fields, key, fields, …"""
     found = []
     for redis_key, flat in zip(reply[1::2], reply[2::2], strict=True):
         # An entry that expires while it is being read comes back without its fields.
         fields = dict(zip(flat[::2], flat[1::2], strict=True)) if flat else {}
-        if b"entry_id" in fields and b"distance" in fields:
-            found.append(_candidate(redis_key, fields))
+        if b"entry_id" not in fields or b"distance" not in fields:
+            continue
+        candidate = _candidate(redis_key, fields, seal)
+        if candidate is not None:
+            found.append(candidate)
     # Sorted here and not by SORTBY, which Valkey's search module does not know.
     return sorted(found, key=lambda candidate: candidate.distance)
 
 
-def _candidate(redis_key: bytes, fields: dict[bytes, bytes]) -> Candidate:
+def _candidate(redis_key: bytes, fields: dict[bytes, bytes], seal: Seal | NoSeal) -> Candidate | None:
+    entry_id = fields[b"entry_id"].decode()
+    question = seal.open(fields[b"question"], entry_id=entry_id, field="question")
+    if question is None:
+        return None
     return Candidate(
         redis_key=redis_key.decode(),
-        entry_id=fields[b"entry_id"].decode(),
-        question=fields[b"question"].decode(),
+        entry_id=entry_id,
+        question=question.decode(),
         distance=float(fields[b"distance"]),
         created_at=float(fields[b"created_at"]),
         ttl_s=int(fields[b"ttl_s"]),

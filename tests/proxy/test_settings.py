@@ -36,6 +36,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "DEJA_CACHE__CALIBRATION": ("mine.json", Path("mine.json")),
     "DEJA_CACHE__TTL_S": ("60", 60),
     "DEJA_CACHE__MAX_BYTES": ("1048576", 1 << 20),
+    "DEJA_CACHE__ENCRYPTION_KEYS": (f"{'A' * 43}=", (SecretStr(f"{'A' * 43}="),)),
     "DEJA_CACHE__KEY_USER": ("false", False),
     "DEJA_CACHE__RESPONSES_TTL_S": ("3600", 3600),
     "DEJA_CACHE__ON_REPEAT": ("regenerate", "regenerate"),
@@ -51,6 +52,8 @@ VALUES: dict[str, tuple[str, Any]] = {
     "DEJA_AUDIT__MAX_PER_HOUR": ("0", 0),
     "DEJA_AUDIT__JUDGE_MODEL": ("gpt-4o-mini", "gpt-4o-mini"),
     "DEJA_AUTH__KEYS": ("k1, k2,", (SecretStr("k1"), SecretStr("k2"))),
+    "DEJA_AUTH__REQUIRED": ("true", True),
+    "DEJA_AUTH__ADMIN_KEYS": ("a1", (SecretStr("a1"),)),
     "DEJA_AUTH__ALLOW_OPEN_BIND": ("true", True),
     "DEJA_MCP__ALLOWED_HOSTS": ("Deja.internal, deja.example:8443", ("deja.internal", "deja.example:8443")),
     "DEJA_MCP__ALLOWED_ORIGINS": ("https://Chat.example/", ("https://chat.example",)),
@@ -102,6 +105,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "DEJA_MEMORY__READ_MAX_DISTANCE": ("0.5", 0.5),
     "DEJA_MEMORY__READ_DEADLINE_MS": ("20", 20.0),
     "DEJA_LIMITS__BODY_BYTES": ("2048", 2048),
+    "DEJA_LIMITS__REQUESTS_PER_MINUTE": ("600", 600),
     "DEJA_LIMITS__ANSWER_BYTES": ("2048", 2048),
 }
 
@@ -196,6 +200,7 @@ def test_a_variable_like_no_other_is_refused_too() -> None:
         ("DEJA_CACHE__MAX_WRONG_HIT_RATE", "0"),
         ("DEJA_CACHE__TTL_S", "1h"),
         ("DEJA_CACHE__KEY_USER", "perhaps"),
+        ("DEJA_CACHE__ENCRYPTION_KEYS", "c2hvcnQ="),
         ("DEJA_CACHE__CANDIDATES", "2"),
         ("DEJA_EMBEDDER__PRECISION", "int4"),
         ("DEJA_MCP__ALLOWED_HOSTS", "http://deja.here"),
@@ -382,6 +387,7 @@ def test_anything_else_needs_keys_or_to_be_said_aloud(host: str) -> None:
 def test_no_repr_shows_a_secret(write: Callable[..., Path]) -> None:
     write(YAML)
     environ = {name: "hunter2" for name in VALUES if name.endswith(("KEY", "KEYS", "SECRET"))}
+    environ["DEJA_CACHE__ENCRYPTION_KEYS"] = f"hunter2{'A' * 36}="
     settings = load(environ | {"DEJA_REDIS__URL": "redis://user:hunter2@cache:6379"})
     for text in (repr(settings), str(settings), repr(settings.redis), repr(settings.upstream)):
         assert "hunter2" not in text
