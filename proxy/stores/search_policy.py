@@ -44,6 +44,7 @@ class SearchPolicy:
         self.documents = 0
         self._now = now
         self._known: OrderedDict[str, tuple[bool, float]] = OrderedDict()
+        self._is_understood = True
 
     @property
     def crossing(self) -> int:
@@ -53,16 +54,22 @@ class SearchPolicy:
     def hints(self, partition: str) -> str:
         """What to write behind KNN's vector for a query in this partition."""
         is_walked, _ = self._known.get(partition, (None, 0.0))
-        if is_walked is False:
+        if is_walked is False and self._is_understood:
             return "HYBRID_POLICY ADHOC_BF"
         held = next((ef for below, ef in _EF_RUNTIME if self.documents < below), _EF_BEYOND)
-        policy = "HYBRID_POLICY BATCHES " if is_walked and self.documents < OWN_CHOICE_FROM else ""
+        policy = (
+            "HYBRID_POLICY BATCHES " if is_walked and self._is_understood and self.documents < OWN_CHOICE_FROM else ""
+        )
         return f"{policy}EF_RUNTIME {held}"
 
     def wants_size(self, partition: str) -> bool:
         """Whether it matters, and is not known, on which side of the crossing a partition lies that fills a reply."""
         _, until = self._known.get(partition, (None, 0.0))
-        return self.documents > CROSSING_LEAST and self._now() >= until
+        return self._is_understood and self.documents > CROSSING_LEAST and self._now() >= until
+
+    def refused(self) -> None:
+        """This search module knows no policies (Valkey's): its own choice has to do from now on."""
+        self._is_understood = False
 
     def learn(self, partition: str, *, is_beyond: bool) -> None:
         """Remember whether the partition holds more than `crossing`."""

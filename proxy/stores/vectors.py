@@ -22,7 +22,7 @@ from redisvl.schema import IndexSchema
 
 from proxy.core import keys
 from proxy.core.models import Candidate
-from proxy.errors import IndexMissingError
+from proxy.errors import IndexMissingError, StoreError
 from proxy.stores.client import translated
 from proxy.stores.sealing import NO_SEAL, NoSeal, Seal
 from proxy.stores.search_policy import SearchPolicy
@@ -142,24 +142,35 @@ class VectorIndex:
 
     async def _search(self, partition: str, vector: np.ndarray, wanted: int) -> tuple[list[Candidate], int, bool]:
         """Candidates that are still there, nearest first; how many there were with those that are not; whether time ran out, with none."""
-        query = (
-            f"(@partition:{{{partition}}})=>[KNN {wanted} @vector $vector {self._policy.hints(partition)} AS distance]"
-        )
+        started = time.perf_counter()
+        reply = await self._understood(partition, vector, wanted)
+        took_ms = (time.perf_counter() - started) * 1000
+        # RediSearch says of a search it gave up only that it found nothing.
+        is_late = len(reply) == 1 and self._time_limit_ms is not None and took_ms >= self._time_limit_ms
+        return _candidates(reply, self._seal), len(reply) // 2, is_late
+
+    async def _understood(self, partition: str, vector: np.ndarray, wanted: int) -> list[Any]:
+        hints = self._policy.hints(partition)
+        try:
+            return await self._ask(partition, vector, wanted, hints)
+        except StoreError as error:
+            if not _is_refusal(error) or "HYBRID_POLICY" not in hints:
+                raise
+            self._policy.refused()
+            return await self._ask(partition, vector, wanted, self._policy.hints(partition))
+
+    async def _ask(self, partition: str, vector: np.ndarray, wanted: int, hints: str) -> list[Any]:
         arguments = (
-            query,
+            f"(@partition:{{{partition}}})=>[KNN {wanted} @vector $vector {hints} AS distance]",
             *("PARAMS", 2, "vector", vector.tobytes()),
             *("RETURN", len(_RETURNED), *_RETURNED),
             *("LIMIT", 0, wanted),
             *(() if self._time_limit_ms is None else ("TIMEOUT", self._time_limit_ms)),
             *("DIALECT", 2),
         )
-        started = time.perf_counter()
         with translated():
-            reply = await self._command("FT.SEARCH", self._serving(), *arguments)
-        took_ms = (time.perf_counter() - started) * 1000
-        # RediSearch says of a search it gave up only that it found nothing.
-        is_late = len(reply) == 1 and self._time_limit_ms is not None and took_ms >= self._time_limit_ms
-        return _candidates(reply, self._seal), len(reply) // 2, is_late
+            reply: list[Any] = await self._command("FT.SEARCH", self._serving(), *arguments)
+        return reply
 
     def _serving(self) -> str:
         return self._older[0] if self._older and not self._is_whole else self.name
@@ -167,8 +178,14 @@ class VectorIndex:
     async def _is_beyond(self, partition: str, count: int) -> bool:
         """Whether the partition holds more entries than that: Redis reads on until it knows."""
         question = (f"@partition:{{{partition}}}", "LIMIT", count, 1, "DIALECT", 2)
-        with translated():
-            return len(await self._command("FT.AGGREGATE", self._serving(), *question)) > 1
+        try:
+            with translated():
+                return len(await self._command("FT.AGGREGATE", self._serving(), *question)) > 1
+        except StoreError as error:
+            if not _is_refusal(error):
+                raise
+            self._policy.refused()
+            return False
 
     async def _command(self, *arguments: Any) -> Any:
         return await self._client.execute_command(*arguments)  # type: ignore[no-untyped-call]
@@ -187,6 +204,11 @@ def _candidates(reply: list[Any], seal: Seal | NoSeal) -> list[Candidate]:
             found.append(candidate)
     # Sorted here and not by SORTBY, which Valkey's search module does not know.
     return sorted(found, key=lambda candidate: candidate.distance)
+
+
+def _is_refusal(error: StoreError) -> bool:
+    """Whether Redis understood and refused, and is neither away nor without the index."""
+    return type(error) is StoreError
 
 
 def _candidate(redis_key: bytes, fields: dict[bytes, bytes], seal: Seal | NoSeal) -> Candidate | None:

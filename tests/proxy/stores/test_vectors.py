@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from proxy.core import keys
 from proxy.core.models import ContextRecord, Entry, WireMode
@@ -189,6 +190,27 @@ async def test_a_search_that_ran_out_of_time_asks_for_the_nearest_alone(
     monkeypatch.setattr(client, "execute_command", given_up)
     assert [candidate.entry_id for candidate in await index.nearest("aa", axis(0), k=3)] == [stored]
     assert len(asked) == 2
+
+
+@pytest.mark.parametrize("unknown", ["FT.AGGREGATE", "HYBRID_POLICY"])
+async def test_a_search_module_that_knows_no_policies_is_asked_without(
+    unknown: str, client: Redis, fingerprint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_policy, "CROSSING_LEAST", 5)
+    index = await opened(client, fingerprint)
+    for number in range(20):
+        await put(client, fingerprint, "aa", f"{number}", axis(0, number / 10))
+    assert await whole(index)
+    execute = client.execute_command
+
+    async def refusing(*arguments: Any) -> Any:
+        if any(unknown in str(argument) for argument in arguments):
+            raise ResponseError(f"Unexpected {unknown}")
+        return await execute(*arguments)  # type: ignore[no-untyped-call]
+
+    monkeypatch.setattr(client, "execute_command", refusing)
+    for _ in range(3):
+        assert len(await index.nearest("aa", axis(0), k=3)) == 3
 
 
 async def test_what_is_found_in_small_partitions_is_exact(client: Redis, fingerprint: str) -> None:
