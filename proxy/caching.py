@@ -160,7 +160,7 @@ class Caching:
         self._open_decisions()
         self.error_budget = self._error_budget()
         self.follow_ups = FollowUps(
-            ReplayedResponses(client),
+            ReplayedResponses(client, self.seal),
             guard,
             deadline_s=settings.redis.store_deadline_ms / 1000,
             ttl_s=settings.cache.responses_ttl_s,

@@ -31,7 +31,7 @@ class Replayed(Protocol):
     async def put(self, room: str, response_id: str, kept: bytes, *, ttl_s: int) -> None:
         """Keep a replay."""
 
-    async def get(self, room: str) -> bytes | None:
+    async def get(self, room: str, response_id: str) -> bytes | None:
         """What is kept of a replay; None if nothing is."""
 
     async def delete(self, room: str) -> bool:
@@ -75,7 +75,7 @@ class FollowUps:
             StoreError: Redis gave no answer.
         """
         async with self._guard.within(self._deadline_s):
-            found = await self._store.get(follow_ups.room_of(tenant, response_id))
+            found = await self._store.get(follow_ups.room_of(tenant, response_id), response_id)
         if found is None:
             raise RequestError(
                 f"Response with id '{response_id}' not found; Deja keeps what it served from the cache for "

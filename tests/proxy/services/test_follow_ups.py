@@ -32,7 +32,8 @@ class Kept:
         assert ttl_s == 60
         self.found[room] = kept
 
-    async def get(self, room: str) -> bytes | None:
+    async def get(self, room: str, response_id: str) -> bytes | None:
+        assert follow_ups.is_ours(response_id)
         return self.found.get(room)
 
     async def delete(self, room: str) -> bool:
