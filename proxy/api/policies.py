@@ -40,7 +40,7 @@ async def list_policies(tenant: Tenant, deps: Deps) -> dict[str, Any]:
     return {"object": "list", "data": [_shown(namespace, policy) for namespace, policy in found.items()]}
 
 
-@router.get("/{namespace}")
+@router.get("/{namespace:path}")
 async def read_policy(namespace: str, tenant: Tenant, deps: Deps) -> dict[str, Any]:
     """One namespace's policy; 404 where nothing is decided."""
     name = _namespace(namespace)
@@ -50,7 +50,7 @@ async def read_policy(namespace: str, tenant: Tenant, deps: Deps) -> dict[str, A
     return _shown(name, policy)
 
 
-@router.put("/{namespace}")
+@router.put("/{namespace:path}")
 async def put_policy(namespace: str, request: Request, tenant: Tenant, deps: Deps) -> dict[str, Any]:
     """Decide for a namespace, in place of what was decided before."""
     name, wanted = _namespace(namespace), await body_of(request, NewPolicy, limit_bytes=BODY_BYTES)
@@ -63,7 +63,7 @@ async def put_policy(namespace: str, request: Request, tenant: Tenant, deps: Dep
     return _shown(name, policy)
 
 
-@router.delete("/{namespace}", status_code=204)
+@router.delete("/{namespace:path}", status_code=204)
 async def delete_policy(namespace: str, tenant: Tenant, deps: Deps) -> Response:
     """Decide nothing any more."""
     await deps.policies.remove(tenant, _namespace(namespace))

@@ -22,9 +22,9 @@ logger = logging.getLogger("deja.entries")
 CALL_S = 2.0
 """For one page; nobody's answer waits for it but that of who asks for it."""
 LOOKED_AT = 2000
-"""Entries a list looks at for one answer, wanted or not: ten pages, some 50 ms."""
+"""Entries a list looks at for one answer, wanted or not: ten pages, 60 ms."""
 REMOVED_AT_ONCE = 10_000
-"""Entries one call removes, at most: about a second."""
+"""Entries one call removes, at most: 5.5 s if nine others lie between two of them."""
 EXPORTED_AT_ONCE = 50
 """Entries whose content is read or written by one round trip: 0.5 MB of answers of 10 KB."""
 SWEEP_S = 60.0

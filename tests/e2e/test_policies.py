@@ -87,7 +87,8 @@ def test_policies_are_listed_and_read_by_their_tenant_alone(
     deja: DejaProcess, policies: httpx.Client, new_client: NewClient
 ) -> None:
     decide(policies, "faq", mode="exact", ttl_s=60)
-    assert [one["namespace"] for one in policies.get("/policies").json()["data"]] == ["faq"]
+    decide(policies, "team/faq", ttl_s=60)
+    assert [one["namespace"] for one in policies.get("/policies").json()["data"]] == ["faq", "team/faq"]
     assert policies.get("/policies/faq").json()["ttl_s"] == 60
     other = {"Authorization": f"Bearer {new_client().api_key}"}
     assert policies.get("/policies", headers=other).json()["data"] == []
