@@ -20,8 +20,9 @@ ROUND = 500
 """Entries removed at most per round; the next round comes seconds later."""
 AT_ONCE = 20
 """Of these, sent together: taking a vector out of the graph costs Redis up to 0.7 ms, and look-ups wait meanwhile."""
-POINTERS_BYTES = 600
-"""An entry's exact key (232), its place in `keys.EXPIRY` (189), and Redis' tables for both keys and their TTLs: measured at 600,000."""
+POINTERS_BYTES = 780
+"""An entry's exact key (232), its places in `keys.EXPIRY` (189, measured at 600,000) and in its tenant's list (177, at 100,000), and Redis'
+tables for both keys and their TTLs."""
 INDEXED_BYTES = 810
 """What the index takes for a vector besides a copy of it: neighbours in the graph and a row of each table (M 16, at 100,000)."""
 
