@@ -7,6 +7,7 @@ import pytest
 from proxy.ports import UpstreamRequest
 from proxy.upstream.anthropic import native_request
 from proxy.upstream.litellm import LiteLLMUpstream
+from proxy.upstream.registry import build_registry
 from tests.fake_answers import message, messages_api, text_block
 from tests.fake_upstream import FakeUpstream
 
@@ -65,3 +66,23 @@ async def test_another_provider_says_in_anthropics_shape_what_to_do() -> None:
     assert response.status == 400
     assert error["type"] == "error"
     assert "/v1/chat/completions" in error["error"]["message"]
+
+
+async def test_a_model_of_the_list_is_asked_in_either_dialect(fake_upstream: FakeUpstream) -> None:
+    fake_upstream.script(messages_api(text_block("Hello.")))
+    given = {"model": "anthropic/claude-*", "api_base": fake_upstream.base_url.removesuffix("/v1"), "api_key": "ours"}
+    registry = build_registry(
+        None,
+        [{"model_name": "claude-*", "litellm_params": given}],
+        environ={},
+        connect_timeout_s=2,
+        read_timeout_s=5,
+        max_connections=5,
+    )
+    route = registry.resolve("claude-x")
+    response = await route.upstream.send(route.rewrite(request(model="claude-x")))
+    assert response.status == 200
+    await response.aclose()
+    await registry.aclose()
+    (seen,) = fake_upstream.requests
+    assert (seen.path, seen.json["model"]) == ("/v1/messages", "claude-x")
