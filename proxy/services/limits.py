@@ -19,11 +19,12 @@ from typing import Protocol
 
 from proxy.core.access import limits
 from proxy.core.access.callers import Caller
-from proxy.core.access.limits import Pairs, Periods, Used, lease_of, periods_of
+from proxy.core.access.limits import Pairs, Periods, Used, lease_of
 from proxy.core.access.scopes import KeyScope
 from proxy.errors import RequestError, StoreError
 from proxy.ports import Guard, Spending
 from proxy.services.background import Background
+from proxy.services.periods import periods_of
 
 FLUSH_S = 1.0
 """How late tokens of other processes are known here, and what a killed process leaves uncounted."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from proxy.core.access.callers import Allowance
@@ -36,25 +35,6 @@ class Periods:
     day: str
     month: str
     left_s: Mapping[str, float]
-
-
-def periods_of(at: float) -> Periods:
-    """The periods of a moment, in UTC.
-
-    Args:
-        at: unix seconds.
-    """
-    now = datetime.fromtimestamp(at, UTC)
-    minute = now.replace(second=0, microsecond=0)
-    day = minute.replace(hour=0, minute=0)
-    month = day.replace(day=1)
-    ends = {
-        "minute": minute + timedelta(minutes=1),
-        "day": day + timedelta(days=1),
-        "month": (month + timedelta(days=32)).replace(day=1),
-    }
-    left_s = {name: (end - now).total_seconds() for name, end in ends.items()}
-    return Periods(f"{minute:%Y-%m-%dT%H:%M}", f"{day:%Y-%m-%d}", f"{month:%Y-%m}", left_s)
 
 
 @dataclass(frozen=True, slots=True)

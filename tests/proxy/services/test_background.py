@@ -5,6 +5,7 @@ import gc
 
 import pytest
 
+from proxy.services import background as background_module
 from proxy.services.background import Background
 
 
@@ -73,3 +74,22 @@ async def test_what_is_spawned_while_closing_is_ended_too() -> None:
     await asyncio.sleep(0)
     await background.aclose()
     assert [task.cancelled() for task in late] == [True]
+
+
+async def test_a_task_that_misses_its_cancellation_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background_module, "CANCEL_AGAIN_S", 0.01)
+    background, missed = Background(), 0
+
+    async def deaf() -> None:
+        nonlocal missed
+        while missed < 2:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                missed += 1
+        await asyncio.sleep(60)
+
+    task = background.spawn(deaf(), name="deaf")
+    await asyncio.sleep(0)
+    await background.aclose()
+    assert task.cancelled()

@@ -11,11 +11,12 @@ import pytest
 from redis.asyncio import Redis
 
 from proxy.core.access.callers import Allowance, Caller
-from proxy.core.access.limits import lease_of, periods_of
+from proxy.core.access.limits import lease_of
 from proxy.core.access.scopes import KeyScope
 from proxy.ports import Period
 from proxy.services.background import Background
 from proxy.services.limits import Limits
+from proxy.services.periods import periods_of
 from proxy.stores.breaker import Guard
 from proxy.stores.client import open_client
 from proxy.stores.limits import LimitStore
