@@ -42,8 +42,6 @@ START_S = 60.0
 """A worker that does not serve by then is given up: a first start builds models, which the supervisor has done before."""
 KILL_S = 5.0
 """Beyond `DEJA_DRAIN_S`, before a worker that will not end is killed: the lifespan still writes what is recorded."""
-_AS_WE = () if str(Path.cwd()) in sys.path else ("-P",)
-"""Workers look for modules where we do: not in the working directory, unless we were started so."""
 AGAIN_S = 1.0
 """Before a worker is started in place of one that ended before it served."""
 
@@ -199,12 +197,15 @@ class Supervisor:
     def _start(self, *, replaces: _Worker | None = None) -> None:
         ours, theirs = socket.socketpair()
         name = str(next(self._numbers))
+        as_we = (
+            () if str(Path.cwd()) in sys.path else ("-P",)
+        )  # not the working directory's modules, unless they are ours
         listening = self.listening.fileno()
         with theirs:
             process = subprocess.Popen(  # noqa: S603  ourselves
                 [
                     sys.executable,
-                    *_AS_WE,
+                    *as_we,
                     "-m",
                     "proxy.workers",
                     *map(str, (listening, theirs.fileno(), self._folder, name)),

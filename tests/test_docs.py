@@ -187,11 +187,14 @@ def test_every_response_header_is_documented() -> None:
 def outcomes() -> list[Outcome]:
     hit = Outcome()
     hit.serve(HitKind.EXACT, ENTRY, now_s=60.0)
+    stale = Outcome()
+    stale.serve(HitKind.EXACT, ENTRY, now_s=3612.0)
     by_meaning = Outcome()
     by_meaning.serve(HitKind.SEMANTIC, ENTRY, now_s=60.0)
     miss = Outcome(fwd=Forwarded.MISS, reason=Reason.NO_CANDIDATE, stored_as="ent_…")
     return [
         hit,
+        stale,
         by_meaning,
         miss,
         Outcome(fwd=Forwarded.MISS, reason=Reason.BELOW_CONFIDENCE),
@@ -261,6 +264,7 @@ QUEUE_KEYS = (
 
 def test_every_redis_key_is_documented() -> None:
     decisions = keys.decision_keys("0e")
+    flight = keys.flight_keys("deja:v1:flight:{0a}:0b", "0f.1")
     made = [
         keys.entry_key("embedder", "0a", "ent_1"),
         keys.exact_key("0a", "0b"),
@@ -269,6 +273,11 @@ def test_every_redis_key_is_documented() -> None:
         keys.unequal_key("0a", "text"),
         follow_ups.replayed_key("0a"),
         keys.embedding_key("0a", "text"),
+        keys.flight_lease(keys.Place("0a", "0b", None, ""), is_stream=True, include_usage=False),
+        flight.followers,
+        flight.words,
+        keys.flight_inbox("0f"),
+        keys.asked_key(keys.Place("0a", "0b", None, ""), "s"),
         keys.EXPIRY,
         keys.entries_key("0e"),
         keys.ENTRY_TENANTS,

@@ -13,6 +13,9 @@ from typing import Any
 
 logger = logging.getLogger("deja.background")
 
+CANCEL_AGAIN_S = 2.0
+"""Longer than any way out; rarely waited for."""
+
 
 class Background:
     """The background tasks of one application; `aclose` ends them all."""
@@ -33,8 +36,9 @@ class Background:
             tasks = list(self._tasks)
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            self._tasks.difference_update(tasks)
+            # Again after a while: `asyncio.wait_for` of Python 3.11 swallows a cancellation that comes together with its result.
+            ended, _ = await asyncio.wait(tasks, timeout=CANCEL_AGAIN_S)
+            self._tasks.difference_update(ended)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

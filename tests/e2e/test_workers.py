@@ -16,8 +16,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.deja_process import DejaProcess, running_deja
-from tests.e2e.conftest import numbered
-from tests.fake_upstream import FakeUpstream, chat, cut_after, error, sse, sse_chat
+from tests.fake_upstream import Exchange, FakeUpstream, chat, cut_after, error, sse, sse_chat
 
 WORKERS = 2
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -38,25 +37,50 @@ class Line:
     """A connection of one client, kept open, so that one worker answers all that is asked on it."""
 
     def __init__(self, deja: DejaProcess, tenant: str) -> None:
+        self._root = deja.root
         self._http = httpx.AsyncClient(
             base_url=deja.base_url, headers={"authorization": f"Bearer {tenant}"}, timeout=30, verify=NO_TLS
         )
 
-    async def ask(self, question: str, *, stream: bool = False, **headers: str) -> httpx.Response:
+    async def ask(
+        self, question: str, *, stream: bool = False, headers: dict[str, str] | None = None
+    ) -> httpx.Response:
         body = {"model": "m", "messages": [{"role": "user", "content": question}], "stream": stream}
         return await self._http.post("/chat/completions", json=body, headers=headers)
+
+    async def port(self) -> int:
+        """The connection's own port."""
+        answer = await self._http.get(f"{self._root}/health")
+        return int(answer.extensions["network_stream"].get_extra_info("client_addr")[1])
 
     async def aclose(self) -> None:
         await self._http.aclose()
 
 
 async def with_lines(deja: DejaProcess, count: int, use: Callable[[list[Line]], Awaitable[None]]) -> None:
+    """Lines of one tenant to all workers; the kernel gives a burst of connections to whichever worker wakes first."""
     tenant = f"sk-{uuid.uuid4()}"
-    lines = [Line(deja, tenant) for _ in range(count)]
+    lines: list[Line] = []
+    reached: set[int] = set()
     try:
-        await use(lines)
+        async with asyncio.timeout(20):
+            while len(lines) < count or len(reached) < WORKERS:
+                lines.append(Line(deja, tenant))
+                reached.add(worker_at(deja, await lines[-1].port()))
+        await use(lines[-count:])
     finally:
         await asyncio.gather(*(line.aclose() for line in lines))
+
+
+def worker_at(deja: DejaProcess, port: int) -> int:
+    """Process id of the worker that holds the other end of a connection."""
+    for child in deja.children():
+        connections = Path(f"/proc/{child}/net/tcp").read_text().splitlines()[1:]
+        inodes = {line.split()[9] for line in connections if line.split()[2].endswith(f":{port:04X}")}
+        links = (link for link in Path(f"/proc/{child}/fd").iterdir() if link.is_symlink())
+        if {f"socket:[{inode}]" for inode in inodes} & {link.readlink().name for link in links}:
+            return child
+    raise AssertionError(f"no worker holds a connection with port {port}")
 
 
 def counted(deja: DejaProcess, name: str, **labels: str) -> float:
@@ -92,9 +116,9 @@ async def test_identical_misses_at_all_workers_make_one_call(
     async def use(lines: list[Line]) -> None:
         answers = await asyncio.gather(*(line.ask("What is asked at once?", stream=stream) for line in lines))
         assert all(answer.status_code == 200 and "One" in answer.text for answer in answers)
-        assert all(
-            answer.headers["cache-status"].startswith(("deja; hit", "deja; fwd=miss")) for answer in answers
-        ), {answer.headers["cache-status"] for answer in answers}
+        assert all(answer.headers["cache-status"].startswith(("deja; hit", "deja; fwd=miss")) for answer in answers), {
+            answer.headers["cache-status"] for answer in answers
+        }
 
     await with_lines(workers, 60, use)
     assert len(upstream.requests) == 1
@@ -128,11 +152,11 @@ async def test_a_stream_is_read_live_by_callers_of_all_workers(workers: DejaProc
 async def test_an_error_reaches_callers_of_all_workers(workers: DejaProcess, upstream: FakeUpstream) -> None:
     failing = error(503)
 
-    async def slowly(exchange: object) -> None:
+    async def slowly(exchange: Exchange) -> None:
         await asyncio.sleep(0.4)
-        await failing(exchange)  # type: ignore[arg-type]
+        await failing(exchange)
 
-    upstream.script(slowly)  # type: ignore[arg-type]
+    upstream.script(slowly)
 
     async def use(lines: list[Line]) -> None:
         answers = await asyncio.gather(*(line.ask("Will this fail for all?") for line in lines))
@@ -147,11 +171,11 @@ async def test_a_stream_that_breaks_off_ends_with_an_error_event_everywhere(
 ) -> None:
     pieces = sse_chat("never finished")
 
-    async def slowly(exchange: object) -> None:
+    async def slowly(exchange: Exchange) -> None:
         await asyncio.sleep(0.3)
-        await cut_after(pieces[:2])(exchange)  # type: ignore[arg-type]
+        await cut_after(pieces[:2])(exchange)
 
-    upstream.script(slowly)  # type: ignore[arg-type]
+    upstream.script(slowly)
 
     async def use(lines: list[Line]) -> None:
         answers = await asyncio.gather(*(line.ask("Does this break off?", stream=True) for line in lines))
@@ -165,7 +189,7 @@ async def test_no_store_is_shared_by_no_worker(workers: DejaProcess, upstream: F
     upstream.script(chat("Mine alone.", after_s=0.2))
 
     async def use(lines: list[Line]) -> None:
-        await asyncio.gather(*(line.ask("Is this kept?", **{"cache-control": "no-store"}) for line in lines))
+        await asyncio.gather(*(line.ask("Is this kept?", headers={"cache-control": "no-store"}) for line in lines))
 
     await with_lines(workers, 6, use)
     assert len(upstream.requests) == 6
@@ -174,7 +198,7 @@ async def test_no_store_is_shared_by_no_worker(workers: DejaProcess, upstream: F
 async def test_a_repeat_is_one_whichever_worker_it_meets(workers: DejaProcess, upstream: FakeUpstream) -> None:
     async def use(lines: list[Line]) -> None:
         session = uuid.uuid4().hex
-        told = [await line.ask("Try again?", **{"x-deja-session": session}) for line in lines]
+        told = [await line.ask("Try again?", headers={"x-deja-session": session}) for line in lines]
         assert [answer.headers["cache-status"].partition("detail=")[2] for answer in told[1:]] == ["repeat"] * 7
 
     await with_lines(workers, 8, use)
@@ -204,7 +228,7 @@ async def test_all_workers_are_replaced_and_nobody_notices(workers: DejaProcess,
         nonlocal asked
         while not is_over:
             asked += 1
-            answer = await line.ask(f"Question {asked}?", **{"x-deja-mode": "off"})
+            answer = await line.ask(f"Question {asked}?", headers={"x-deja-mode": "off"})
             assert answer.status_code == 200
             await asyncio.sleep(0.02)
 
@@ -234,47 +258,34 @@ async def _stream_slowly(deja: DejaProcess, upstream: FakeUpstream) -> bytes:
     slowly = sse(SLOWLY, between_s=0.4)
     plain = chat("Still here.", after_s=0.05)
 
-    async def behave(exchange: object) -> None:
-        await (slowly if b"take your time" in exchange.request.body else plain)(exchange)  # type: ignore[attr-defined, arg-type]
+    async def behave(exchange: Exchange) -> None:
+        await (slowly if b"take your time" in exchange.request.body else plain)(exchange)
 
-    upstream.script(behave)  # type: ignore[arg-type]
+    upstream.script(behave)
     async with httpx.AsyncClient(base_url=deja.base_url, timeout=30) as http:
         body = {"model": "m", "messages": [{"role": "user", "content": "take your time"}], "stream": True}
         return (await http.post("/chat/completions", json=body, headers={"x-deja-mode": "off"})).content
 
 
-async def test_a_worker_that_was_killed_is_replaced_and_its_followers_are_served(provider: FakeUpstream) -> None:
-    provider.reset()
-    provider.script(numbered())  # type: ignore[arg-type]
-    with running_deja(
-        arguments=("--workers", str(WORKERS)), DEJA_UPSTREAM__BASE_URL=provider.base_url
-    ) as deja:
-        provider.script(chat("After all.", after_s=1.0))
+async def test_a_worker_that_was_killed_is_replaced_and_its_followers_are_served(
+    workers: DejaProcess, upstream: FakeUpstream
+) -> None:
+    upstream.script(chat("After all.", after_s=2.0))
 
-        async def use(lines: list[Line]) -> None:
-            asked = [asyncio.ensure_future(line.ask("Who survives?")) for line in lines]  # noqa: TID251
-            await provider.seen(lambda fake: len(fake.requests) == 1)
-            await asyncio.sleep(0.2)
-            _kill_the_leader(deja, provider)
-            answers = await asyncio.gather(*asked, return_exceptions=True)
-            served = [answer for answer in answers if isinstance(answer, httpx.Response)]
-            assert served
-            assert all(answer.status_code == 200 and "After all." in answer.text for answer in served)
-            assert 1 < len(provider.requests) <= 2
+    async def use(lines: list[Line]) -> None:
+        asked = [asyncio.ensure_future(line.ask("Who survives?")) for line in lines]  # noqa: TID251
+        await upstream.seen(lambda fake: len(fake.requests) == 1)
+        _kill_the_leader(workers, upstream)
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        served = [answer for answer in answers if isinstance(answer, httpx.Response)]
+        assert served
+        assert all(answer.status_code == 200 and "After all." in answer.text for answer in served)
+        assert len(upstream.requests) == 2
 
-        await with_lines(deja, 12, use)
-        deja.wait_until_whole()
+    await with_lines(workers, 24, use)
+    workers.wait_until_whole()
 
 
 def _kill_the_leader(deja: DejaProcess, provider: FakeUpstream) -> None:
     """kill -9 for the worker that holds the only connection to the provider."""
-    port = int(provider.base_url.rpartition(":")[2].partition("/")[0])
-    assert deja.process is not None
-    for child in deja.children():
-        connections = Path(f"/proc/{child}/net/tcp").read_text().splitlines()[1:]
-        inodes = {line.split()[9] for line in connections if line.split()[2].endswith(f":{port:04X}")}
-        held = {link.readlink().name for link in Path(f"/proc/{child}/fd").iterdir() if link.is_symlink()}
-        if held & {f"socket:[{inode}]" for inode in inodes}:
-            os.kill(child, signal.SIGKILL)
-            return
-    raise AssertionError("no worker asks the provider")
+    os.kill(worker_at(deja, int(provider.base_url.rpartition(":")[2].partition("/")[0])), signal.SIGKILL)

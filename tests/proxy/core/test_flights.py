@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,7 +45,7 @@ def test_a_call_that_landed_is_shared_by_who_had_looked_before_and_by_nobody_els
     assert after_claim(LANDED, found_nothing=False) is ALONE
 
 
-def watched(looks: list[Lease | Silence | None], *, has_begun: bool) -> Following | TakeOver | Alone | BreakOff:
+def watched(looks: Sequence[Lease | Silence | None], *, has_begun: bool) -> Following | TakeOver | Alone | BreakOff:
     state: Following | TakeOver | Alone | BreakOff = Following("p.1")
     for seen in looks:
         assert isinstance(state, Following)
