@@ -197,20 +197,13 @@ class Supervisor:
     def _start(self, *, replaces: _Worker | None = None) -> None:
         ours, theirs = socket.socketpair()
         name = str(next(self._numbers))
-        as_we = (
-            () if str(Path.cwd()) in sys.path else ("-P",)
-        )  # not the working directory's modules, unless they are ours
-        listening = self.listening.fileno()
+        # Modules of the working directory are not ours, unless we were started so.
+        command = [sys.executable, *(() if str(Path.cwd()) in sys.path else ("-P",)), "-m", "proxy.workers"]
+        held = (self.listening.fileno(), theirs.fileno())
         with theirs:
             process = subprocess.Popen(  # noqa: S603  ourselves
-                [
-                    sys.executable,
-                    *as_we,
-                    "-m",
-                    "proxy.workers",
-                    *map(str, (listening, theirs.fileno(), self._folder, name)),
-                ],
-                pass_fds=(listening, theirs.fileno()),
+                [*command, *map(str, held), str(self._folder), name],
+                pass_fds=held,
                 process_group=0,  # Ctrl-C reaches the supervisor alone, which tells them
             )
         worker = _Worker(name, process, ours, time.monotonic(), replaces)
