@@ -175,8 +175,9 @@ def stored_message(stored: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def identity(sent: Mapping[str, Any], *, answer_id: str, created: int) -> dict[str, Any]:
     """What a replay has of its own: id, times, and what a response repeats of its request."""
-    echoed = {"metadata": {}, "store": True} | {name: sent.get(name) for name in ECHOED if sent.get(name) is not None}
-    return {"id": answer_id, "created_at": created, "completed_at": created, **echoed}
+    unsaid: dict[str, Any] = {**dict.fromkeys(ECHOED), "metadata": {}, "store": True}
+    echoed = {name: sent[name] for name in ECHOED if sent.get(name) is not None}
+    return {"id": answer_id, "created_at": created, "completed_at": created, **unsaid, **echoed}
 
 
 def minting(answer_id: str) -> Mint:
