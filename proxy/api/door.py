@@ -14,8 +14,8 @@ from proxy.api.cache_headers import REQUEST_ID
 from proxy.api.errors import body_at, status_of
 from proxy.api.identity import CALLER, Identity
 from proxy.api.memory import route
-from proxy.core.access.callers import Caller
-from proxy.core.access.scopes import KeyScope, allows, is_open, wanted_by
+from proxy.core.access.callers import check
+from proxy.core.access.scopes import KeyScope, is_open, wanted_by
 from proxy.errors import DejaError, RequestError
 from proxy.ports import Headers
 from proxy.services import ids
@@ -71,37 +71,6 @@ class Door:
             return
         scope[CALLER] = caller
         await self._app(scope, receive, _telling(send, headers) if headers else send)
-
-
-def check(caller: Caller, wanted: KeyScope | None, *, now_s: float) -> None:
-    """See whether a caller may go where it wants to.
-
-    Raises:
-        RequestError: 401, its key has expired; 403, it is for something else.
-    """
-    if caller.expires_at is not None and caller.expires_at <= now_s:
-        raise RequestError(
-            "This key has expired; ask for another, or rotate it in time.",
-            status=401,
-            code="key_expired",
-            kind="authentication_error",
-        )
-    if wanted is KeyScope.ADMIN and KeyScope.ADMIN not in caller.scopes:
-        raise RequestError(
-            "Administration needs a key of its own: one of DEJA_AUTH__ADMIN_KEYS, one made with the scope `admin`, or on the same "
-            "machine the one in the file `admin-key` of the data directory, which `deja keys` finds by itself.",
-            status=403,
-            code="admin_only",
-            kind="permission_error",
-        )
-    if not allows(caller.scopes, wanted):
-        needed = "a scope for data" if wanted is None else f"the scope `{wanted}`"
-        raise RequestError(
-            f"This key may not be used here: it needs {needed}, which only an admin can give it.",
-            status=403,
-            code="insufficient_scope",
-            kind="permission_error",
-        )
 
 
 def _telling(send: Send, headers: Headers) -> Send:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -118,8 +118,6 @@ class Identity:
         Raises:
             RequestError: 401, there was no door, and none of the configured keys was presented where one is required.
         """
-        if not isinstance(scope, MutableMapping):
-            scope = {"headers": scope}
         found: Caller | None = scope.get(CALLER)
         if found is not None:
             return found

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import time
 
 from proxy.api import asgi
 from proxy.api.asgi import BodyPieces, ClientLeft, Receive, Scope, Send, UntilClientLeaves
 from proxy.api.cache_headers import REQUEST_ID, response_headers
 from proxy.api.errors import INTERNAL, body_at, status_of
 from proxy.api.identity import Identity
+from proxy.core.access.callers import check
+from proxy.core.access.scopes import KeyScope
 from proxy.core.models import Forwarded, Reason
 from proxy.core.outcome import Outcome
 from proxy.errors import DejaError, where
@@ -40,7 +43,9 @@ class PassThrough:
         outcome.forward(Forwarded.BYPASS, Reason.NOT_CACHEABLE)
         reply = _Reply(send, request_id)
         try:
-            self._identity.tenant(scope)
+            check(
+                self._identity.caller(scope), KeyScope.CHAT, now_s=time.time()
+            )  # below /v1/cache too, say, it is the provider's
             body = BodyPieces(receive)
             request = _request(scope, body, self._identity)
             async with UntilClientLeaves(receive, self._background, after=body.is_read):

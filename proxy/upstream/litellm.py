@@ -20,6 +20,7 @@ import orjson
 
 from proxy.core.dialects.base import Fault
 from proxy.core.dialects.messages import MESSAGES
+from proxy.core.remote_content import address_in
 from proxy.errors import UpstreamBrokenError, UpstreamError, UpstreamTimeoutError
 from proxy.ports import Headers, UpstreamRequest, UpstreamResponse
 from proxy.upstream import anthropic
@@ -123,6 +124,9 @@ class LiteLLMUpstream:
         if unknown := sorted(body.keys() - CALLERS_FIELDS):
             message = f"This model is reached through LiteLLM, which is not given '{unknown[0]}'; remove it."
             return _refusal(400, message, code="unknown_parameter", param=unknown[0])
+        if (where := address_in(body.get("messages"))) is not None:
+            message = f"LiteLLM would fetch what '{where}' names, from where Deja runs; send it along as a data: URL in base64."
+            return _refusal(400, message, code="remote_content", param=where)
         litellm = await self._litellm()
         times = {"timeout": self._stream_timeout_s} if body.get("stream") else {}
         try:

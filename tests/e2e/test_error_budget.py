@@ -112,7 +112,7 @@ class Bench:
 
     @property
     def scope(self) -> Scope:
-        return Scope(self.deja.identity.tenant([(b"authorization", b"Bearer sk-1")]), "shop")
+        return Scope(self.deja.identity.tenant({"headers": [(b"authorization", b"Bearer sk-1")]}), "shop")
 
     def count(self, name: str, **labels: str) -> float:
         return self.deja.metrics.registry.get_sample_value(name, labels) or 0.0

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, fields
 from decimal import Decimal
 from typing import Any
 
-from proxy.core.access.scopes import DATA, KeyScope
+from proxy.core.access.scopes import DATA, KeyScope, allows
+from proxy.errors import RequestError
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +81,34 @@ class Caller:
     def spender(self) -> str:
         """What its use is counted under: the key, else the tenant."""
         return self.key_id or self.tenant
+
+
+def check(caller: Caller, wanted: KeyScope | None, *, now_s: float) -> None:
+    """See whether a caller may go where it wants to.
+
+    Raises:
+        RequestError: 401, its key has expired; 403, it is for something else.
+    """
+    if caller.expires_at is not None and caller.expires_at <= now_s:
+        raise RequestError(
+            "This key has expired; ask for another, or rotate it in time.",
+            status=401,
+            code="key_expired",
+            kind="authentication_error",
+        )
+    if wanted is KeyScope.ADMIN and KeyScope.ADMIN not in caller.scopes:
+        raise RequestError(
+            "Administration needs a key of its own: one of DEJA_AUTH__ADMIN_KEYS, one made with the scope `admin`, or on the same "
+            "machine the one in the file `admin-key` of the data directory, which `deja keys` finds by itself.",
+            status=403,
+            code="admin_only",
+            kind="permission_error",
+        )
+    if not allows(caller.scopes, wanted):
+        needed = "a scope for data" if wanted is None else f"the scope `{wanted}`"
+        raise RequestError(
+            f"This key may not be used here: it needs {needed}, which only an admin can give it.",
+            status=403,
+            code="insufficient_scope",
+            kind="permission_error",
+        )

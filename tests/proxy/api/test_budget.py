@@ -66,7 +66,7 @@ async def test_a_tenant_is_told_of_its_own_namespace(services: Services) -> None
         0.99,
     )
     assert told["in_words"]
-    tenant = services.identity.tenant([(b"authorization", b"Bearer key")])
+    tenant = services.identity.tenant({"headers": [(b"authorization", b"Bearer key")]})
     assert services.asked == [Scope(tenant, "shop")]
 
 

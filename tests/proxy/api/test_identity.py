@@ -21,7 +21,7 @@ def bearer(key: str) -> Headers:
 
 
 def tenant(*headers: tuple[bytes, bytes], keys: tuple[bytes, ...] = ()) -> str:
-    return Identity(SECRET, keys).tenant(headers)
+    return Identity(SECRET, keys).tenant({"headers": headers})
 
 
 # --- tenants ----------------------------------------------------------------------------------------------------------------------
@@ -76,7 +76,7 @@ def test_a_header_sent_twice_hides_nothing() -> None:
 
 
 def test_replicas_need_one_secret_and_others_cannot_guess() -> None:
-    assert Identity(b"other", ()).tenant(bearer("sk-1")) != tenant(*bearer("sk-1"))
+    assert Identity(b"other", ()).tenant({"headers": bearer("sk-1")}) != tenant(*bearer("sk-1"))
     assert "sk-1" not in tenant(*bearer("sk-1"))
 
 

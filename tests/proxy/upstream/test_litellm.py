@@ -95,6 +95,27 @@ async def test_cancelling_the_caller_cancels_the_call(fake_upstream: FakeUpstrea
         await fake_upstream.seen(lambda fake: fake.disconnects == 1)
 
 
+@pytest.mark.parametrize(
+    "field",
+    ["api_base", "base_url", "api_key", "custom_llm_provider", "extra_headers", "proxies", "callbacks", "fallbacks"],
+)
+async def test_no_control_of_litellms_is_taken_from_a_caller(fake_upstream: FakeUpstream, field: str) -> None:
+    async with litellm_for(fake_upstream) as upstream:
+        status, _, body = await call(upstream, request(**{field: "http://127.0.0.1:1"}))
+    error = json.loads(body)["error"]
+    assert (status, error["code"], error["param"]) == (400, "unknown_parameter", field)
+    assert not fake_upstream.requests
+
+
+async def test_an_image_by_its_address_is_not_fetched(fake_upstream: FakeUpstream) -> None:
+    """LiteLLM would, for providers that do not: from Deja's own network."""
+    image = {"type": "image_url", "image_url": {"url": fake_upstream.base_url}}
+    async with litellm_for(fake_upstream) as upstream:
+        status, _, body = await call(upstream, request(messages=[{"role": "user", "content": [image]}]))
+    assert (status, json.loads(body)["error"]["code"]) == (400, "remote_content")
+    assert not fake_upstream.requests
+
+
 async def test_a_rate_limit_keeps_its_status_message_and_retry_after(fake_upstream: FakeUpstream) -> None:
     fake_upstream.script(fakes.too_many_requests(retry_after_s=7))
     async with litellm_for(fake_upstream) as upstream:
