@@ -32,7 +32,7 @@ run: $(VENV)/.runtime  ## serve on 127.0.0.1:8080 (sets itself up first)
 	@exec $(BIN)/deja serve
 
 test: install  ## run the tests against a real Redis
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/.dev  ## format, lint, strict types
 	@$(BIN)/ruff format --check .

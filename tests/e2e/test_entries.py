@@ -126,7 +126,7 @@ def test_invalidation_counts_first_and_removes_with_the_token_of_the_count(
         ({"created_before": 1.0}, {CAPITAL, CODE, STORY}),
         ({"everything": True}, set()),
     ],
-    ids=str,
+    ids=lambda given: str(given) if isinstance(given, dict) else "",
 )
 def test_what_is_invalidated_is_what_was_named(entries: Entries, conditions: dict[str, Any], left: set[str]) -> None:
     token = entries.invalidate(**conditions, dry_run=True).json()["token"]
