@@ -118,6 +118,21 @@ def test_without_a_good_key_there_is_nothing(deja: DejaProcess, upstream: FakeUp
     assert httpx.get(f"{deja.root}/health").status_code == 200
 
 
+def test_every_route_but_the_open_ones_asks_for_a_key(deja: DejaProcess, upstream: FakeUpstream) -> None:
+    paths: dict[str, dict[str, Any]] = httpx.get(f"{deja.root}/openapi.json").json()["paths"]
+    asked = [(method, path) for path, methods in paths.items() for method in methods]
+    asked += [
+        ("post", path) for path in ("/v1/chat/completions", "/v1/anything", "/mcp", "/admin/anything", "/anything")
+    ]
+    with httpx.Client(base_url=deja.root) as client:
+        answers = {(method, path): client.request(method, path).status_code for method, path in asked}
+    let_in = {path for (_, path), status in answers.items() if status not in (401, 403)}
+    page = {path for path in let_in if path.startswith("/dashboard")}  # the page itself, which asks for data with a key
+    assert let_in - page <= {"/health", "/ready", "/metrics", "/v1/health"}
+    assert len(answers) > 100
+    assert not upstream.requests
+
+
 def test_a_rotation_keeps_the_cache_and_a_revocation_is_in_force_within_a_second(
     deja: DejaProcess, upstream: FakeUpstream, make: Make, admin: httpx.Client
 ) -> None:
