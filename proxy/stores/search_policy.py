@@ -25,9 +25,9 @@ KNOWN_FOR_S = 60.0
 """A partition grows by what is stored and shrinks by a flush; either is noticed after this. Finding out costs Redis 0.1 to 1 ms."""
 KNOWN_AT_MOST = 1_024
 """Partitions remembered, some 200 bytes each. The smallest, which the reply does not fill, are none of them."""
-_EF_RUNTIME = ((30_000, 32), (200_000, 64))
-_EF_BEYOND = 128
-"""Candidates held while walking, by entries in the index: recall@3 falls slowly as the graph grows."""
+_EF_SMALL, _EF_LARGE, _LARGE = 32, 64, 30_000
+"""Candidates held while walking, in an index of fewer and of more entries than that. At a million 64 find 98.2 % of the nearest three in
+0.66 ms, 128 98.9 % in 0.78."""
 
 
 class SearchPolicy:
@@ -51,12 +51,16 @@ class SearchPolicy:
         """Entries in a partition from which a walk is cheaper."""
         return max(CROSSING_LEAST, int(CROSSING_SLOPE * math.sqrt(self.documents)))
 
+    def compares_all(self, partition: str) -> bool:
+        """Whether every entry of the partition is compared, since it is known to be small."""
+        return self._is_understood and self._known.get(partition, (None, 0.0))[0] is False
+
     def hints(self, partition: str) -> str:
         """What to write behind KNN's vector for a query in this partition."""
-        is_walked, _ = self._known.get(partition, (None, 0.0))
-        if is_walked is False and self._is_understood:
+        if self.compares_all(partition):
             return "HYBRID_POLICY ADHOC_BF"
-        held = next((ef for below, ef in _EF_RUNTIME if self.documents < below), _EF_BEYOND)
+        is_walked, _ = self._known.get(partition, (None, 0.0))
+        held = _EF_SMALL if self.documents < _LARGE else _EF_LARGE
         policy = (
             "HYBRID_POLICY BATCHES " if is_walked and self._is_understood and self.documents < OWN_CHOICE_FROM else ""
         )

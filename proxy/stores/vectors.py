@@ -38,8 +38,8 @@ _OVER_FETCH = 3
 _ASKED_AGAIN = (8, 64)
 """And if they took them all, for this many times as many: after a burst of entries that expire in the same second."""
 
-_SEARCH_SHARE = 0.25
-"""Of a look-up's deadline, for one search: nobody waits for it longer, and everybody waits for Redis' one thread."""
+_WALK_SHARE = 0.25
+"""Of a look-up's deadline, for one walk through the graph: what is near is met early, and everybody waits for Redis' one thread."""
 
 
 class VectorIndex:
@@ -49,7 +49,7 @@ class VectorIndex:
         client: binary replies.
         fingerprint: of the embedder.
         dim: length of its vectors.
-        deadline_ms: of a look-up; Redis gives a search up after a quarter of it. None for Redis' own limit.
+        deadline_ms: of a look-up; Redis gives a search up then, a walk after a quarter of it. None for Redis' own limit.
         seal: opens questions.
     """
 
@@ -70,7 +70,7 @@ class VectorIndex:
         self._has_replaced = False
         self._is_whole = True
         self._policy = SearchPolicy()
-        self._time_limit_ms = None if deadline_ms is None else max(1, round(deadline_ms * _SEARCH_SHARE))
+        self._deadline_ms = deadline_ms
 
     @property
     def name(self) -> str:
@@ -142,12 +142,19 @@ class VectorIndex:
 
     async def _search(self, partition: str, vector: np.ndarray, wanted: int) -> tuple[list[Candidate], int, bool]:
         """Candidates that are still there, nearest first; how many there were with those that are not; whether time ran out, with none."""
-        started = time.perf_counter()
+        limit_ms, started = self._limit_ms(partition), time.perf_counter()
         reply = await self._understood(partition, vector, wanted)
         took_ms = (time.perf_counter() - started) * 1000
         # RediSearch says of a search it gave up only that it found nothing.
-        is_late = len(reply) == 1 and self._time_limit_ms is not None and took_ms >= self._time_limit_ms
+        is_late = len(reply) == 1 and limit_ms is not None and took_ms >= limit_ms
         return _candidates(reply, self._seal), len(reply) // 2, is_late
+
+    def _limit_ms(self, partition: str) -> int | None:
+        """How long Redis may search: comparing a small partition ends by itself, a walk may not."""
+        if self._deadline_ms is None:
+            return None
+        share = 1.0 if self._policy.compares_all(partition) else _WALK_SHARE
+        return max(1, round(self._deadline_ms * share))
 
     async def _understood(self, partition: str, vector: np.ndarray, wanted: int) -> list[Any]:
         hints = self._policy.hints(partition)
@@ -165,7 +172,7 @@ class VectorIndex:
             *("PARAMS", 2, "vector", vector.tobytes()),
             *("RETURN", len(_RETURNED), *_RETURNED),
             *("LIMIT", 0, wanted),
-            *(() if self._time_limit_ms is None else ("TIMEOUT", self._time_limit_ms)),
+            *(() if (limit_ms := self._limit_ms(partition)) is None else ("TIMEOUT", limit_ms)),
             *("DIALECT", 2),
         )
         with translated():
