@@ -11,11 +11,9 @@ from collections.abc import Callable
 
 from redis.asyncio import Redis
 
-from embeddings import prepare
-from embeddings.base import Embedder
 from embeddings.batching import BatchingEmbedder, BatchingVerifier
 from embeddings.errors import EmbedderError
-from embeddings.verifier import Verifier, shipped_folder
+from proxy import model_loading
 from proxy.api.cached_route import CachedRoute
 from proxy.api.identity import Identity
 from proxy.api.openai import embeddings
@@ -76,7 +74,6 @@ from proxy.stores.responses import ResponseStore
 from proxy.stores.tails import StreamTails
 from proxy.stores.vectors import VectorIndex
 from proxy.telemetry import Metrics
-from proxy.tuning import own, shipped
 from proxy.upstream.registry import UpstreamRegistry
 
 logger = logging.getLogger("deja.caching")
@@ -428,25 +425,26 @@ class Caching:
     async def _load_models(self) -> bool:
         """Open the model and its index; False when that did not succeed now."""
         try:
-            embedder, verifier = await asyncio.to_thread(self._warm_models, self._embedding_calls())
-            calibration = self._own_or_shipped(shipped.calibration(embedder.fingerprint, verifier.fingerprint))
+            await asyncio.to_thread(self.judge.warm_up)
+            models = await asyncio.to_thread(model_loading.load, self.settings, on_call=self._embedding_calls())
         except EmbedderError as error:
             logger.warning("only exact hits until the models are there: %s", error)
             return False
+        embedder, self.calibration = models.embedder, models.calibration
         self.embedder.use(BatchingEmbedder(embedder))
-        self.error_budget.begin(calibration)
-        self.judge.use(batching := BatchingVerifier(verifier), calibration, self.error_budget)
+        self.error_budget.begin(models.calibration)
+        self.judge.use(batching := BatchingVerifier(models.verifier), models.calibration, self.error_budget)
         self.fleet.use_models(fingerprint=embedder.fingerprint, dim=embedder.dim, verifier=batching)
-        self.calibration = calibration
-        deadline_ms = self.settings.redis.deadline_ms
-        index = VectorIndex(self.client, fingerprint=embedder.fingerprint, dim=embedder.dim, deadline_ms=deadline_ms, seal=self.seal)
+        index = VectorIndex(
+            self.client,
+            fingerprint=embedder.fingerprint,
+            dim=embedder.dim,
+            deadline_ms=self.settings.redis.deadline_ms,
+            seal=self.seal,
+        )
         self.vectors.use(index)
         self.upkeep.watch(index)
         return True
-
-    def _own_or_shipped(self, calibration: Calibration) -> Calibration:
-        own_file = self.settings.cache.calibration
-        return calibration if own_file is None else own.load(own_file, scale=calibration.scale)
 
     def _embedding_calls(self) -> Callable[[int | None], None]:
         """What a remote embedder tells of its calls, from its own threads; nothing where the model is here."""
@@ -458,33 +456,8 @@ class Caching:
 
         return note
 
-    def _warm_models(self, on_call: Callable[[int | None], None]) -> tuple[Embedder, Verifier]:
-        self.judge.warm_up()
-        embedder, verifier = open_embedder(self.settings, on_call=on_call), Verifier(shipped_folder())
-        embedder.embed(["The first call of a model is its slowest."])
-        verifier.score([("The first call of a model is its slowest.", "A model is slowest when it is called first.")])
-        return embedder, verifier
-
     async def _retry_models(self) -> None:
         while True:
             await asyncio.sleep(EMBEDDER_RETRY_S)
             if await self._load_models():
                 return
-
-
-def open_embedder(settings: Settings, *, on_call: Callable[[int | None], None] | None = None) -> Embedder:
-    """The embedder the settings ask for, its model prepared if it is not yet; a remote one tells `on_call` the tokens of each call.
-
-    Raises:
-        EmbedderError: it cannot be had now.
-    """
-    wanted = settings.embedder
-    return prepare.open_embedder(
-        wanted.source,
-        settings.artifacts,
-        wanted.precision,
-        threads=wanted.threads,
-        model=wanted.model or "",
-        api_key=wanted.api_key.get_secret_value() if wanted.api_key else None,
-        on_call=on_call,
-    )

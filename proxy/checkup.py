@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 from embeddings.base import Embedder
 from embeddings.errors import EmbedderError
-from proxy import app, caching, console
+from proxy import app, console, model_loading
 from proxy.core import keys
 from proxy.errors import ConfigError, StoreError, UpstreamError
 from proxy.ports import Upstream, UpstreamRequest
@@ -46,7 +46,7 @@ def run(settings: Settings) -> bool:
 def examine_model(settings: Settings) -> tuple[Embedder | None, list[Check]]:
     """Open the embedder and embed one text."""
     try:
-        embedder = caching.open_embedder(settings)
+        embedder = model_loading.open_embedder(settings)
         embedder.embed(["Does the model answer?"])
     except EmbedderError as error:
         mend = "Run `deja prepare`, or correct DEJA_EMBEDDER__SOURCE; until then only exact repeats hit."

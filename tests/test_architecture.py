@@ -41,8 +41,8 @@ LAYERS: dict[str, frozenset[str]] = {
     "proxy.commands": frozenset(
         {
             "proxy.app",
-            "proxy.caching",
             "proxy.console",
+            "proxy.model_loading",
             "proxy.core",
             "proxy.errors",
             "proxy.mcp",
@@ -57,6 +57,7 @@ LAYERS: dict[str, frozenset[str]] = {
     ),
     "proxy.cli": frozenset({"proxy.commands", "proxy.console", "proxy.errors", "proxy.settings"}),
     "proxy.worker": frozenset(),  # users copy it
+    "proxy.dashboard": frozenset(),  # files for browsers
     "embeddings": frozenset(),
 }
 """Layer -> what it may import of ours besides itself."""
@@ -68,6 +69,7 @@ COMPOSITION_ROOT = {
     "proxy.accounting",
     "proxy.caching",
     "proxy.fleet",
+    "proxy.model_loading",
     "proxy.checkup",
     "proxy.secret",
     "proxy.console",

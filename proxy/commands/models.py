@@ -34,7 +34,7 @@ def open_models(settings: Settings) -> Models:
     Raises:
         ConfigError: one of them cannot be had.
     """
-    from proxy.caching import open_embedder  # heavy: only once work begins
+    from proxy.model_loading import open_embedder  # heavy: only once work begins
 
     try:
         embedder = open_embedder(settings)
