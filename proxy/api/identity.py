@@ -98,11 +98,11 @@ class Identity:
             return known
         credentials = credentials_of(sent)
         for credential in credentials:
+            if api_keys.looks_minted(credential) and (minted := await self._minted.caller(credential)) is not None:
+                return minted  # it may be revoked: asked each time
             found = self._configured.get(self._hash(credential))
             if found is not None:
                 return self._remember(sent, found)
-            if api_keys.looks_minted(credential) and (minted := await self._minted.caller(credential)) is not None:
-                return minted  # it may be revoked: asked each time
         return self._remember(sent, self._stranger(credentials))
 
     def _remember(self, sent: Headers, caller: Caller) -> Caller:

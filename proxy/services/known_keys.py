@@ -66,6 +66,7 @@ class KnownKeys:
         self._secret = secret
         self._deadline_s = deadline_s
         self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._hashes: dict[bytes, str] = {}  # of keys that Deja made: hashing one takes longer than all else here
         self._version: str | None = None  # None: never asked
         self._levels: Mapping[str, Sharing] = {}
         self._levels_version: str | None = None
@@ -82,14 +83,14 @@ class KnownKeys:
             RequestError: 503, Redis is away and this process has not seen the key.
         """
         # Found by its keyed hash, which a guesser cannot steer: how long a comparison takes tells nothing.
-        hashed = hash_of(credential, self._secret)
+        hashed = self._hashes.get(credential) or hash_of(credential, self._secret)
         known = self._known.get(hashed)
         if known is not None and known.version == self._version:
             return known.caller
         if not is_minted(credential, self._secret):
             return None
         try:
-            return await self._look_up(hashed)
+            return await self._look_up(credential, hashed)
         except StoreError as error:
             if known is not None:
                 return known.caller
@@ -110,11 +111,15 @@ class KnownKeys:
                 await self.refresh()
             await asyncio.sleep(POLL_S)
 
-    async def _look_up(self, hashed: str) -> Caller | None:
+    async def _look_up(self, credential: bytes, hashed: str) -> Caller | None:
         async with self._guard.within(self._deadline_s):
-            self._version, raw = await self._records.find(hashed)
+            version, raw = await self._records.find(hashed)
+        self._version = version
+        if len(self._hashes) >= MOST_KNOWN:
+            self._hashes.clear()
+        self._hashes[credential] = hashed
         caller = None if raw is None else _record(raw).caller(hashed, self._secret)
-        self._known[hashed] = _Known(self._version, caller)
+        self._known[hashed] = _Known(version, caller)
         self._known.move_to_end(hashed)
         if len(self._known) > MOST_KNOWN:
             self._known.popitem(last=False)

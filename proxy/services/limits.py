@@ -129,7 +129,7 @@ class Limits:
             if counted.error is not None:
                 return counted
             headers = counted.headers
-        if wanted is KeyScope.CHAT and not caller.allowance.is_unlimited:
+        if wanted is KeyScope.CHAT and caller.allowance.is_metered:
             return self._look_into_purse(caller, headers)
         return Verdict(None, headers)
 

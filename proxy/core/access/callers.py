@@ -36,6 +36,18 @@ class Allowance:
         """Whether nothing is limited."""
         return self == UNLIMITED
 
+    @property
+    def is_metered(self) -> bool:
+        """Whether tokens or money are limited."""
+        purse = (
+            self.tokens_per_minute,
+            self.tokens_per_day,
+            self.tokens_per_month,
+            self.usd_per_day,
+            self.usd_per_month,
+        )
+        return purse != (None, None, None, None, None)
+
     def as_json(self) -> dict[str, Any]:
         """The limits there are; money as text, so that no cent is rounded."""
         given = {name: value for name, value in asdict(self).items() if value is not None}
