@@ -67,6 +67,7 @@ class Flight:
         self._onlookers: set[int] = set()
         self._next_reader = 0
         self._dropped = False
+        self._is_abandoned = False
         self._changed = asyncio.Event()
         self._drained = asyncio.Event()
 
@@ -108,8 +109,8 @@ class Flight:
     @property
     def is_joinable(self) -> bool:
         """Whether a newcomer can still read the answer from its first byte, and will get to its last."""
-        is_abandoned = self.task is not None and self.task.cancelling() > 0
-        return not self._dropped and not is_abandoned
+        # Not `task.cancelling()`: whatever has a deadline or races two connections within the task cancels it for a moment.
+        return not self._dropped and not self._is_abandoned
 
     def attach(self, *, is_onlooker: bool = False) -> int:
         """Become a reader; returns the reader's number for `pieces` and `detach`.
@@ -128,6 +129,7 @@ class Flight:
         self._readers.pop(reader, None)
         self._free()
         if not self._readers and self.landed_at is None and self.task is not None:
+            self._is_abandoned = True
             self.task.cancel()
 
     async def head(self) -> None:
