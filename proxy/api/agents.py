@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
 from proxy.api import errors
-from proxy.api.bodies import Body, body_of, json_body
+from proxy.api.bodies import StrictBody, body_of, json_body
 from proxy.api.deps import Deps, Services, Tenant
 from proxy.api.direct import DirectRoute
 from proxy.api.streaming import events_of, last_event_id
@@ -31,7 +31,7 @@ SNAPSHOT = "snapshot"
 """Field of the entry that stands for the state with which a watch begins; no transition has it."""
 
 
-class Heartbeat(Body):
+class Heartbeat(StrictBody):
     """An agent lives, and will say so again within `ttl_s`."""
 
     ttl_s: float = Field(ge=1, le=MAX_TTL_S)

@@ -20,6 +20,12 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class StrictBody(Body):
+    """A body without conversions: "5" is not 5, and `false` is not 0, which could mean that all of something goes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
 async def json_body(request: Request, *, limit_bytes: int) -> Any:
     """The parsed body, whatever type it claims to be.
 

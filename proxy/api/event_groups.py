@@ -9,7 +9,7 @@ from pydantic import Field
 
 from proxy.api import bodies
 from proxy.api.asgi import UntilClientLeaves
-from proxy.api.bodies import Body
+from proxy.api.bodies import StrictBody
 from proxy.api.deps import Deps, Tenant
 from proxy.api.events import SMALL_BODY_BYTES, Stream, json_answer
 from proxy.core import names, stream_ids
@@ -31,13 +31,13 @@ def _group_name(group: Annotated[str, Path()]) -> str:
     return names.checked(group, "group")
 
 
-class Start(Body):
+class Start(StrictBody):
     """Where a group begins."""
 
     start: str = NOW
 
 
-class Read(Body):
+class Read(StrictBody):
     """What a consumer asks for."""
 
     consumer: str
@@ -47,7 +47,7 @@ class Read(Body):
     min_idle_s: float = Field(MIN_IDLE_S, ge=0, le=MAX_IDLE_S)
 
 
-class Acknowledgement(Body):
+class Acknowledgement(StrictBody):
     """What has been dealt with."""
 
     event_ids: list[str] = Field(min_length=1, max_length=MAX_READ)

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
 
 from proxy.api import bodies, streaming
-from proxy.api.bodies import Body
+from proxy.api.bodies import StrictBody
 from proxy.api.deps import Deps, Services, Tenant
 from proxy.core import names, stream_ids
 from proxy.core.coordination import events
@@ -52,7 +52,7 @@ async def filters(
 Wanted = Annotated[Filters, Depends(filters)]
 
 
-class Trim(Body):
+class Trim(StrictBody):
     """What need not be kept; at least one of them."""
 
     max_events: int | None = Field(None, ge=0, le=MAX_EVENTS)
@@ -60,7 +60,7 @@ class Trim(Body):
     before: str | None = None
 
 
-class Policy(Body):
+class Policy(StrictBody):
     """What a stream keeps; null goes back to the default, what is left out stays."""
 
     max_events: int | None = Field(None, ge=1, le=MAX_EVENTS)

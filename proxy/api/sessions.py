@@ -10,7 +10,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import Field
 
 from proxy.api import errors
-from proxy.api.bodies import Body, body_of, json_body
+from proxy.api.bodies import Body, StrictBody, body_of, json_body
 from proxy.api.deps import Deps, Tenant
 from proxy.core import names, stream_ids
 from proxy.core.coordination import versions
@@ -33,7 +33,7 @@ class NewMessages(Body):
     agent: str | None = None
 
 
-class Wishes(Body):
+class Wishes(StrictBody):
     """What may be said of a session; null takes it away, what is left out stays as it is."""
 
     user: str | None = None

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 
 import orjson
 from fastapi import APIRouter, Header, Query, Request, Response
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from proxy.api.asgi import ClientLeft, UntilClientLeaves
-from proxy.api.bodies import Body, checked, json_body
+from proxy.api.bodies import Body, StrictBody, checked, json_body
 from proxy.api.deps import Deps, Services, Tenant
 from proxy.api.direct import DirectRoute
 from proxy.api.streaming import GAP, last_event_id, stream
@@ -33,13 +33,7 @@ UnixS = Annotated[float, Field(ge=0, le=1e11)]  # the year 5138
 Word = Annotated[str, Field(min_length=1, max_length=256)]
 
 
-class _Strict(Body):
-    """No conversions: "5" is not 5, and true is not 1."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Configuration(_Strict):
+class Configuration(StrictBody):
     """What may be said about a queue."""
 
     durability: Literal["everysec", "fsync"] | None = None
@@ -50,7 +44,7 @@ class Configuration(_Strict):
     retention_s: Annotated[float, Field(ge=1, le=10 * limits.MAX_DELAY_S)] | None = None
 
 
-class NewTask(_Strict):
+class NewTask(StrictBody):
     """A task as it is submitted."""
 
     id: Word | None = None
@@ -67,13 +61,13 @@ class NewTask(_Strict):
     agent: Word | None = None
 
 
-class NewTasks(_Strict):
+class NewTasks(StrictBody):
     """Many of them."""
 
     tasks: Annotated[list[NewTask], Field(min_length=1, max_length=limits.MAX_BATCH)]
 
 
-class Claim(_Strict):
+class Claim(StrictBody):
     """What a worker asks for."""
 
     worker: Word
@@ -83,7 +77,7 @@ class Claim(_Strict):
     recover: bool = False
 
 
-class Held(_Strict):
+class Held(StrictBody):
     """Whatever needs a lease."""
 
     lease: Word
@@ -122,17 +116,17 @@ class Pause(Held):
     message: Any = None
 
 
-class Input(_Strict):
+class Input(StrictBody):
     """That word."""
 
     input: Any = None
 
 
-class Nothing(_Strict):
+class Nothing(StrictBody):
     """No fields."""
 
 
-class DeadLetter(_Strict):
+class DeadLetter(StrictBody):
     """How much of it."""
 
     limit: Annotated[int, Field(ge=1, le=limits.MAX_BATCH)] = limits.MAX_BATCH
