@@ -14,8 +14,8 @@ import typer
 
 from proxy import console
 from proxy.cli import entries, keys
-from proxy.cli.usage import usage
 from proxy.cli.shared import ConfigOption, KeyOption, UrlOption, read_settings, root_of, stopped, tell
+from proxy.cli.usage import usage
 from proxy.core.feedback import Vote
 from proxy.errors import ConfigError
 from proxy.settings import EMBEDDED_URL, Settings
@@ -107,7 +107,9 @@ def what_if(
     from proxy.commands import cache
 
     tell(
-        lambda: cache.what_if(root_of(url, config), max_wrong_hit_rate, namespace=namespace, limit=limit, api_key=api_key)
+        lambda: cache.what_if(
+            root_of(url, config), max_wrong_hit_rate, namespace=namespace, limit=limit, api_key=api_key
+        )
     )
 
 
@@ -280,7 +282,7 @@ def _prepare(settings: Settings) -> None:
 def _serve(settings: Settings) -> None:
     from proxy import telemetry
 
-    telemetry.configure_logging(settings.log_level)
+    telemetry.configure_logging(settings.log_level, form=settings.log_format, has_requests=settings.log_requests)
     _prepare(settings)
     # uvicorn raises the signal that stopped it once more when it is done; ours turns it into an orderly exit.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

@@ -17,7 +17,7 @@ from prometheus_client import generate_latest
 from starlette.routing import Route
 
 from embeddings import prepare
-from proxy import telemetry
+from proxy import otel, telemetry
 from proxy.accounting import open_ledger, open_prices
 from proxy.api import (
     admin,
@@ -36,6 +36,7 @@ from proxy.api import (
     langcache,
     memory,
     policies,
+    schemas,
     sessions,
     signals,
     tasks,
@@ -118,6 +119,7 @@ class Application:
         self.metrics = telemetry.Metrics()
         self._siblings = None if shared is None else Siblings(*shared, self.metrics.registry)
         self.background = Background()
+        self.traces = otel.open_tracing(settings, version=VERSION)
         self._secret = tenant_secret(settings)
         self.identity = open_identity(settings, self._secret)
         self.upstreams = open_upstreams(settings, environ, metrics=self.metrics)
@@ -187,6 +189,7 @@ class Application:
             policies=self.policies,
             books=books,
             history=self.history,
+            tracing=None if self.traces is None else self.traces.tracing,
         )
         self.api_keys = ApiKeys(
             self.access, self.guard, self.fleet.kept, secret=self._secret, deadline_s=deadline_s, now=time.time
@@ -228,6 +231,8 @@ class Application:
         await self.fleet.aclose()
         await self.guard.aclose()
         await self.upstreams.aclose()
+        if self.traces is not None:
+            await asyncio.to_thread(self.traces.end)
         await self.client.aclose()
         if self._siblings is not None:
             await self._siblings.aclose()
@@ -331,6 +336,12 @@ class DejaApp(FastAPI):
             await route(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
+
+    def openapi(self) -> dict[str, Any]:
+        """Every route, with what it takes and answers; made when first asked for."""
+        if self.openapi_schema is None:
+            self.openapi_schema = schemas.completed(super().openapi(), self.router.routes)
+        return self.openapi_schema
 
 
 class _Endpoint:

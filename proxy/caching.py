@@ -57,6 +57,7 @@ from proxy.services.repeats import Repeats
 from proxy.services.shared_flights import SharedFlights
 from proxy.services.single_flight import Flights
 from proxy.services.tails import Tails
+from proxy.services.tracing import Tracing
 from proxy.services.upkeep import Upkeep
 from proxy.settings import EMBEDDED_URL, Settings
 from proxy.stores.asked import AskedStore
@@ -99,6 +100,7 @@ class Caching:
         policies: what owners decided for their namespaces.
         books: told what calls cost and hits save.
         history: told how requests went, for the dashboard.
+        tracing: makes traces, None where there are none.
 
     Attributes:
         routes: path below `/v1` -> what answers it from the cache.
@@ -122,6 +124,7 @@ class Caching:
         policies: Policies,
         books: Books,
         history: History,
+        tracing: Tracing | None,
     ) -> None:
         self.settings = settings
         self.client = client
@@ -136,6 +139,7 @@ class Caching:
         self.policies = policies
         self.books = books
         self.history = history
+        self.tracing = tracing
         self.calibration: Calibration | None = None
         self.seal = fleet.seal
         self.responses = ResponseStore(client, self.seal)
@@ -332,6 +336,7 @@ class Caching:
                 body_bytes=settings.limits.body_bytes,
                 now=time.time,
                 follow_ups=self.follow_ups if dialect is RESPONSES else None,
+                tracing=self.tracing,
             )
             for dialect in DIALECTS
         }
@@ -360,6 +365,7 @@ class Caching:
             identity=self.identity,
             recorder=self.fleet.recorder,
             history=self.history,
+            tracing=self.tracing,
             books=self.books,
             metrics=self.metrics,
             background=self.background,

@@ -5,9 +5,13 @@ Labels are bounded: no tenant, no model name a caller could make up, no prompt.
 
 from __future__ import annotations
 
+import json
 import logging
 import math
+import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -30,7 +34,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "deja_requests",
-            "Requests of cached routes, by outcome (exact, semantic, collapsed, miss, partial, stale, request, bypass, error) and named reason.",
+            "Requests of cached routes, by outcome (exact, semantic, collapsed, miss, partial, stale, request, bypass, error) and reason.",
             ["route", "outcome", "reason"],
             registry=self.registry,
         )
@@ -297,10 +301,72 @@ class Metrics:
             self.wrong_hit_rate.labels(bound).set(value)
 
 
-def configure_logging(level: str) -> None:
-    """Log to standard error, one line an event: time, level, logger, sentence. Prompts and secrets are never passed in."""
-    logging.basicConfig(
-        level=level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z"
-    )
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    logging.getLogger("redisvl").setLevel(logging.WARNING)
+_requests = logging.getLogger("deja.requests")
+_PLAIN = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+_BARE = re.compile(r"[\w.:/@+-]+")
+_MODEL_CHARS = 200
+"""Of a model's name, which is the caller's word."""
+_REQUEST_ID = re.compile(r"\breq_[0-9a-f]{24}\b")
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: `time`, `level`, `logger`, `message`, `request_id` where there is one, and what the line tells by name."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """A record as one line."""
+        message = record.getMessage()
+        told: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": message,
+        }
+        told |= getattr(record, "told", {})
+        if "request_id" not in told and (found := _REQUEST_ID.search(message)) is not None:
+            told["request_id"] = found.group()
+        if record.exc_info:
+            told["exception"] = self.formatException(record.exc_info)
+        return json.dumps(told, ensure_ascii=False, default=str)
+
+
+def configure_logging(level: str, *, form: str = "text", has_requests: bool = False) -> None:
+    """Log to standard error, one line an event: time, level, logger, sentence. Prompts and secrets are never passed in.
+
+    Args:
+        level: how much is logged.
+        form: `text`, or `json` for an object a line.
+        has_requests: log each request of a cached route; at `debug` they are logged in any case.
+    """
+    logging.basicConfig(level=level.upper(), format=_PLAIN, datefmt="%Y-%m-%dT%H:%M:%S%z")
+    if form == "json":
+        for handler in logging.getLogger().handlers:
+            handler.setFormatter(JsonLines())
+    if not has_requests and level != "debug":
+        _requests.setLevel(logging.WARNING)
+    for name in ("httpx", "redisvl", "urllib3"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def log_request(
+    request_id: str, route: str, model: str, outcome: str, reason: str | None, status: int, duration_s: float
+) -> None:
+    """Log a request that was answered, without its words; costs a look where such lines are not wanted."""
+    if not _requests.isEnabledFor(logging.INFO):
+        return
+    told = {
+        "request_id": request_id,
+        "route": route,
+        "model": model[:_MODEL_CHARS],
+        "outcome": outcome,
+        "reason": reason or "",
+        "status": status,
+        "duration_ms": round(duration_s * 1000, 2),
+    }
+    words = " ".join(f"{name}={_word(value)}" for name, value in told.items() if value != "")
+    _requests.info("%s", words, extra={"told": told})
+
+
+def _word(value: object) -> str:
+    """A value on a line of text; a caller's word is quoted where it could be taken for more than one."""
+    text = str(value)
+    return text if _BARE.fullmatch(text) else json.dumps(text)

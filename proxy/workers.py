@@ -297,7 +297,7 @@ def work(listening: socket.socket, link: socket.socket, *, folder: Path, name: s
 
     try:
         settings: Settings = load(os.environ)
-        telemetry.configure_logging(settings.log_level)
+        telemetry.configure_logging(settings.log_level, form=settings.log_format, has_requests=settings.log_requests)
         app = create_app(settings, redis_url=settings.redis.url, environ=os.environ, shared=(folder, name))
     except ConfigError as error:
         logger.error("worker %s cannot start: %s", name, error)

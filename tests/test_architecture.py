@@ -76,6 +76,7 @@ COMPOSITION_ROOT = {
     "proxy.server",
     "proxy.workers",
     "proxy.metric_sharing",
+    "proxy.otel",
 }
 """What joins the layers, and so sees them all; nothing below may import it."""
 
@@ -106,6 +107,7 @@ FOREIGN: dict[str, tuple[str, ...]] = {
     "onnx": ("embeddings",),
     "onnxruntime": ("embeddings.runtime",),
     "tokenizers": ("embeddings",),
+    "opentelemetry": ("proxy.otel",),
     "typer": ("proxy.__main__", "proxy.cli"),
     "rich": ("proxy.commands.terminal", "embeddings.training.train"),
     "matplotlib": ("proxy.tuning.plots",),

@@ -40,7 +40,8 @@ from proxy.services.memory_through_proxy import MemoryWriter
 from proxy.services.policies import Policies
 from proxy.services.recorder import Recorder
 from proxy.services.recordings import Tape
-from proxy.telemetry import Metrics
+from proxy.services.tracing import Tracing
+from proxy.telemetry import Metrics, log_request
 from proxy.upstream.headers import end_to_end
 
 logger = logging.getLogger("deja.cached")
@@ -70,6 +71,7 @@ class CachedRoute:
         body_bytes: the largest body.
         now: unix time in seconds.
         follow_ups: keeps what is replayed, for a dialect whose requests go on from an answer by its id; None for any other.
+        tracing: makes traces, None where there are none.
 
     Attributes:
         active: requests being answered now.
@@ -96,11 +98,13 @@ class CachedRoute:
         body_bytes: int,
         now: Callable[[], float],
         follow_ups: FollowUps | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self.dialect = dialect
         self.completions = completions
         self.decide: Callable[[Call], Awaitable[Decision]] = completions.decide if follow_ups is None else self._keeping
         self._follow_ups = follow_ups
+        self._tracing = tracing
         self._identity = identity
         self._policies = policies
         self._recorder = recorder
@@ -186,6 +190,7 @@ class CachedRoute:
             user=understood.user,
             places=understood.places,
             began_at=began_at,
+            trace=None if self._tracing is None else self._tracing.begin(scope["headers"]),
         )
         return call if self._follow_ups is None else await self._follow_ups.resolved(call, key_user=self._key_user)
 
@@ -225,13 +230,8 @@ class CachedRoute:
         self._count(outcome.label, outcome.reason or "", duration_s)
         for stage, milliseconds in outcome.timings_ms.items():
             self.metrics.stage.labels(stage).observe(milliseconds / 1000)
-        logger.debug(
-            "request %s: %s %s status=%d %.1f ms",
-            call.request_id,
-            outcome.label,
-            outcome.reason or "",
-            status,
-            duration_s * 1000,
+        log_request(
+            call.request_id, self.dialect.family, call.request.model, outcome.label, outcome.reason, status, duration_s
         )
         if outcome.not_stored is not None:
             self.metrics.not_stored.labels(outcome.not_stored).inc()
@@ -258,6 +258,8 @@ class CachedRoute:
         self._history.answered(call.tenant, outcome.label, duration_s)
         self._error_budget.consider(decision, answered)
         self.completions.books.finished(decision, status)
+        if self._tracing is not None:
+            self._tracing.completed(decision, status=status, duration_s=duration_s, answer=answer)
 
 
 class _Exchange:

@@ -14,6 +14,7 @@ from proxy.core.dialects.base import Dialect
 from proxy.core.keys import Place
 from proxy.core.models import ChatRequest, Directives, Entry
 from proxy.core.outcome import Outcome
+from proxy.core.tracing import Trace
 from proxy.ports import Headers, UpstreamRoute
 
 
@@ -39,6 +40,7 @@ class Call:
         began_at: monotonic seconds.
         user: whose request it is, None if it names nobody.
         places: where requests of the same bytes belong, by tenant or what stands for it, upstream and memories.
+        trace: its place in a trace, None where there are no traces.
     """
 
     dialect: Dialect
@@ -58,11 +60,13 @@ class Call:
     space: str = ""
     sharing: str = ""
     places: dict[tuple[str, str, str | None], Place] = field(default_factory=dict)
+    trace: Trace | None = None
 
     @property
     def headers(self) -> Headers:
         """Those that may travel upstream."""
-        return self.travelling(self.sent_headers)
+        headers = self.travelling(self.sent_headers)
+        return headers if self.trace is None else self.trace.carried(headers)
 
     @property
     def path(self) -> str:

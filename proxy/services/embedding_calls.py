@@ -10,6 +10,7 @@ from proxy.core.embedding_answers import StoredEmbedding
 from proxy.core.embedding_requests import EmbeddingRequest
 from proxy.core.models import Directives
 from proxy.core.outcome import Outcome
+from proxy.core.tracing import Trace
 from proxy.ports import Headers, UpstreamRoute
 
 
@@ -30,6 +31,7 @@ class EmbeddingCall:
         body: bytes that travel upstream.
         distinctions: values of headers and query that make answers different.
         began_at: monotonic seconds.
+        trace: its place in a trace, None where there are no traces.
     """
 
     request_id: str
@@ -44,6 +46,7 @@ class EmbeddingCall:
     distinctions: tuple[str, ...]
     began_at: float
     space: str = ""
+    trace: Trace | None = None
 
     @property
     def model(self) -> str | None:

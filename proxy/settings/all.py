@@ -31,6 +31,7 @@ from proxy.settings.serving import (
     RedisSettings,
     UpstreamSettings,
 )
+from proxy.settings.telemetry import TelemetrySettings
 
 
 class Settings(Section):
@@ -52,6 +53,8 @@ class Settings(Section):
         description="Key of the tenant hash; replicas on one Redis need the same. Unset: made once in the data directory.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
+    log_format: Literal["text", "json"] = Field("text", description="Lines for people, or a JSON object a line.")
+    log_requests: bool = Field(False, description="Log a line for each request of a cached route, without its words.")
     upstream: UpstreamSettings = Field(default_factory=UpstreamSettings)
     redis: RedisSettings = Field(default_factory=RedisSettings)
     cache: CacheSettings = Field(default_factory=CacheSettings)
@@ -70,6 +73,7 @@ class Settings(Section):
     memory: MemorySettings = Field(default_factory=MemorySettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
     ledger: LedgerSettings = Field(default_factory=LedgerSettings)
+    telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
     model_list: tuple[dict[str, Any], ...] = Field(
         (),
         description="LiteLLM's `model_list`, in deja.yaml only.",

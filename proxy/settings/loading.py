@@ -35,6 +35,9 @@ def load(environ: Mapping[str, str], **overrides: object) -> Settings:
     upstream = values.setdefault("upstream", {})
     if isinstance(upstream, dict):
         _honour_openai_names(upstream, environ)
+    telemetry = values.setdefault("telemetry", {})
+    if isinstance(telemetry, dict):
+        _honour_otel_names(telemetry, environ)
     values.setdefault("data_dir", _default_data_dir(environ))
     try:
         settings = Settings.model_validate(values)
@@ -52,6 +55,18 @@ def _honour_openai_names(upstream: dict[str, Any], environ: Mapping[str, str]) -
         upstream["base_url"] = base_url
     if key and not upstream.get("api_key"):
         upstream["api_key"] = key
+
+
+def _honour_otel_names(telemetry: dict[str, Any], environ: Mapping[str, str]) -> None:
+    """Fill unset telemetry from the names OpenTelemetry's own SDKs read."""
+    if environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        telemetry["otlp_endpoint"] = None
+        return
+    endpoint = environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+    if endpoint and not telemetry.get("otlp_endpoint"):
+        telemetry["otlp_endpoint"] = endpoint
+    if (name := environ.get("OTEL_SERVICE_NAME")) and not telemetry.get("service_name"):
+        telemetry["service_name"] = name
 
 
 def _config_path(environ: Mapping[str, str], given: object) -> Path | None:

@@ -30,7 +30,8 @@ from proxy.services.embeddings_cache import EmbeddingsCache
 from proxy.services.history import History
 from proxy.services.policies import Policies
 from proxy.services.recorder import Recorder
-from proxy.telemetry import Metrics
+from proxy.services.tracing import Tracing
+from proxy.telemetry import Metrics, log_request
 from proxy.upstream.headers import end_to_end
 
 logger = logging.getLogger("deja.embeddings")
@@ -56,6 +57,7 @@ class Embeddings:
         key_user: whether the `user` field keeps answers apart.
         body_bytes: the largest body.
         now: unix time in seconds.
+        tracing: makes traces, None where there are none.
 
     Attributes:
         active: requests being answered now.
@@ -77,6 +79,7 @@ class Embeddings:
         key_user: bool,
         body_bytes: int,
         now: Callable[[], float],
+        tracing: Tracing | None = None,
     ) -> None:
         self.cache = cache
         self._identity = identity
@@ -90,6 +93,7 @@ class Embeddings:
         self._default_mode = default_mode
         self._key_user = key_user
         self._body_bytes = body_bytes
+        self._tracing = tracing
         self._now = now
         self.active = 0
 
@@ -115,6 +119,8 @@ class Embeddings:
         body = parse_json(raw)
         asked = parse_directives(scope["headers"], body, default_mode=self._default_mode)
         directives = self._policies.applied(caller.tenant, asked, family=ROUTE, model=str(body.get("model") or ""))
+        headers = self._identity.for_upstream(end_to_end(scope["headers"]))
+        trace = None if self._tracing is None else self._tracing.begin(scope["headers"])
         return EmbeddingCall(
             request_id=request_id,
             tenant=caller.tenant,
@@ -124,10 +130,11 @@ class Embeddings:
             sent=body,
             path=PATH,
             query=scope["query_string"],
-            headers=self._identity.for_upstream(end_to_end(scope["headers"])),
+            headers=headers if trace is None else trace.carried(headers),
             body=without_own_fields(raw, body),
             distinctions=distinctions(scope),
             began_at=began_at,
+            trace=trace,
         )
 
     def finish(self, decision: EmbeddingDecision, *, status: int) -> None:
@@ -145,6 +152,9 @@ class Embeddings:
         if outcome.not_stored is not None:
             self.metrics.not_stored.labels(outcome.not_stored).inc()
         self._books.embedded(decision, status)
+        log_request(call.request_id, ROUTE, call.model or "", outcome.label, outcome.reason, status, duration_s)
+        if self._tracing is not None:
+            self._tracing.embedded(decision, status=status, duration_s=duration_s)
         session, user = call.directives.session, user_of(call.sent)
         if session is not None or user is not None:
             self._recorder.put(self._record(decision, user, status=status, duration_s=duration_s))
