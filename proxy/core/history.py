@@ -48,6 +48,8 @@ PER_DOUBLING = 4
 BUCKETS = 84
 """The last begins at 175 s, beyond what providers take."""
 
+_LONGEST = 2.0 ** (BUCKETS / PER_DOUBLING)  # times the first bucket; what is longer is in the last
+
 _OUTCOME, _HIT_MS, _CALL_MS = "outcome:", "hit_ms:", "call_ms:"
 _HITS = frozenset({"exact", "semantic"})
 
@@ -59,7 +61,7 @@ def key(tenant: str, step: Step, start: int) -> str:
 
 def bucket_of(duration_s: float) -> int:
     """The bucket of a duration, 0 to `BUCKETS` - 1."""
-    ratio = duration_s * 1000 / FIRST_MS
+    ratio = min(duration_s * 1000 / FIRST_MS, _LONGEST)
     return 0 if ratio <= 1 else min(BUCKETS - 1, math.ceil(PER_DOUBLING * math.log2(ratio)))
 
 

@@ -21,10 +21,11 @@ const powers = (_, splits) => splits.map((value) => (Number.isInteger(Math.log10
  * @param {string} title
  * @param {Array<{label: string, colour: string, value: function(any): number|null, dash?: number[], fill?: boolean}>} lines
  *   `colour` is a CSS variable, `value` reads a slot
- * @param {{show: function(number): string, note?: string, isLog?: boolean, band?: [number, number]}} options
- *   how a value is written; what the picture cannot say; whether the scale is logarithmic; two lines (by place) to fill between
+ * @param {{show: function(number): string, note?: string, isLog?: boolean, band?: [number, number], top?: function(Array): number}} options
+ *   how a value is written; what the picture cannot say; whether the scale is logarithmic; two lines (by place) to fill between;
+ *   where the scale ends at most, from the slots
  */
-export function chart(title, lines, { show, note, isLog = false, band } = {}) {
+export function chart(title, lines, { show, note, isLog = false, band, top = () => Infinity } = {}) {
   const canvas = el("div.plot", { "aria-hidden": "true" });
   const sentence = el("p.hidden");
   const data = el("details.data", {}, el("summary", {}, `${title} as a table`));
@@ -38,7 +39,7 @@ export function chart(title, lines, { show, note, isLog = false, band } = {}) {
     return {
       width,
       height: HEIGHT_PX,
-      scales: { y: isLog ? { distr: 3 } : { range: (_, __, high) => [0, high > 0 ? high * 1.1 : 1] } },
+      scales: { y: isLog ? { distr: 3 } : { range: (_, __, high) => [0, high > 0 ? Math.min(top(slots), high * 1.1) : 1] } },
       axes: [{ ...axis }, { ...across, size: 64, values: (_, splits) => splits.map((value) => (value === null ? "" : show(value))) }],
       series: [{}, ...lines.map((line) => ({
         label: line.label,

@@ -64,7 +64,7 @@ class History:
     # --- noting ----------------------------------------------------------------------------------------------------------------
 
     def answered(self, tenant: str, outcome: str, duration_s: float) -> None:
-        """A request was answered. On every request's way: 0.5 µs."""
+        """A request was answered. On every request's way: a microsecond or two."""
         self._answered[tenant, outcome, history.bucket_of(duration_s)] += 1
 
     def booked(self, tenant: str, counts: Mapping[str, int]) -> None:

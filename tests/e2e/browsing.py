@@ -27,7 +27,9 @@ def chromium() -> str:
     """Path of an installed Chromium."""
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if found is None:
-        pytest.skip("no Chromium is installed: `apt-get install chromium` brings one, and these tests open the dashboard in it")
+        pytest.skip(
+            "no Chromium is installed: `apt-get install chromium` brings one, and these tests open the dashboard in it"
+        )
     return found
 
 

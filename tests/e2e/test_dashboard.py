@@ -65,6 +65,21 @@ def test_an_operator_learns_why_it_was_a_hit_and_stops_it_in_two_clicks(page: Pa
     assert "detail=feedback" in ask(client, REWORDED).status
 
 
+def test_a_namespace_is_made_stricter_in_two_clicks_and_a_third_takes_it_back(
+    page: Page, client: openai.OpenAI, http: httpx.Client
+) -> None:
+    for question in (FIRST, REWORDED):
+        ask(client, question, headers={"X-Deja-Namespace": "support"})
+    page.get_by_role("row").filter(has_text="hit by meaning").click()
+    why = page.get_by_role("dialog")
+    why.get_by_role("button", name="Be stricter in namespace support").click()
+    expect(why).to_contain_text("In namespace support at most 0.50 % of hits by meaning may be wrong from now on.")
+    assert http.get("/cache/policies/support").json()["max_wrong_hit_rate"] == 0.005
+    why.get_by_role("button", name="Undo").click()
+    expect(why).to_contain_text("It is as it was.")
+    assert http.get("/cache/policies/support").status_code == 404
+
+
 def test_the_same_goes_by_keyboard_alone(page: Page, client: openai.OpenAI) -> None:
     ask(client, FIRST)
     ask(client, REWORDED)
@@ -192,7 +207,9 @@ def test_where_a_key_is_needed_the_page_asks_for_it_and_keeps_it_in_the_tab(
 ) -> None:
     ask(client, FIRST)
 
-    def locked(route: Route) -> None:  # the door's own refusals have their tests; here it is what the page does with one
+    def locked(
+        route: Route,
+    ) -> None:  # the door's own refusals have their tests; here it is what the page does with one
         if "authorization" in route.request.headers:
             route.continue_()
         else:
@@ -207,5 +224,3 @@ def test_where_a_key_is_needed_the_page_asks_for_it_and_keeps_it_in_the_tab(
     page.get_by_role("button", name="Use it").click()
     expect(page.get_by_role("row").filter(has_text=FIRST)).to_have_count(1)
     assert page.evaluate("JSON.stringify([localStorage, document.cookie])").count(client.api_key) == 0
-
-

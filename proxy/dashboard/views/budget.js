@@ -4,6 +4,7 @@ import { ask } from "../api.js";
 import { el, fill, table } from "../dom.js";
 import { count, moment, percent, score } from "../format.js";
 import { explain } from "./explain.js";
+import { budgetButton } from "./policy.js";
 
 const LOWEST = 0.001;
 const HIGHEST = 0.2;
@@ -22,6 +23,7 @@ export function budget(place, signal) {
   const shown = el("output", { htmlFor: "budget" });
   const result = el("div", { role: "status" });
   const pairs = el("div");
+  const use = el("div");
   const spaces = el("select", { id: "namespace", onchange: () => { namespace = spaces.value; isSet = false; refresh().catch(fail); } }, el("option", { value: "" }, "(none)"));
 
   let timer = null;
@@ -73,6 +75,7 @@ export function budget(place, signal) {
     if (names.length !== spaces.options.length) fill(spaces, names.map((one) => el("option", { value: one, selected: one === namespace }, one || "(none)")));
     fill(standing, el("h2", {}, "Where the budget stands"), state(report), el("p", {}, report.in_words));
     if (!isSet) {
+      fill(use, budgetButton(namespace, async () => atNotch(Number(slider.value)), "Use this budget in this namespace"));
       slider.value = notchOf(report.max_wrong_hit_rate ?? 0.01);
       name();
       await replay();
@@ -83,8 +86,8 @@ export function budget(place, signal) {
     el("div.bar", {}, el("label", { htmlFor: "namespace" }, "Namespace "), spaces),
     standing,
     el("section.card", {}, el("h2", {}, "What if the budget were another?"),
-      el("p.note", {}, "Your own last requests, decided again under this budget. Nothing changes by looking."),
-      el("div.bar", {}, el("label", { htmlFor: "budget" }, "Wrong hits among hits by meaning, at most"), shown), slider, result),
+      el("p.note", {}, "Your own last requests, decided again under this budget. Moving the slider changes nothing; the button does."),
+      el("div.bar", {}, el("label", { htmlFor: "budget" }, "Wrong hits among hits by meaning, at most"), shown), slider, use, result),
     pairs);
   return { refresh, every_s: 30 };
 }
@@ -107,7 +110,7 @@ function told(found) {
       found.exact_only ? "No level keeps this budget: only exact hits would be served." : `A hit would need ${percent(found.level, 2)} confidence.`,
       found.undecided ? ` Of ${count(found.undecided)} it cannot be said.` : ""),
     table("Now and then", [
-      { title: "", cell: (one) => el("strong", {}, one.name) },
+      { title: "Budget", cell: (one) => el("strong", {}, one.name) },
       { title: "Hits by meaning", number: true, cell: (one) => count(one.hits) },
       { title: "Wrong among them, expected", number: true, cell: (one) => `${one.expected_wrong.toFixed(1)} (${one.wrong_between[0]} to ${one.wrong_between[1]})` },
       { title: "Share", number: true, cell: (one) => percent(one.expected_wrong_rate, 2) },

@@ -4,6 +4,7 @@ import { ask } from "../api.js";
 import { dialog, el, fill, table } from "../dom.js";
 import { isHit, moment, namespace, percent, score } from "../format.js";
 import { badge } from "./live.js";
+import { budgetButton } from "./policy.js";
 
 /** Open the explanation of a request. */
 export async function explain(requestId) {
@@ -47,7 +48,18 @@ function verdict(found) {
   ];
   if (found.feedback) fill(said, isOver ? "It was called wrong, and stopped." : "It was called right.");
   return el("section.verdict", { "aria-label": "Your verdict" }, el("div.row", {}, buttons),
-    el("p.note", {}, "Wrong removes the stored answer, and never matches these two questions again. The next request asks the provider."), said);
+    el("p.note", {}, "Wrong removes the stored answer, and never matches these two questions again. The next request asks the provider."), said,
+    found.outcome === "semantic" && stricter(found.namespace));
+}
+
+/** For what is wrong more often than once: half the budget for all who ask in this namespace. */
+function stricter(space) {
+  const half = async () => {
+    const { max_wrong_hit_rate: rate } = await ask("/v1/cache/budget", { query: { namespace: space } });
+    return Number((rate / 2).toPrecision(2));
+  };
+  return el("div", {}, budgetButton(space, half, `Be stricter in namespace ${namespace(space)}`),
+    el("p.note", {}, "Halves the share of hits by meaning that may be wrong there. Near misses shows what that would change."));
 }
 
 function stopped(taken) {
@@ -68,6 +80,7 @@ function neighbours(found) {
 
 function gates(one) {
   if (one.refused_by) return el("code", {}, one.refused_by);
+  if (one.confidence == null && one.logit == null) return "not asked";
   return one.objections.length ? one.objections.map((name) => [el("code", {}, name), " "]) : "none objected";
 }
 
@@ -78,12 +91,19 @@ function answer(entryId) {
     if (!details.open || shown.textContent) return;
     try {
       const entry = await ask(`/v1/cache/entries/${encodeURIComponent(entryId)}`);
-      shown.textContent = JSON.stringify(entry.answer ?? entry, null, 2);
+      shown.textContent = text(entry.answer) ?? JSON.stringify(entry.answer ?? entry, null, 2);
     } catch (error) {
       shown.textContent = error.status === 404 ? "It is not stored any more." : error.message;
     }
   });
   return details;
+}
+
+/** What an answer says, where it is a plain text in the shape of chat, completions or messages. */
+function text(answer) {
+  const choice = answer?.choices?.[0];
+  const said = choice?.message?.content ?? choice?.text ?? answer?.content?.[0]?.text;
+  return typeof said === "string" && said ? said : null;
 }
 
 function facts(found) {

@@ -52,7 +52,7 @@ export function liveRequests(signal, { shown, filters = false }) {
     }
     waiting = 0;
     fill(state, leftOut ? `live; ${leftOut} exact hits in bursts not listed` : "live");
-    fill(list, table("Requests", COLUMNS, rows.filter(fits).slice(0, shown), {
+    fill(list, table("List of requests", COLUMNS, rows.filter(fits).slice(0, shown), {
       empty: "No requests yet. Send one to this Deja, and it appears here.",
       row: (one) => ({ className: "pressable", onclick: (event) => open(one, event) }),
     }));
@@ -105,7 +105,7 @@ const COLUMNS = [
 ];
 
 function why(one) {
-  const sure = one.confidence == null ? "" : `${percent(one.confidence)} sure${one.level != null && one.level <= 1 ? ` of ${percent(one.level)}` : ""}`;
+  const sure = one.confidence == null ? "" : `${percent(one.confidence)} sure${one.level != null && one.level <= 1 ? `, ${percent(one.level)} needed` : ""}`;
   const near = sure || (one.similarity == null ? "" : `similarity ${score(one.similarity)}`);
   if (one.reason) return [el("code", {}, one.reason), one.would_hit && ` would hit: ${outcome(one.would_hit)}`, near && el("span.note", {}, ` ${near}`)];
   return near || "letter by letter";

@@ -29,7 +29,7 @@ export function memory(place, signal) {
         { title: "Topics", cell: (one) => one.topics?.join(", ") || "–" },
         { title: "Written", cell: (one) => new Date(one.created_at).toLocaleString() },
         { title: "Distance", number: true, cell: (one) => (text.value.trim() ? score(one.dist) : "–") },
-        { title: "", cell: (one) => removal(one, refresh) },
+        { title: "Remove", cell: (one) => removal(one, refresh) },
       ], found.memories, { empty: "No memories match." }),
       el("div.row", {},
         offset > 0 && el("button", { type: "button", onclick: () => turn(-PER_PAGE) }, "Earlier page"),

@@ -21,13 +21,13 @@ export function overview(place, signal) {
     { label: "by meaning", colour: "--semantic", value: (slot) => slot.requests.semantic ?? 0, fill: true },
     { label: "exact", colour: "--exact", value: (slot) => slot.requests.exact ?? 0, fill: true },
     { label: "provider and shared", colour: "--call", value: others },
-  ], { show: (n) => (Number.isInteger(n) ? count(n) : ""), note: "Requests per slot, by who answered." });
+  ], { show: (n) => (Number.isInteger(n) ? count(n) : ""), note: "Requests by who answered, each minute or quarter of an hour." });
   const wrong = chart("Wrong hits by meaning", [
     { label: "estimate", colour: "--wrong", value: (slot) => slot.wrong_hit_rate?.estimate },
     { label: "at least", colour: "--wrong", value: (slot) => slot.wrong_hit_rate?.low, dash: [3, 5] },
     { label: "at most", colour: "--wrong", value: (slot) => slot.wrong_hit_rate?.high, dash: [3, 5] },
     { label: "budget", colour: "--muted", value: () => allowed, dash: [8, 4] },
-  ], { show: (share) => percent(share), band: [1, 2], note: "As audits judged them, all since the left edge together; with 95 % confidence between the dashed lines." });
+  ], { show: (share) => percent(share), band: [1, 2], top: matters, note: "As audits judged them, all since the left edge together; with 95 % confidence between the dashed lines." });
   const money = chart("Saved and spent", [
     { label: "saved", colour: "--semantic", value: (slot) => slot.saved, fill: true },
     { label: "spent", colour: "--call", value: (slot) => slot.spent },
@@ -41,6 +41,12 @@ export function overview(place, signal) {
     { label: "provider, p99", colour: "--call", value: (slot) => slot.calls_ms.p99, dash: [2, 4] },
   ], { show: ms, isLog: true, note: "Milliseconds, logarithmic." });
   let allowed = null;
+
+  /** The first audits leave nearly everything open; what matters lies near the budget and near what is known now. */
+  function matters(slots) {
+    const last = slots.at(-1)?.wrong_hit_rate;
+    return Math.max(4 * (allowed ?? 0.01), 1.5 * (last?.high ?? 0), 2 * (last?.estimate ?? 0));
+  }
 
   function choose(name) {
     range = name;
@@ -57,7 +63,7 @@ export function overview(place, signal) {
     let saved = 0, spent = 0;
     const slots = history.data.map((slot) => ({ ...slot, saved: (saved += Number(slot.saved_usd)), spent: (spent += Number(slot.spent_usd)) }));
     for (const each of [hits, wrong, money, latency]) each.update(slots);
-    showTiles(tiles, history.total, standing);
+    showTiles(tiles, history.total, slots.at(-1)?.wrong_hit_rate, allowed);
   }
 
   for (const button of buttons) button.setAttribute("aria-pressed", button.textContent === range);
@@ -72,15 +78,14 @@ export function overview(place, signal) {
 
 const others = (slot) => Object.entries(slot.requests).reduce((sum, [name, n]) => sum + (name === "exact" || name === "semantic" ? 0 : n), 0);
 
-function showTiles(tiles, total, standing) {
+function showTiles(tiles, total, wrong, allowed) {
   const { exact = 0, semantic = 0 } = total.requests;
   const all = exact + semantic + others(total);
-  const rate = standing?.wrong_hit_rate;
+  const budget = allowed === null ? "nothing is served by meaning yet" : `budget ${percent(allowed)}`;
   fill(tiles,
     tile("From the cache", all ? percent((exact + semantic) / all) : "–", `${count(exact + semantic)} of ${count(all)}: ${count(exact)} exact, ${count(semantic)} by meaning`),
-    tile("Wrong hits by meaning", rate?.estimate != null ? percent(rate.estimate) : "not known yet",
-      rate?.estimate != null ? `${percent(rate.low)} to ${percent(rate.high)}, budget ${percent(standing.max_wrong_hit_rate)}; ${count(standing.audits.hits)} audited`
-        : standing ? `no hit audited yet; budget ${percent(standing.max_wrong_hit_rate)}` : "nothing is served by meaning yet"),
+    tile("Wrong hits by meaning", wrong ? percent(wrong.estimate) : "not known yet",
+      wrong ? `${percent(wrong.low)} to ${percent(wrong.high)}, by ${count(total.audits.right + total.audits.wrong)} audits; ${budget}` : `no hit audited yet; ${budget}`),
     tile("Saved", usd(total.saved_usd), `${usd(total.spent_usd)} spent`),
     tile("Hits, p95", ms(total.hits_ms.p95), `provider ${ms(total.calls_ms.p95)}`),
   );

@@ -44,7 +44,7 @@ export function queues(place, signal) {
         { title: "Why", cell: (one) => one.reason },
         { title: "Attempts", number: true, cell: (one) => one.attempts },
         { title: "Error", cell: (one) => el("span.clip", {}, one.error == null ? "–" : typeof one.error === "string" ? one.error : JSON.stringify(one.error)) },
-        { title: "", cell: (one) => el("button", { type: "button", "aria-label": `Requeue ${one.task}`, onclick: () => requeue(`${path}/tasks/${encodeURIComponent(one.task)}/requeue`) }, "Requeue") },
+        { title: "Again", cell: (one) => el("button", { type: "button", "aria-label": `Requeue ${one.task}`, onclick: () => requeue(`${path}/tasks/${encodeURIComponent(one.task)}/requeue`) }, "Requeue") },
       ], found.data, { empty: "None: every task came to an end, or is still to be tried." })));
   }
 

@@ -31,6 +31,7 @@ def app_of(*records: DecisionRecord) -> FastAPI:
         identity=SimpleNamespace(tenant=lambda headers: TENANT),
         decisions=reader(Store(*records)),
         feedback=Voting(records[0]).feedback if records else None,
+        history=SimpleNamespace(voted=lambda tenant, verdict: None),
     )
     return app
 
