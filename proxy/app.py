@@ -386,6 +386,11 @@ def create_app(
     app.hot = {path: Door(answer, **door, now=time.time) for path, answer in cached.items()}
     # Asked one after the other: those that agents call all the time come first.
     routes = (
+        agents,
+        tasks,
+        event_groups,
+        events,
+        signals,
         health,
         journal,
         sessions,
@@ -398,11 +403,6 @@ def create_app(
         budget,
         models,
         langcache,
-        agents,
-        tasks,
-        event_groups,
-        events,
-        signals,
     )
     for module in (*routes, memory, usage, users, admin):
         # Not include_router, which matches each request twice (40 to 65 µs); no router is included with a prefix or anything else to add.

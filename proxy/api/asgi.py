@@ -6,7 +6,7 @@ Raw ASGI and no middleware: Starlette's `BaseHTTPMiddleware` would hide the call
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import aclosing
 from types import TracebackType
 from typing import Any
@@ -106,26 +106,6 @@ async def send_pieces(send: Send, pieces: AsyncIterator[bytes]) -> None:
 async def send_end(send: Send) -> None:
     """End a body sent in pieces."""
     await send({"type": "http.response.body", "body": b""})
-
-
-class HotPath:
-    """Hands POSTs to the cached routes straight to their applications: FastAPI's own layers would cost more than an exact hit.
-
-    Args:
-        app: everything else.
-        routes: path -> application; it answers errors by itself and writes its own request id.
-    """
-
-    def __init__(self, app: App, *, routes: Mapping[str, App]) -> None:
-        self._app = app
-        self._routes = routes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        if scope["type"] == "http" and scope["method"] == "POST" and (route := self._routes.get(scope["path"])):
-            await route(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
 
 
 class RequestId:
