@@ -15,10 +15,12 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from proxy.api.cached_route import CachedRoute
 from proxy.app import Application
 from proxy.core import evidence
 from proxy.core.confidence import Calibration, logistic
 from proxy.core.decision import Judged, Scope, Verdict
+from proxy.core.dialects.chat import CHAT
 from proxy.core.models import Candidate, Reason
 from proxy.ports import Judge
 from proxy.services import audits, live_levels
@@ -140,10 +142,10 @@ async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, upstream: FakeU
         await deja.open()
         deja.caching.error_budget.begin(CALIBRATION)
         judge: Judge = AlwaysSure(deja.caching.error_budget)
-        deja.caching.chat.completions._judge = judge
-        async with httpx.AsyncClient(
-            transport=httpx.ASGITransport(app=deja.caching.chat), base_url="http://deja"
-        ) as client:
+        route = deja.caching.routes[CHAT.path]
+        assert isinstance(route, CachedRoute)
+        route.completions._judge = judge
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=route), base_url="http://deja") as client:
             upstream.script(chat(RIGHT))
             made = Bench(deja, upstream, client)
             await made.ask(STORED, mode="semantic")
