@@ -25,6 +25,7 @@ _REASONS = {
     "max-age": "What is stored is older than the request accepts.",
     "only-if-cached": "Nothing stored fits, and the request forbids to ask the provider.",
     "mode-exact": "The mode is exact: only this very request may be answered from the cache, and it was not stored.",
+    "exact-only": "This route knows exact repeats alone, and this was not stored.",
     "not-user-text": "The last message is not plain text of a user, so only this very request may be answered from the cache.",
     "multiple-choices": "More than one choice was asked for, so only this very request may be answered from the cache.",
     "text-too-long": "The text is longer than the embedder reads, so only this very request may be answered from the cache.",
