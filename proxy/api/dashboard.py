@@ -46,8 +46,8 @@ class _File:
     etag: str
 
 
-@router.get("/dashboard")
-@router.get("/dashboard/{path:path}")
+@router.get("/dashboard", include_in_schema=False)
+@router.get("/dashboard/{path:path}", include_in_schema=False)
 async def read_file(request: Request, path: str = "") -> Response:
     """The page, or one of its files; 404 for any other."""
     found = files().get(path or "index.html")
