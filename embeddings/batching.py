@@ -1,13 +1,13 @@
 """Many callers, one model: micro-batches off the event loop, and a memory of recent results.
 
-Theory of operation. One thread runs the model. While it is idle, an item (a text to embed, a pair to score) starts at once, with
-whatever else arrived in the same turn of the event loop. While it is busy, items gather; when it is free, the oldest of them
+Theory of operation. One thread runs the model, or a few. While one is idle, an item (a text to embed, a pair to score) starts at once, with
+whatever else arrived in the same turn of the event loop. While all are busy, items gather; when one is free, the oldest of them
 go together, as many as `max_batch` and `_MAX_BATCH_CHARS` allow. So an item waits for at most the batches ahead of it, and
 `max_waiting` bounds those. An item that is already waiting, running or remembered for the same owner is not computed again: for another
 it is, or the time it takes would tell what others asked. Each caller has a future
 of its own: one that gives up takes nothing from the others, and an item nobody waits for any more is dropped before it runs.
 
-All state is touched on the event loop alone; only the model runs in the thread, or on the loop where a caller asks for that.
+All state is touched on the event loop alone; only the model runs in threads, or on the loop where a caller asks for that.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from embeddings.base import Embedder, Embedding, OneWay, Pair, Score
@@ -80,6 +81,7 @@ class Batcher(Generic[Item, Result]):
         max_batch: items run together.
         max_waiting: distinct items waiting for the model; one more is refused.
         remembered: how many recent results to keep; 0 keeps none.
+        threads: that run the model at the same time.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class Batcher(Generic[Item, Result]):
         max_batch: int = _MAX_BATCH,
         max_waiting: int = _MAX_WAITING,
         remembered: int = _REMEMBERED,
+        threads: int = 1,
     ) -> None:
         self._model: Callable[[Sequence[Item]], Sequence[Result]] = run
         self._close = close
@@ -101,8 +104,9 @@ class Batcher(Generic[Item, Result]):
         self._memory: OrderedDict[tuple[str, Item], Result] = OrderedDict()
         self._jobs: dict[tuple[str, Item], _Job[Item, Result]] = {}
         self._queue: OrderedDict[tuple[str, Item], _Job[Item, Result]] = OrderedDict()
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"model of {what}")
-        self._running: asyncio.Future[Sequence[Result]] | None = None
+        self._executor = ThreadPoolExecutor(max_workers=threads, thread_name_prefix=f"model of {what}")
+        self._threads = threads
+        self._running: set[asyncio.Future[Sequence[Result]]] = set()
         self._is_start_due = False
         self._is_closed = False
         self._items = self._remembered = self._joined = self._batches = self._failed_batches = 0
@@ -132,7 +136,7 @@ class Batcher(Generic[Item, Result]):
         if remembered is not None:
             self._remembered += 1
             return remembered
-        if inline and self._running is None and not self._queue and not self._is_closed:
+        if inline and not self._running and not self._queue and not self._is_closed:
             return self._run_inline(key)
         return await self._wait(self._job(key))
 
@@ -154,8 +158,8 @@ class Batcher(Generic[Item, Result]):
         for job in list(self._queue.values()):
             self._fail(job, EmbedderClosedError(f"the model of {self._what} was closed"))
         self._queue.clear()
-        if self._running is not None:
-            await asyncio.wait([self._running])
+        if self._running:
+            await asyncio.wait(self._running)
         self._executor.shutdown(wait=True)
         self._close()
 
@@ -203,7 +207,7 @@ class Batcher(Generic[Item, Result]):
         if len(self._queue) >= self._max_waiting:
             raise EmbedderOverloadedError(f"{len(self._queue)} {self._what} are waiting for their model")
         job = self._jobs[key] = self._queue[key] = _Job(key)
-        if self._running is None and not self._is_start_due:
+        if len(self._running) < self._threads and not self._is_start_due:
             # Next turn of the loop, so that items that arrived in this one go together.
             self._is_start_due = True
             asyncio.get_running_loop().call_soon(self._start)
@@ -220,15 +224,15 @@ class Batcher(Generic[Item, Result]):
                 del self._queue[job.key], self._jobs[job.key]
 
     def _start(self) -> None:
-        """Run the oldest items that are waiting, if the model is idle."""
+        """Run the oldest items that are waiting, as far as there are idle threads."""
         self._is_start_due = False
-        if self._running is not None or not self._queue or self._is_closed:
-            return
-        batch = self._take_batch()
-        self._batches += 1
-        items = [job.item for job in batch]
-        self._running = asyncio.get_running_loop().run_in_executor(self._executor, self._model, items)
-        self._running.add_done_callback(lambda done: self._finish(batch, done))
+        while len(self._running) < self._threads and self._queue and not self._is_closed:
+            batch = self._take_batch()
+            self._batches += 1
+            items = [job.item for job in batch]
+            running = asyncio.get_running_loop().run_in_executor(self._executor, self._model, items)
+            self._running.add(running)
+            running.add_done_callback(partial(self._finish, batch))
 
     def _take_batch(self) -> list[_Job[Item, Result]]:
         batch: list[_Job[Item, Result]] = []
@@ -244,7 +248,7 @@ class Batcher(Generic[Item, Result]):
         return batch
 
     def _finish(self, batch: Sequence[_Job[Item, Result]], done: asyncio.Future[Sequence[Result]]) -> None:
-        self._running = None
+        self._running.discard(done)
         error = done.exception()
         if error is not None:
             self._failed_batches += 1
@@ -330,10 +334,11 @@ class BatchingVerifier(Batcher[Pair, Score]):
 
     Args:
         verifier: closed by `aclose`.
+        threads: that run it at the same time.
     """
 
-    def __init__(self, verifier: PairScorer) -> None:
-        super().__init__(verifier.score, verifier.close, what="pairs")
+    def __init__(self, verifier: PairScorer, *, threads: int = 1) -> None:
+        super().__init__(verifier.score, verifier.close, what="pairs", threads=threads)
         self.fingerprint = verifier.fingerprint
         """Names the scale of scores."""
 

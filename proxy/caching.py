@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -80,6 +81,8 @@ from proxy.upstream.registry import UpstreamRegistry
 logger = logging.getLogger("deja.caching")
 
 EMBEDDER_RETRY_S = 5.0
+VERIFYING = min(2, os.cpu_count() or 1)
+"""Threads that run the verifier: it is three quarters of a semantic hit's work, and one of them alone leaves half of two cores idle."""
 
 
 class Caching:
@@ -439,7 +442,9 @@ class Caching:
         embedder, self.calibration = models.embedder, models.calibration
         self.embedder.use(BatchingEmbedder(embedder))
         self.error_budget.begin(models.calibration)
-        self.judge.use(batching := BatchingVerifier(models.verifier), models.calibration, self.error_budget)
+        self.judge.use(
+            batching := BatchingVerifier(models.verifier, threads=VERIFYING), models.calibration, self.error_budget
+        )
         self.fleet.use_models(fingerprint=embedder.fingerprint, dim=embedder.dim, verifier=batching)
         index = VectorIndex(
             self.client,

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from embeddings.base import Embedding
-from embeddings.batching import BatchingEmbedder
+from embeddings.batching import Batcher, BatchingEmbedder
 from embeddings.errors import EmbedderClosedError, EmbedderError, EmbedderOverloadedError
 from embeddings.hashing import HashingEmbedder
 
@@ -234,3 +234,23 @@ async def test_a_model_that_fails_inline_tells_and_is_tried_again(
     model.fault = None
     assert (await batching.embed("fails", inline=True)).vector.shape == (8,)
     assert batching.stats.failed_batches == 1
+
+
+async def test_several_threads_run_batches_at_the_same_time() -> None:
+    at_once, most, lock, both = 0, 0, threading.Lock(), threading.Barrier(2, timeout=10)
+
+    def run(items: Sequence[str]) -> list[int]:
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        if len(items) == 2:
+            both.wait()  # passes only where two run side by side
+        with lock:
+            at_once -= 1
+        return [len(item) for item in items]
+
+    batcher: Batcher[str, int] = Batcher(run, lambda: None, what="texts", max_batch=2, threads=2)
+    assert await batcher.get_many(["a", "bb", "ccc", "dddd"]) == [1, 2, 3, 4]
+    assert most == 2
+    await batcher.aclose()
