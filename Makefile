@@ -7,7 +7,7 @@ export DEJA_DATA_DIR ?= $(CURDIR)/.deja
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check fix bench lock clean
+.PHONY: help install run test check fix bench audit lock clean
 
 help:  ## list the verbs
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 16
@@ -46,6 +46,10 @@ fix: $(VENV)/.dev  ## format and mend what can be mended
 bench: install  ## what hits, misses and streams cost on this machine, in half a minute
 	@$(BIN)/python -m loadtest.bench
 
+audit: $(VENV)/.dev  ## known holes in the dependencies; asks the network, and so is no part of the tests
+	@test -x .audit/bin/pip-audit || ($(BIN)/python -m venv .audit && .audit/bin/pip install --quiet pip-audit)
+	@.audit/bin/pip-audit --require-hashes --disable-pip -r requirements/runtime.txt
+
 lock: $(VENV)/.dev  ## resolve the dependencies anew, with hashes and without index addresses
 	@$(BIN)/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links \
 	  --no-emit-trusted-host --no-header --output-file requirements/runtime.txt pyproject.toml requirements/build.in
@@ -53,4 +57,4 @@ lock: $(VENV)/.dev  ## resolve the dependencies anew, with hashes and without in
 	  --no-emit-trusted-host --no-header --output-file requirements/dev.txt requirements/dev.in
 
 clean:  ## remove what the verbs made (the cache too)
-	rm -rf $(VENV) .deja .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .audit .deja .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -445,6 +445,32 @@ def test_every_page_can_be_found() -> None:
     assert set(DOCS.rglob("*.md")) <= linked
 
 
+def test_every_alert_is_documented() -> None:
+    alerts = re.findall(r"- alert: (\w+)", (REPOSITORY / "deploy" / "prometheus" / "alerts.yaml").read_text())
+    assert names(section(DOCS / "guide" / "deploy.md", "Dashboard and alerts")) == alerts
+
+
+def test_every_manifest_is_documented() -> None:
+    files = {path.name for path in (REPOSITORY / "deploy" / "kubernetes").glob("*.yaml")}
+    plain = {"kustomization.yaml", "namespace.yaml", "serviceaccount.yaml"}
+    assert set(names(section(DOCS / "guide" / "deploy.md", "Kubernetes"))) & files == files - plain
+
+
+def test_every_attribute_of_a_span_is_documented() -> None:
+    source = (REPOSITORY / "proxy" / "core" / "tracing.py").read_text()
+    made = set(re.findall(r'"((?:gen_ai|deja|http)\.[a-z_.]+[a-z])"', source)) | {
+        "deja.saved.input_tokens",
+        "gen_ai.usage.input_tokens",
+    }
+    text = section(DOCS / "guide" / "observability.md", "Traces")
+    documented = set(re.findall(r"`((?:gen_ai|deja|http)\.[a-z_.]+)`", text))
+    assert made - {"http.request.method", "http.route"} <= documented
+    words = (REPOSITORY / "proxy" / "services" / "tracing.py").read_text()
+    assert {name for name in documented if name.endswith(".messages")} == set(
+        re.findall(r'"(gen_ai\.[a-z.]+messages)"', words)
+    )
+
+
 def test_every_page_that_code_names_exists() -> None:
     sources = [path for folder in ("proxy", "embeddings", "loadtest") for path in (REPOSITORY / folder).rglob("*.py")]
     for path in sources:

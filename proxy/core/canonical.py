@@ -40,8 +40,8 @@ _DROPPED_ASSISTANT_FIELDS = frozenset(
 )
 _SEARCHES = ("web_search_options", "search_parameters", "plugins")
 """Fields with which OpenAI, xAI and OpenRouter look things up while they answer."""
-_OWN_TOOLS = frozenset({None, "function", "custom"})
-"""Types of tools that the caller runs; others are the provider's."""
+_OWN_TOOLS = (None, "function", "custom")
+"""Types of tools that the caller runs; others are the provider's. A tuple: what a caller calls a type may be of any type."""
 
 
 def canonical_chat(body: Mapping[str, Any], *, key_user: bool = True) -> ChatRequest:

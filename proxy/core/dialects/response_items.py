@@ -16,7 +16,7 @@ from proxy.core.canonical import bad
 
 CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
 """Type of a tool call -> the field with what the tool is given."""
-_RESULTS = frozenset({"function_call_output", "custom_tool_call_output"})
+_RESULTS = ("function_call_output", "custom_tool_call_output")
 _GIVEN_BY_PROVIDER = frozenset({"id", "status"})
 _DROPPED_PART_FIELDS = frozenset({"annotations", "logprobs"})
 
@@ -45,9 +45,13 @@ def is_message(item: Mapping[str, Any]) -> bool:
     return item.get("type") in (None, "message")
 
 
+def _is_call(item: Mapping[str, Any]) -> bool:
+    return isinstance(kind := item.get("type"), str) and kind in CALLS
+
+
 def is_of_model(item: Mapping[str, Any]) -> bool:
     """Whether an item is part of what a model did in its turn, as far as it is compared as such."""
-    return item.get("type") in CALLS or item.get("type") == "reasoning" or _is_said(item)
+    return _is_call(item) or item.get("type") == "reasoning" or _is_said(item)
 
 
 def _is_said(item: Mapping[str, Any]) -> bool:
@@ -197,7 +201,7 @@ def turn_in_chat(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     parts = [part for item in items if is_message(item) for part in parts_of(item) if isinstance(part, Mapping)]
     text = "".join(str(part["text"]) for part in parts if part.get("type") == "output_text")
     refusal = "".join(str(part["refusal"]) for part in parts if part.get("type") == "refusal")
-    calls = [_call_in_chat(item) for item in items if item.get("type") in CALLS]
+    calls = [_call_in_chat(item) for item in items if _is_call(item)]
     message: dict[str, Any] = {"role": "assistant", "content": text or None}
     if refusal:
         message["refusal"] = refusal

@@ -26,9 +26,9 @@ _IGNORED = (
     | canonical.OWN_FIELDS
     | {"input", "instructions", "background", "prompt_cache_retention", "prompt_cache_options"}
 )
-_OWN_TOOLS = frozenset({"function", "custom"})
+_OWN_TOOLS = ("function", "custom")  # a tuple: what a caller calls a type may be of any type
 """Types of tools that the caller runs and that leave nothing with the provider."""
-_INSTRUCTION_ROLES = frozenset({"system", "developer"})
+_INSTRUCTION_ROLES = ("system", "developer")
 _REPEATED = ("metadata", "prompt_cache_key", "safety_identifier")
 
 
