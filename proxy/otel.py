@@ -8,6 +8,7 @@ reads here as everywhere.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ logger = logging.getLogger("deja.telemetry")
 
 TRACES_PATH = "/v1/traces"
 """Below a collector's address. Source: OTLP specification, section OTLP/HTTP."""
-LAST_BATCH_MS = 2000
+LAST_BATCH_S = 2.0
 """How long the way out waits for the last batch."""
 CALL_S = 5.0
 """For one call to the collector: half of the SDK's own, so that the way out stays short."""
@@ -31,7 +32,7 @@ class Traces:
 
     Attributes:
         tracing: begins and ends them.
-        end: sends what waits, for `LAST_BATCH_MS` at most, and lets the collector go; blocks.
+        end: sends what waits, for `LAST_BATCH_S` at most, and lets the collector go; blocks.
     """
 
     tracing: Tracing
@@ -92,8 +93,10 @@ def _otlp_sink(endpoint: str, *, service: str, version: str) -> tuple[Sink, Call
             processor.on_end(readable(trace, span))
 
     def end() -> None:
-        processor.force_flush(LAST_BATCH_MS)
-        exporter.shutdown()  # type: ignore[no-untyped-call]  # before the processor's own, which would wait for a collector that is away
-        processor.shutdown()  # type: ignore[no-untyped-call]
+        ending = threading.Thread(target=processor.shutdown, name="last-spans", daemon=True)
+        ending.start()
+        ending.join(LAST_BATCH_S)
+        if ending.is_alive():  # the collector is away, and would be tried again
+            exporter.shutdown()  # type: ignore[no-untyped-call]
 
     return send, end

@@ -14,7 +14,7 @@ from typing import Any
 from proxy.core.outcome import Outcome
 from proxy.core.usage import Usage
 
-TRACEPARENT, TRACESTATE = b"traceparent", b"tracestate"
+TRACEPARENT = b"traceparent"
 STAGES = ("memory", "lookup", "embed", "verify")
 """In the order in which they run; the provider comes after them."""
 OPERATIONS = {

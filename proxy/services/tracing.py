@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
 
-from proxy.core.tracing import Answered, Attribute, Headers, Span, Trace, is_in_share, parent_of, spans_of, usage_told
+from proxy.core.tracing import Answered, Attribute, Span, Trace, is_in_share, parent_of, spans_of, usage_told
 from proxy.core.usage import Usage, from_wire, usage_of
 from proxy.services.calls import Decision
 from proxy.services.embedding_calls import EmbeddingDecision
@@ -28,14 +28,17 @@ class Tracing:
         sink: where spans go.
         share: of the traces that begin here, those that are sent; one that a caller began is sent if the caller says so.
         has_content: spans hold prompts and answers.
+
+    Attributes:
+        sink: as given.
     """
 
     def __init__(self, sink: Sink, *, share: float = 1.0, has_content: bool = False) -> None:
-        self._sink = sink
+        self.sink = sink
         self._share = share
         self._has_content = has_content
 
-    def begin(self, headers: Headers) -> Trace:
+    def begin(self, headers: Iterable[tuple[bytes, bytes]]) -> Trace:
         """A request's place: below its caller's span where it names one, else at the top of a new trace."""
         told = parent_of(headers)
         if told is None:
@@ -68,7 +71,7 @@ class Tracing:
             agent=call.directives.agent,
             content=_content(call.conversation, answer) if self._has_content else None,
         )
-        self._sink(call.trace, spans_of(call.trace, answered, span_ids=_span_ids()))
+        self.sink(call.trace, spans_of(call.trace, answered, span_ids=_span_ids()))
 
     def embedded(self, decision: EmbeddingDecision, *, status: int, duration_s: float) -> None:
         """A request for embeddings was answered, or will not be."""
@@ -89,7 +92,7 @@ class Tracing:
             session=call.directives.session,
             agent=call.directives.agent,
         )
-        self._sink(call.trace, spans_of(call.trace, answered, span_ids=_span_ids()))
+        self.sink(call.trace, spans_of(call.trace, answered, span_ids=_span_ids()))
 
 
 def _span_id() -> str:

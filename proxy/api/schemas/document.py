@@ -15,8 +15,6 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.routing import BaseRoute
 
-from proxy.api.bodies import Body
-from proxy.api.memory.route import Shape
 from proxy.api.schemas import routes as known
 from proxy.api.schemas.parts import ANY, BYTES, TEXT, Schema, either, named
 from proxy.api.schemas.shapes import COMPONENTS, error_of
@@ -24,7 +22,7 @@ from proxy.api.schemas.shapes import COMPONENTS, error_of
 Document = dict[str, Any]
 _REF = "#/components/schemas/{model}"
 _FASTAPIS_ERRORS = ("HTTPValidationError", "ValidationError")  # ours are told otherwise
-_BARE = (202, 204, 308)
+_BARE = (202, 204)
 """Statuses without a body."""
 
 
@@ -50,7 +48,7 @@ def models_of(endpoint: Callable[..., Any]) -> tuple[type[BaseModel], ...]:
     """The bodies a handler checks: the models its code names."""
     code = getattr(inspect.unwrap(endpoint), "__code__", None)
     named_there = () if code is None else (endpoint.__globals__.get(name) for name in code.co_names)
-    return tuple(each for each in named_there if isinstance(each, type) and issubclass(each, (Body, Shape)))
+    return tuple(each for each in named_there if isinstance(each, type) and issubclass(each, BaseModel))
 
 
 def _bodies(document: Document, routes: Iterable[APIRoute]) -> dict[str, Schema]:

@@ -35,6 +35,7 @@ BODIES: dict[tuple[str, str], Schema] = {
     ("PATCH", "/v1/sessions/{session_id}/data"): OBJECT,
     ("POST", "/v1/events"): either(_EVENT, array(_EVENT, least=1), shape({"events": array(_EVENT, least=1)})),
     ("POST", "/v1/signals/{channel}"): ANY,
+    ("POST", "/v1/memory/prompt"): named("PromptIn"),  # its handler names the model of a part, too
     ("POST", "/v1/caches/{cache_id}/entries"): shape(
         {"prompt": TEXT, "response": TEXT}, {"attributes": _ATTRIBUTES, "ttlMillis": INTEGER}
     ),
@@ -95,7 +96,6 @@ ANSWERS: dict[tuple[str, str], Schema] = {
 EVENT_STREAM = "text/event-stream"
 OTHER_KINDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("GET", "/metrics"): ("text/plain",),
-    ("GET", "/dashboard/{path}"): ("*/*",),
     ("GET", "/v1/cache/entries/export"): ("application/x-ndjson",),
     ("GET", "/v1/events"): ("application/json", EVENT_STREAM),
     ("GET", "/v1/events/tail"): (EVENT_STREAM,),
@@ -130,7 +130,6 @@ STATUSES: dict[tuple[str, str], tuple[int, ...]] = {
     ("POST", "/v1/queues/{queue}/tasks"): (200, 201),
     ("POST", "/v1/sessions/{session_id}/messages"): (200, 201),
     ("POST", "/admin/keys"): (201,),
-    ("GET", "/dashboard"): (308,),
     ("POST", "/mcp"): (200, 202),
 }
 """Statuses of success where FastAPI does not know them all; 204 has no body."""
