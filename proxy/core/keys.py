@@ -74,8 +74,16 @@ EXPIRY = f"{PREFIX}expiry"
 POLICIES = f"{PREFIX}policies:{{policies}}:all"
 POLICIES_VERSION = f"{PREFIX}policies:{{policies}}:version"
 ENTRY_TENANTS = f"{PREFIX}entry-tenants"
-ANSWERS = (f"{PREFIX}exact:", f"{PREFIX}entry:")
-"""What the names of exact keys and entries begin with."""
+_VERDICTS = (f"{PREFIX}unequal:", f"{PREFIX}condemned:")
+ANSWERS = (f"{PREFIX}exact:", f"{PREFIX}entry:", *_VERDICTS)
+"""What the names of exact keys and entries begin with, and of what callers called wrong."""
+
+
+def is_verdict(redis_key: str) -> bool:
+    """Whether a key holds what callers called wrong."""
+    return redis_key.startswith(_VERDICTS)
+
+
 ANONYMOUS = "anonymous"
 _TAG_CHARS = 12  # of an embedder's name: there are a handful
 _DIGEST_BYTES = 16  # 128 bits: no collision to be found in fewer than 2^64 tries, and those stay inside one tenant

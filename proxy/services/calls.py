@@ -97,6 +97,7 @@ class Decision:
         at_hand: the entry of exactly this request, fresh or not, that a look-up found and that was not served.
         is_store_down: a look-up just failed, so storing is not even tried.
         is_searched: its text was looked for by meaning.
+        read_since: what `FirstLevel.began` said before anything was read.
     """
 
     call: Call
@@ -112,6 +113,7 @@ class Decision:
     at_hand: Entry | None = None
     is_store_down: bool = False
     is_searched: bool = False
+    read_since: int = 0
     _is_routed: bool = False
 
     def settle_exact_only(self) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from proxy.core import context as contexts
@@ -25,7 +25,7 @@ from proxy.ports import Embedder, Guard, Judge, ResponseStore, Upstreams, Vector
 from proxy.services import ids
 from proxy.services.bookkeeping import Books
 from proxy.services.calls import Call, Decision, Reply
-from proxy.services.first_level import FirstLevel
+from proxy.services.first_level import FirstLevel, Known
 from proxy.services.forwarding import Forwarding
 from proxy.services.keeper import Keeper, Kept, why_unreadable
 from proxy.services.memory_through_proxy import MemoryReader, write_wish
@@ -189,10 +189,12 @@ class Completions:
         place = decision.place
         exact_key = keys.exact_key(place.room, place.fingerprint)
         near = self._first_level.get(exact_key)
-        if near is not None and isinstance(served := self._after_exact(plan, near), Serve):
-            return served
+        if near is not None:
+            known = self._known(decision, plan, near) if isinstance(near, Known) else self._after_exact(plan, near)
+            if isinstance(known, Serve):
+                return known
         started = time.perf_counter()
-        since = self._first_level.began()
+        decision.read_since = since = self._first_level.began()
         wanted = keys.look_up_keys(place, plan.text)
         try:
             async with self._guard.within(self._policy.lookup_deadline_s):
@@ -209,6 +211,20 @@ class Completions:
             about_own_words = decision.text is not None and routing.refers_to_own_words(decision.text)
             decision.context = contexts.resolve(place.prefix_hash, record, about_own_words=about_own_words)
         return state
+
+    def _known(self, decision: Decision, plan: LookUp, known: Known) -> Serve | Forward | None:
+        """Serve what was found by meaning before, where that would still be done."""
+        level = max(self._judge.level(_scope(decision.call)), plan.floor or 0.0)
+        confidence = known.verdict.confidence
+        if plan.text is None or confidence is None or confidence < level:
+            return None
+        now_s = self._now()
+        if isinstance(lookup.after_search(plan, [known.chosen], now_s=now_s), Forward):
+            return None
+        decision.is_searched = True
+        decision.outcome.candidates = known.candidates
+        decision.outcome.verdict = replace(known.verdict, level=level)
+        return lookup.after_fetch(plan, known.entry, candidate=known.chosen, now_s=now_s)
 
     def _after_exact(self, plan: LookUp, entry: Entry | None) -> Serve | Embed | Forward:
         return lookup.after_exact(plan, entry, now_s=self._now(), freshness=self._policy.freshness)
@@ -261,7 +277,12 @@ class Completions:
         if verdict.chosen is None:
             return Forward(Forwarded.MISS, state.reason(verdict.reason), state.candidates[0].similarity)
         chosen = next(judged for judged in verdict.judged if judged.index == verdict.chosen)
-        return await self._take(decision, plan, state.candidates[chosen.index], chosen, text)
+        served = await self._take(decision, plan, state.candidates[chosen.index], chosen, text)
+        if isinstance(served, Serve):
+            place = decision.place
+            known = Known(served.entry, state.candidates, verdict)
+            self._first_level.put(keys.exact_key(place.room, place.fingerprint), known, since=decision.read_since)
+        return served
 
     async def _take(
         self, decision: Decision, plan: LookUp, candidate: Candidate, judged: Judged, text: str

@@ -1,7 +1,11 @@
-"""The first level: entries of exact requests, kept in this process for as long as Redis vouches for them.
+"""The first level: answers of exact requests, kept in this process for as long as Redis vouches for them.
 
 Redis tells every process at once which keys changed (`stores.invalidations`), so an entry that was replaced, erased, evicted or called
 wrong is gone here too, a round trip later. While nobody listens, nothing is kept, and a hit takes its round trip.
+
+A question that was answered by meaning is known in its own words from then on (`Known`): asked again, it need not be embedded, searched for
+and judged anew, since gates and verifier would say the same of the same two texts. What may have changed is looked at each time: the level,
+the entry's freshness. Once anything is called wrong, all that is here is forgotten: it may have been the ground that others stood on.
 
 What is read while a change of it is on its way must not be kept. So each reader takes a number before it reads, and what changed since then
 is not put in.
@@ -13,15 +17,20 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
-from proxy.core.models import Entry
+from proxy.core import keys
+from proxy.core.decision import Verdict
+from proxy.core.models import Candidate, Entry
 from proxy.errors import StoreError, StoreUnavailableError
 
 logger = logging.getLogger("deja.first_level")
 
 ENTRY_OVERHEAD_BYTES = 700
 """Of an entry without its texts, its key and their places in the dictionaries, about."""
+CANDIDATE_OVERHEAD_BYTES = 900
+"""Of a candidate and what was said of it, about."""
 CHANGES = 4096
 """Changes remembered one by one; a look-up takes a millisecond, and in that time Redis does not change so many keys."""
 
@@ -38,8 +47,29 @@ class Changes(Protocol):
         """Tell of changes from `on_live` on, a key each, or None for all of them; ends with a StoreError."""
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What came of a question that an entry answers by meaning.
+
+    Attributes:
+        entry: that serves.
+        candidates: what the index offered.
+        verdict: of the judge; one of them was chosen.
+    """
+
+    entry: Entry
+    candidates: tuple[Candidate, ...]
+    verdict: Verdict
+
+    @property
+    def chosen(self) -> Candidate:
+        """The one that serves."""
+        assert self.verdict.chosen is not None
+        return self.candidates[self.verdict.chosen]
+
+
 class FirstLevel:
-    """Entries by exact key, the longest unused one going first.
+    """Entries by exact key, and what is known by meaning; the longest unused one going first.
 
     Args:
         max_bytes: of entries, about; 0 keeps none.
@@ -47,8 +77,8 @@ class FirstLevel:
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._entries: OrderedDict[str, Entry] = OrderedDict()
-        self._keys: dict[str, str] = {}  # entry id -> exact key
+        self._kept: OrderedDict[str, Entry | Known] = OrderedDict()  # by exact key
+        self._keys: dict[str, set[str]] = {}  # entry id -> exact keys
         self._size_bytes = 0
         self._is_live = False
         self._now = 0  # counts changes
@@ -60,12 +90,12 @@ class FirstLevel:
         """What is kept, about."""
         return self._size_bytes
 
-    def get(self, exact_key: str) -> Entry | None:
-        """The entry of exactly this request, if it is here."""
-        entry = self._entries.get(exact_key)
-        if entry is not None:
-            self._entries.move_to_end(exact_key)
-        return entry
+    def get(self, exact_key: str) -> Entry | Known | None:
+        """What answers exactly this request, if it is here."""
+        kept = self._kept.get(exact_key)
+        if kept is not None:
+            self._kept.move_to_end(exact_key)
+        return kept
 
     async def run(self, changes: Changes) -> None:
         """Follow what changes, until cancelled."""
@@ -84,7 +114,7 @@ class FirstLevel:
                 self.live(False)
 
     def _on_change(self, redis_key: str | None) -> None:
-        if redis_key is None:
+        if redis_key is None or keys.is_verdict(redis_key):
             self.clear()
         else:
             self.changed(redis_key)
@@ -93,21 +123,22 @@ class FirstLevel:
         """A number to be taken before Redis is read, for `put`."""
         return self._now
 
-    def put(self, exact_key: str, entry: Entry, *, since: int) -> None:
+    def put(self, exact_key: str, kept: Entry | Known, *, since: int) -> None:
         """Keep what was read, unless it has changed since then, or nobody would say if it did."""
         if not self._is_live or since < self._forgotten:
             return
-        if self._changed.get(exact_key, 0) > since or self._changed.get(entry.entry_id, 0) > since:
+        entry_id = _entry(kept).entry_id
+        if self._changed.get(exact_key, 0) > since or self._changed.get(entry_id, 0) > since:
             return
-        size_bytes = _size_bytes(exact_key, entry)
+        size_bytes = _size_bytes(exact_key, kept)
         if size_bytes > self._max_bytes:
             return
         self._drop(exact_key)
-        self._entries[exact_key] = entry
-        self._keys[entry.entry_id] = exact_key
+        self._kept[exact_key] = kept
+        self._keys.setdefault(entry_id, set()).add(exact_key)
         self._size_bytes += size_bytes
         while self._size_bytes > self._max_bytes:
-            self._drop(next(iter(self._entries)))
+            self._drop(next(iter(self._kept)))
 
     def changed(self, redis_key: str) -> None:
         """Redis says, or this process knows, that an exact key or an entry changed."""
@@ -117,7 +148,8 @@ class FirstLevel:
             self._changed.clear()
             self._forgotten = self._now - 1
         self._changed[name] = self._now
-        self._drop(self._keys.get(name, name))
+        for exact_key in tuple(self._keys.get(name, (name,))):
+            self._drop(exact_key)
 
     def live(self, is_live: bool) -> None:
         """Whether Redis tells of changes from now on; those before, or from now on, are unknown."""
@@ -129,16 +161,28 @@ class FirstLevel:
         self._now += 1
         self._forgotten = self._now
         self._changed.clear()
-        self._entries.clear()
+        self._kept.clear()
         self._keys.clear()
         self._size_bytes = 0
 
     def _drop(self, exact_key: str) -> None:
-        entry = self._entries.pop(exact_key, None)
-        if entry is not None:
-            self._keys.pop(entry.entry_id, None)
-            self._size_bytes -= _size_bytes(exact_key, entry)
+        kept = self._kept.pop(exact_key, None)
+        if kept is None:
+            return
+        self._size_bytes -= _size_bytes(exact_key, kept)
+        entry_id = _entry(kept).entry_id
+        self._keys[entry_id].discard(exact_key)
+        if not self._keys[entry_id]:
+            del self._keys[entry_id]
 
 
-def _size_bytes(exact_key: str, entry: Entry) -> int:
-    return ENTRY_OVERHEAD_BYTES + len(exact_key) + len(entry.body) + len(entry.question)
+def _entry(kept: Entry | Known) -> Entry:
+    return kept.entry if isinstance(kept, Known) else kept
+
+
+def _size_bytes(exact_key: str, kept: Entry | Known) -> int:
+    entry = _entry(kept)
+    size_bytes = ENTRY_OVERHEAD_BYTES + len(exact_key) + len(entry.body) + len(entry.question)
+    if isinstance(kept, Known):
+        size_bytes += sum(CANDIDATE_OVERHEAD_BYTES + len(one.question) for one in kept.candidates)
+    return size_bytes

@@ -328,3 +328,35 @@ def test_without_redis_it_says_so_and_answers_go_on(provider: FakeUpstream) -> N
         assert "detail=redis-unavailable" in told.status
         answer = httpx.get(f"{deja.base_url}/cache/explain/{told.headers['x-deja-request-id']}")
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "redis_unavailable")
+
+
+# --- what is known by meaning -----------------------------------------------------------------------------------------------------
+
+
+def test_a_rewording_that_is_asked_again_is_at_hand_until_it_is_called_wrong(caller: Caller) -> None:
+    stored = caller.ask(FIRST)
+    first, again = caller.ask(REWORDED), caller.ask(REWORDED)
+    assert (first.hit, again.hit) == ("semantic", "semantic")
+    assert "embed" in first.headers["server-timing"]
+    assert "server-timing" not in again.headers, "neither Redis nor a model was asked"
+    for name in ("x-deja-similarity", "x-deja-confidence"):
+        assert again.headers[name] == first.headers[name]
+    assert again.text == stored.text
+    found = caller.explain(again)
+    assert found["neighbours"][0]["question"] == FIRST
+    assert caller.vote(again).status_code == 200
+    caller.ask(FIRST)
+    assert "detail=feedback" in caller.ask(REWORDED).status
+
+
+def test_how_sure_it_has_to_be_is_asked_each_time(caller: Caller) -> None:
+    caller.ask(FIRST)
+    assert [caller.ask(REWORDED).hit for _ in range(2)] == ["semantic", "semantic"]
+    assert caller.ask(REWORDED, headers={"X-Deja-Confidence": "0.99999"}).hit is None
+
+
+def test_a_fresher_answer_is_asked_for_though_an_older_one_is_at_hand(caller: Caller) -> None:
+    caller.ask(FIRST)
+    assert [caller.ask(REWORDED).hit for _ in range(2)] == ["semantic", "semantic"]
+    fresh = caller.ask(REWORDED, headers={"Cache-Control": "max-age=0"})
+    assert fresh.hit is None

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.models import Entry, WireMode
+from proxy.core import keys
+from proxy.core.decision import Verdict
+from proxy.core.models import Candidate, Entry, WireMode
 from proxy.errors import StoreUnavailableError
-from proxy.services.first_level import CHANGES, ENTRY_OVERHEAD_BYTES, FirstLevel
+from proxy.services.first_level import CHANGES, ENTRY_OVERHEAD_BYTES, FirstLevel, Known
 
 
 def entry(name: str, body: bytes = b"{}") -> Entry:
@@ -32,7 +34,12 @@ def level(max_bytes: int = 1 << 20) -> FirstLevel:
     return made
 
 
-def put(first: FirstLevel, name: str, kept: Entry | None = None) -> None:
+def known(name: str) -> Known:
+    candidate = Candidate(redis_key(name), f"ent_{name}", "What?", 0.1, 0.0, 60)
+    return Known(entry(name), (candidate,), Verdict(0, None, 0.99, 0.9))
+
+
+def put(first: FirstLevel, name: str, kept: Entry | Known | None = None) -> None:
     first.put(exact(name), kept or entry(name), since=first.began())
 
 
@@ -101,6 +108,22 @@ def test_the_longest_unused_goes_first_and_what_is_too_large_is_not_kept() -> No
     put(first, "d", entry("d", b"x" * room))
     assert first.get(exact("d")) is None
     assert first.get(exact("c")) is not None
+
+
+def test_what_is_known_by_meaning_goes_with_its_entry_and_with_any_word_of_a_wrong_answer() -> None:
+    first = level()
+    put(first, "a")
+    put(first, "in other words", known("a"))
+    put(first, "b", known("b"))
+    assert first.get(exact("in other words")) == known("a")
+    first.changed(redis_key("a"))
+    assert first.get(exact("in other words")) is None
+    assert first.get(exact("a")) is None
+    assert first.get(exact("b")) is not None
+    for told in (keys.condemned_key("room"), keys.unequal_key("room", "What?")):
+        put(first, "b", known("b"))
+        first._on_change(told)
+        assert first.get(exact("b")) is None
 
 
 def test_with_no_bytes_nothing_is_kept() -> None:
