@@ -14,7 +14,7 @@ from typing import Any
 from proxy.core.outcome import Outcome
 from proxy.core.usage import Usage
 
-TRACEPARENT = b"traceparent"
+TRACEPARENT, TRACESTATE = b"traceparent", b"tracestate"
 STAGES = ("memory", "lookup", "embed", "verify")
 """In the order in which they run; the provider comes after them."""
 OPERATIONS = {
@@ -53,9 +53,10 @@ class Trace:
     is_sampled: bool = True
 
     def carried(self, headers: Headers) -> Headers:
-        """Headers for the provider: it hangs its spans below our call to it."""
+        """Headers for the provider: it hangs its spans below our call to it. The state of a trace that was not continued is left out."""
         told = f"00-{self.trace_id}-{self.upstream_id}-{int(self.is_sampled):02x}".encode()
-        return (*(pair for pair in headers if pair[0] != TRACEPARENT), (TRACEPARENT, told))
+        ours = (TRACEPARENT,) if self.parent_id else (TRACEPARENT, TRACESTATE)
+        return (*(pair for pair in headers if pair[0] not in ours), (TRACEPARENT, told))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from tests.fake_upstream import FakeUpstream
 from tests.otlp_collector import Collector, attributes
 
 TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
-CANARIES = ("canary-prompt-7141", "canary-answer-5150", "sk-canary-key-2718", "canary-provider-key-3141")
+CANARIES = ("canary-prompt-7141", "of the provider", "sk-canary-key-2718", "canary-provider-key-3141")
 QUESTION = {"model": "gpt-4o", "messages": [{"role": "user", "content": f"What is the capital of {CANARIES[0]}?"}]}
 CALLER = {"Authorization": f"Bearer {CANARIES[2]}", "traceparent": f"00-{TRACE_ID}-{SPAN_ID}-01"}
 
@@ -74,7 +74,9 @@ def test_no_word_of_anybodys_is_in_traces_or_logs(
 ) -> None:
     collector.clear()
     ask(traced, temperature=0.3, stream=True)
-    everything = repr(collector.spans(3)) + traced.log
+    told = ask(traced, temperature=0.5).text
+    assert CANARIES[1] in told, "the fake provider says it in each answer"
+    everything = repr(collector.spans(6)) + traced.log
     assert not [word for word in CANARIES if word in everything]
 
 

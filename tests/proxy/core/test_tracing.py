@@ -59,6 +59,14 @@ def test_the_provider_is_told_our_call_as_its_parent_and_keeps_the_rest() -> Non
     assert parent_of(headers) == (TRACE_ID, "2" * 16, True)
 
 
+def test_the_state_of_a_trace_that_is_not_continued_goes_nowhere() -> None:
+    begun_here = Trace(TRACE_ID, "1" * 16, "2" * 16)
+    assert [name for name, _ in begun_here.carried(((b"tracestate", b"a=b"), (b"accept", b"*/*")))] == [
+        b"accept",
+        b"traceparent",
+    ]
+
+
 @given(st.integers(1, (1 << 128) - 1), st.floats(0, 1), st.floats(0, 1))
 def test_a_larger_share_holds_the_smaller_one(number: int, one: float, other: float) -> None:
     trace_id = f"{number:032x}"
