@@ -195,7 +195,11 @@ class Application:
             self.access, self.guard, self.fleet.kept, secret=self._secret, deadline_s=deadline_s, now=time.time
         )
         self.entries = Entries(
-            EntryStore(self.client, self.fleet.seal), EntryLists(self.client), self.guard, secret=self._secret, now=time.time
+            EntryStore(self.client, self.fleet.seal),
+            EntryLists(self.client),
+            self.guard,
+            secret=self._secret,
+            now=time.time,
         )
         await self.caching.open()
         self.fleet.open()

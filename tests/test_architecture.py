@@ -89,14 +89,20 @@ EXCEPTIONS = {
 
 PURE = frozenset(
     {
-        "__future__", "base64", "binascii", "collections", "dataclasses", "decimal", "email", "enum", "functools", "hashlib", "hmac", "importlib", "itertools",
-        "math", "numpy", "orjson", "re", "string", "types", "typing", "unicodedata",
+        "__future__", "base64", "binascii", "collections", "dataclasses", "decimal", "email", "enum", "functools",
+        "hashlib", "hmac", "importlib", "itertools", "math", "numpy", "orjson", "re", "string", "types", "typing",
+        "unicodedata",
     }
 )  # fmt: skip
 """What core may import of others: nothing with a clock, a socket, an environment, chance or a loop."""
 
 FOREIGN: dict[str, tuple[str, ...]] = {
-    "redis": ("proxy.stores", "proxy.accounting", "proxy.caching", "proxy.fleet"),  # the latter three name a client's type alone
+    "redis": (
+        "proxy.stores",
+        "proxy.accounting",
+        "proxy.caching",
+        "proxy.fleet",
+    ),  # the latter three name a client's type alone
     "redisvl": ("proxy.stores",),
     "fastapi": ("proxy.api", "proxy.app"),
     "starlette": ("proxy.api", "proxy.app"),

@@ -55,9 +55,7 @@ class BoundedEmbedder:
             raise EmbeddingError("The embedding model is not there yet.")
         try:
             async with asyncio.timeout(self._deadline_s):
-                return await self._inner.embed(
-                    text, whose=whose, inline=len(text) <= INLINE_CHARS and self._is_alone()
-                )
+                return await self._inner.embed(text, whose=whose, inline=len(text) <= INLINE_CHARS and self._is_alone())
         except TimeoutError:
             raise EmbeddingError(f"No vector within {self._deadline_s * 1000:.0f} ms.") from None
         except EmbedderError as error:

@@ -100,7 +100,6 @@ class CacheSettings(Section):
         None, description="A calibration made by `deja tune PAIRS --calibrate`; unset: the one that comes with Deja."
     )
 
-
     @field_validator("encryption_keys")
     @classmethod
     def _are_keys(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
