@@ -111,11 +111,13 @@ class FakeUpstream:
     Attributes:
         requests: what came, in order of arrival.
         disconnects: how many clients left before their answer was complete.
+        caller_port: of the connection that the last request came by.
         connections, open_connections: how many connections were opened, and are open now.
         in_flight, peak_in_flight: calls being answered, now and at most.
     """
 
     def __init__(self) -> None:
+        self.caller_port = 0
         self.requests: list[Recorded] = []
         self.disconnects = 0
         self.connections = 0
@@ -208,6 +210,7 @@ class FakeUpstream:
         self.open_connections += 1
         try:
             while (request := await _read_request(line)) is not None:
+                self.caller_port = writer.get_extra_info("peername")[1]
                 self.requests.append(request)
                 behaviour = self._script.pop(0) if len(self._script) > 1 else self._script[0]
                 exchange = Exchange(request, writer)

@@ -188,8 +188,8 @@ def clock(redis_s: float, asked_s: float, answered_s: float) -> Check:
 
 
 def rights(key_prefix: str) -> str:
-    """Return the command that gives an ACL user what Deja needs and no more: its own keys and channels, and INFO."""
-    return f"ACL SETUSER <user> ~{key_prefix}* &{key_prefix}* +@all -@dangerous +info"
+    """Return the command that gives an ACL user what Deja needs and no more: its own keys and channels, what changes, and INFO."""
+    return f"ACL SETUSER <user> ~{key_prefix}* &{key_prefix}* &__redis__:invalidate +@all -@dangerous +info"
 
 
 # ── looking ───────────────────────────────────────────────────────────────────────────────────────────────────────
