@@ -390,12 +390,12 @@ def create_app(
     app.hot = {path: Door(answer, **door, now=time.time) for path, answer in cached.items()}
     # Asked one after the other: those that agents call all the time come first.
     routes = (
+        health,
         agents,
         tasks,
         event_groups,
         events,
         signals,
-        health,
         journal,
         sessions,
         cache,
