@@ -94,8 +94,8 @@ class Attack:
         secret = self._secret
         self._victim("PUT", "/v1/agents/planner", {"goal": secret})
         self._victim("POST", "/v1/events", {"type": "note", "data": {"say": secret}}, parameters={"stream": "diary"})
-        self._victim("PUT", "/v1/queues/work", {})
-        self._victim("POST", "/v1/queues/work/tasks", {"payload": {"do": secret}})
+        self._victim("PUT", "/v1/queues/jobs", {})
+        self._victim("POST", "/v1/queues/jobs/tasks", {"payload": {"do": secret}})
         self._victim("POST", "/v1/sessions/s-victim/messages", {"messages": [{"role": "user", "content": secret}]})
         self._victim("PUT", "/v1/sessions/s-victim/data", {"note": secret})
         self._victim(
@@ -119,7 +119,7 @@ class Attack:
         paths = ("agents/planner", "events?stream=diary", "sessions/s-victim/data", "sessions/s-victim/messages")
         own = {"authorization": f"Bearer {self._victim_key}"}
         seen: list[object] = [self._client.get(f"/v1/{path}", headers=own).text for path in paths]
-        seen.append(self._client.get("/v1/queues/work", headers=own).json().get("ready"))
+        seen.append(self._client.get("/v1/queues/jobs", headers=own).json().get("ready"))
         cached = {"cache-control": "only-if-cached"}
         asked = (self._victim("POST", "/v1/chat/completions", _chat(each), cached) for each in self._questions[:5])
         seen += [told.status_code for told in asked]
@@ -177,8 +177,8 @@ class Attack:
                 "/v1/agents/planner/history",
                 "/v1/events?stream=diary",
                 "/v1/queues",
-                "/v1/queues/work",
-                "/v1/queues/work/tasks",
+                "/v1/queues/jobs",
+                "/v1/queues/jobs/tasks",
                 "/v1/sessions",
                 "/v1/sessions/s-victim",
                 "/v1/sessions/s-victim/messages",
@@ -207,7 +207,7 @@ class Attack:
             ("DELETE", "/v1/users/victim", None),
             ("DELETE", "/v1/agents/planner", None),
             ("PATCH", "/v1/agents/planner", {"goal": "mine"}),
-            ("POST", "/v1/queues/work/tasks/claim", {"worker": "w"}),
+            ("POST", "/v1/queues/jobs/tasks/claim", {"worker": "w"}),
             ("DELETE", "/v1/events/streams/diary", None),
             ("POST", "/v1/long-term-memory/search", {"text": f"What is the word of {self._known}?"}),
             ("DELETE", "/v1/long-term-memory?memory_ids=m1", None),
