@@ -69,12 +69,12 @@ class JournalStore:
             return
         named = [(record, record.session) for record in records if record.session is not None]
         with translated():
-            await self._append(keys=[keys.JOURNAL], args=[orjson.dumps(flat)])
-            if named:
+            if named:  # first: whoever asked reads his own session next, not the journal
                 async with self._client.pipeline(transaction=False) as pipe:
                     for record, session in named:
                         self._append_to_session(pipe, record, session)
                     await pipe.execute()
+            await self._append(keys=[keys.JOURNAL], args=[orjson.dumps(flat)])
 
     def _append_to_session(self, pipe: Any, record: Record, session: str) -> None:
         tag = keys.session_tag(record.tenant, session)

@@ -18,12 +18,12 @@ from tests.fake_upstream import FakeUpstream, cut_after, sse_chat
 
 
 def read(deja: DejaProcess, session: str, api_key: str, *, turns: int, timeout_s: float = 5.0) -> dict[str, Any]:
-    """The session, once it holds so many turns (recording is off the hot path)."""
+    """The session, once it holds so many turns and an event (recording is off the hot path; events follow turns)."""
     give_up_at = time.monotonic() + timeout_s
     while True:
         answer = httpx.get(f"{deja.base_url}/sessions/{session}", headers={"Authorization": f"Bearer {api_key}"})
-        if answer.status_code == 200 and len(answer.json()["turns"]) >= turns:
-            found: dict[str, Any] = answer.json()
+        found: dict[str, Any] = answer.json()
+        if answer.status_code == 200 and len(found["turns"]) >= turns and found["events"]:
             return found
         assert time.monotonic() < give_up_at, answer.text
         time.sleep(0.02)
