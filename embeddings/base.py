@@ -40,6 +40,10 @@ class Embedding:
     unknown_tokens: int = 0
 
 
+ALONE = 0.5
+"""By how much lower a logit counts that the first order of a pair said by itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class Score:
     """What the verifier says of one pair.
@@ -49,7 +53,7 @@ class Score:
             -inf when the pair was not read whole.
         tokens: tokens of the pair, special ones included; 0 when it was too long to count.
         is_truncated: the pair is longer than the model reads, so it was not judged.
-        gap: how far the two orders lie apart, 0 or more.
+        gap: by how much the first order's logit lies above the second's; 0 where one order was read.
     """
 
     logit: float
@@ -60,13 +64,21 @@ class Score:
     @property
     def lower_logit(self) -> float:
         """The logit of the order that is less sure."""
-        return self.logit - self.gap / 2
+        return self.logit - abs(self.gap) / 2
+
+    @property
+    def decisive_logit(self) -> float:
+        """What a hit is decided by: the mean of both orders, or what the first one says by itself, `ALONE` lower, if that is more.
+
+        So a first order that is sure enough settles it, and the second need not be read (decision 0010).
+        """
+        return max(self.logit, self.logit + self.gap / 2 - ALONE)
 
     def with_other_order(self, other: Score) -> Score:
         """What two scores of one order each say together."""
         if self.is_truncated or other.is_truncated:
             return Score(-math.inf, self.tokens, is_truncated=True)
-        return Score((self.logit + other.logit) / 2, self.tokens, is_truncated=False, gap=abs(self.logit - other.logit))
+        return Score((self.logit + other.logit) / 2, self.tokens, is_truncated=False, gap=self.logit - other.logit)
 
     @property
     def probability(self) -> float:

@@ -112,7 +112,7 @@ class Verifier:
         return self._manifest.max_tokens
 
     def score(self, pairs: Sequence[Pair]) -> list[Score]:
-        """Score pairs of questions, in order; a pair's score depends neither on the others nor on which text comes first.
+        """Score pairs of questions, in order; a score does not depend on the other pairs, its logit not on which text comes first.
 
         Each pair is read in both orders: what one says differs from the other by noise, and their mean finds 2 to 5 points more at the
         same error (decision 0010). Both orders are one batch, at 1.4 times the cost of one where nothing else is in it. A `OneWay` is read
@@ -143,7 +143,7 @@ class Verifier:
     def _score(self, tokens: int, there: float, back: float) -> Score:
         if not 0 < tokens <= self.max_tokens:
             return Score(-math.inf, tokens, is_truncated=True)
-        return Score((there + back) / 2, tokens, is_truncated=False, gap=abs(there - back))
+        return Score((there + back) / 2, tokens, is_truncated=False, gap=there - back)
 
     def close(self) -> None:
         """Do nothing: memory goes with the object."""

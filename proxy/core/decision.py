@@ -40,7 +40,8 @@ class Judged:
         similarity: cosine to the asked question, in [-1, 1].
         gate: the gate that refused by itself; None if none did.
         objections: gates that objected, the one above among them.
-        logit: the verifier's; None where it was not asked because it could not change the outcome.
+        logit: the verifier's (`Score.decisive_logit`, or as much of it as decided); None where it was not asked because it could not
+            change the outcome.
         confidence: calibrated probability that the answer serves, in [0, 1]; None where it was not computed.
         lower_logit: the verifier's, of the order of the two texts that is less sure.
     """

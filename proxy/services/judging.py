@@ -1,9 +1,9 @@
 """The judge behind the port: gates first, then the verifier where it can change the outcome, then the calibrated confidence.
 
 Theory of operation. A hit needs all of it: no hard gate refuses, the verifier has read both texts, and the confidence that the
-calibration makes of cosine, logit and soft objections reaches the level of the caller's scope. Steps may be skipped only to refuse: a pair
-that would stay below the level at the verifier's highest praise is not shown to it. The nearest candidate is verified alone, since it
-usually serves; the others follow together, and only if it does not.
+calibration makes of cosine, logit and soft objections reaches the level of the caller's scope. A pair that would stay below the level at
+the verifier's highest praise is not shown to it. The verifier reads two texts in one order first, and in the other where that settles it
+neither way. The nearest candidate is verified alone, since it usually serves; the others follow together, and only if it does not.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from embeddings.base import OneWay, Pair, Score
+from embeddings.base import ALONE, OneWay, Score
 from embeddings.batching import BatchingVerifier
 from embeddings.errors import EmbedderError
 from proxy.core import decision
@@ -29,11 +29,12 @@ INLINE_CHARS = 240
 """Of both texts: as for the embedder, a short pair is scored on the event loop where nobody else waits for it."""
 
 LIKELY = 0.8
-"""Cosine from which a pair is read in both orders at once, for 1.4 times the cost of one. Below, more than half of what no gate refuses is
-settled by the first order alone."""
+"""Cosine from which the nearest candidate usually serves, and is verified before the others. Below, all are read together."""
 MARGIN = 2.0
 """By how much the mean of both orders may lie above the first, in logits. Of 728 pairs that reached a logit of 2 one lay further, of 556
 that reached 3 none; 73 to 84 % of the pairs that did not reach theirs were settled by the first order (groups of questions of our own)."""
+BELOW_ALONE = 2.0
+"""By how much the second order may lie below a first one that settled it alone: merging asks for the less sure of both."""
 VERIFIED = 2
 """Candidates shown to the verifier, at most: the nearest of those that no gate refuses. The index offers more, since near misses crowd
 round a question and the gates thin them out. Each costs a miss as much as an embedding (decision 0010)."""
@@ -115,41 +116,50 @@ class VerifyingJudge:
             screened = decision.screen(reading, [(i, candidates[i].question, candidates[i].similarity) for i in group])
             open_ = [one for one in screened if self._is_open(one, worth)][:left]
             left -= len(open_)
-            verified = await self._verify(asked, candidates, open_, worth, whose)
+            verified = await self._verify(asked, candidates, open_, level, worth, whose)
             judged += [verified.get(one.index, one) for one in screened]
             if any((one.confidence or 0.0) >= level for one in verified.values()):
                 break
         return judged
 
     async def _verify(
-        self, asked: str, candidates: Sequence[Candidate], open_: Sequence[Judged], worth: float, whose: str
+        self,
+        asked: str,
+        candidates: Sequence[Candidate],
+        open_: Sequence[Judged],
+        level: float,
+        worth: float,
+        whose: str,
     ) -> dict[int, Judged]:
-        """Fill in logits and confidences; the second order of a pair is read where the first leaves hope."""
-        stored = {one.index: candidates[one.index].question for one in open_}
-        pairs: list[Pair] = [
-            (stored[one.index], asked) if one.similarity >= LIKELY else OneWay(stored[one.index], asked)
-            for one in open_
-        ]
-        scores = dict(zip(stored, await self._scores(pairs, whose), strict=True))
-        hopeful = [
-            one.index
-            for one in open_
-            if one.similarity < LIKELY
-            and self._confidence(replace(one, logit=scores[one.index].logit + MARGIN)) >= worth
-        ]
-        back = await self._scores([OneWay(asked, stored[index]) for index in hopeful], whose)
-        scores |= {index: scores[index].with_other_order(other) for index, other in zip(hopeful, back, strict=True)}
+        """Fill in logits and confidences; second orders are read where no first one is sure enough and some leave hope."""
+        stored = [candidates[one.index].question for one in open_]
+        first = await self._scores([OneWay(text, asked) for text in stored], whose)
         verified = [
-            replace(one, logit=scores[one.index].logit, lower_logit=scores[one.index].lower_logit) for one in open_
+            self._said(one, score.logit - ALONE, score.logit - BELOW_ALONE)
+            for one, score in zip(open_, first, strict=True)
         ]
-        return {one.index: replace(one, confidence=self._confidence(one)) for one in verified}
+        if not any((one.confidence or 0.0) >= level for one in verified):
+            ceilings = [
+                self._confidence(replace(one, logit=score.logit + MARGIN))
+                for one, score in zip(open_, first, strict=True)
+            ]
+            hopeful = [at for at, ceiling in enumerate(ceilings) if ceiling >= worth]
+            back = await self._scores([OneWay(asked, stored[at]) for at in hopeful], whose)
+            for at, other in zip(hopeful, back, strict=True):
+                both = first[at].with_other_order(other)
+                verified[at] = self._said(open_[at], both.decisive_logit, both.lower_logit)
+        return {one.index: one for one in verified}
 
-    async def _scores(self, pairs: Sequence[Pair], whose: str) -> list[Score]:
+    def _said(self, judged: Judged, logit: float, lower_logit: float) -> Judged:
+        told = replace(judged, logit=logit, lower_logit=lower_logit)
+        return replace(told, confidence=self._confidence(told))
+
+    async def _scores(self, pairs: Sequence[OneWay], whose: str) -> list[Score]:
         assert self._verifier is not None
         if len(pairs) != 1:  # several go to the model together
             return await asyncio.gather(*(self._verifier.get(pair, whose=whose) for pair in pairs))
         (pair,) = pairs
-        chars = sum(map(len, (pair.stored, pair.asked) if isinstance(pair, OneWay) else pair))
+        chars = len(pair.stored) + len(pair.asked)
         inline = self._is_alone() and chars <= INLINE_CHARS
         return [await self._verifier.get(pair, whose=whose, inline=inline)]
 

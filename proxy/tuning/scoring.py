@@ -123,7 +123,7 @@ class Scorer:
             scores = self._verifier.score([(scored[i].pair.stored, scored[i].pair.asked) for i in group])
             for i, score in zip(group, scores, strict=True):
                 one = scored[i]
-                result[i] = replace(one, logit=score.logit)
+                result[i] = replace(one, logit=score.decisive_logit)
             progress(min(len(open_), (done + 1) * _BATCH), len(open_))
         return result
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embeddings.base import OneWay, Score
+from embeddings.base import ALONE, OneWay, Score
 from embeddings.checkpoint import file_sha256
 from embeddings.errors import ModelFormatError
 from embeddings.verifier import Verifier, VerifierManifest, _groups, padded, shipped_folder
@@ -96,7 +96,7 @@ def test_it_makes_no_difference_which_text_comes_first(verifier: Verifier) -> No
     there = verifier.score(PAIRS)
     back = verifier.score([(asked, stored) for stored, asked in PAIRS])
     assert [one.logit for one in there] == pytest.approx([one.logit for one in back], abs=1e-4)
-    assert [one.gap for one in there] == pytest.approx([one.gap for one in back], abs=1e-4)
+    assert [one.gap for one in there] == pytest.approx([-one.gap for one in back], abs=1e-4)
 
 
 def test_the_gap_tells_how_far_the_two_orders_lie_apart(verifier: Verifier) -> None:
@@ -105,6 +105,13 @@ def test_the_gap_tells_how_far_the_two_orders_lie_apart(verifier: Verifier) -> N
     orders = [float(verifier.score_tokens([verifier._tokenize(*two)])[0]) for two in ((stored, asked), (asked, stored))]
     assert score.logit == pytest.approx(sum(orders) / 2, abs=1e-3)
     assert score.lower_logit == pytest.approx(min(orders), abs=1e-3)
+    assert score.gap == pytest.approx(orders[0] - orders[1], abs=1e-3)
+
+
+@pytest.mark.parametrize(("first", "other", "decides"), [(4.0, 4.0, 4.0), (3.0, 5.0, 4.0), (4.0, 1.0, 4.0 - ALONE)])
+def test_the_second_order_cannot_undo_what_the_first_surely_says(first: float, other: float, decides: float) -> None:
+    score = Score(first, 9, is_truncated=False).with_other_order(Score(other, 9, is_truncated=False))
+    assert score.decisive_logit == decides
 
 
 def test_threads_may_share_a_verifier(verifier: Verifier) -> None:

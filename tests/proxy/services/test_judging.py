@@ -8,14 +8,14 @@ from dataclasses import replace
 
 import pytest
 
-from embeddings.base import OneWay, Pair, Score
+from embeddings.base import ALONE, OneWay, Score
 from embeddings.batching import BatchingVerifier
 from embeddings.errors import EmbedderError
 from proxy.core.confidence import EXACT_ONLY, Calibration
 from proxy.core.decision import Judged, Scope
 from proxy.core.gates import HARD, GateReason
 from proxy.core.models import Candidate, Reason
-from proxy.services.judging import LIKELY, MARGIN, VerifyingJudge
+from proxy.services.judging import BELOW_ALONE, LIKELY, MARGIN, VerifyingJudge
 
 SCOPE = Scope("tenant", "")
 ASKED = "How do I reset my password?"
@@ -38,21 +38,18 @@ class Scripted:
     def __init__(self, logits: dict[str, float] | None = None) -> None:
         self.logits = logits or {}
         self.one_way: dict[tuple[str, str], float] = {}
-        self.asked: list[Pair] = []
+        self.asked: list[OneWay] = []
         self.error: Exception | None = None
 
-    def score(self, pairs: Sequence[Pair]) -> list[Score]:
+    def score(self, pairs: Sequence[OneWay]) -> list[Score]:
         self.asked.extend(pairs)
         if self.error:
             raise self.error
         return [self._score(pair) for pair in pairs]
 
-    def _score(self, pair: Pair) -> Score:
-        if isinstance(pair, OneWay):
-            told = pair.asked if pair.stored == ASKED else pair.stored
-            logit = self.one_way.get((pair.stored, pair.asked), self.logits.get(told, -6.0))
-        else:
-            logit = self.logits.get(pair[0], -6.0)
+    def _score(self, pair: OneWay) -> Score:
+        told = pair.asked if pair.stored == ASKED else pair.stored
+        logit = self.one_way.get((pair.stored, pair.asked), self.logits.get(told, -6.0))
         return Score(logit, 10, is_truncated=False)
 
     def close(self) -> None:
@@ -102,9 +99,9 @@ async def test_what_verifier_and_gates_accept_is_served(judge: VerifyingJudge, s
     scripted.logits["How can I reset my password?"] = 9.0
     verdict = await judge.judge(ASKED, [near("How can I reset my password?", 0.9)], scope=SCOPE)
     assert verdict.chosen == 0
-    assert verdict.confidence == pytest.approx(0.875)
+    assert verdict.confidence == pytest.approx(0.5 + (9.0 - ALONE) / 24)
     assert verdict.level == 0.75
-    assert verdict.judged[0].logit == 9.0
+    assert verdict.judged[0].logit == 9.0 - ALONE
 
 
 async def test_only_the_nearest_is_verified_when_it_serves(judge: VerifyingJudge, scripted: Scripted) -> None:
@@ -112,7 +109,7 @@ async def test_only_the_nearest_is_verified_when_it_serves(judge: VerifyingJudge
     candidates = [near("How to reset my password", 0.8), near("How can I reset my password?", 0.9)]
     verdict = await judge.judge(ASKED, candidates, scope=SCOPE)
     assert verdict.chosen == 1
-    assert scripted.asked == [("How can I reset my password?", ASKED)]
+    assert scripted.asked == [OneWay("How can I reset my password?", ASKED)]
 
 
 async def test_the_others_are_verified_when_the_nearest_does_not_serve(
@@ -155,7 +152,7 @@ async def test_of_many_candidates_the_nearest_two_that_no_gate_refuses_are_verif
         *(near(text, 0.9 - i / 100) for i, text in enumerate(wordings)),
     ]
     verdict = await judge.judge(ASKED, candidates, scope=SCOPE)
-    assert scripted.asked == [(wording, ASKED) for wording in wordings[:2]]
+    assert scripted.asked == [OneWay(wording, ASKED) for wording in wordings[:2]]
     assert len(verdict.judged) == 5
 
 
@@ -232,31 +229,57 @@ def test_what_the_verifier_never_read_is_not_merged(judge: VerifyingJudge) -> No
 # --- one order first --------------------------------------------------------------------------------------------------------------
 
 FAR = "What do I do when my password is lost?"
+NEEDED = 6.0
+"""Logit for a confidence of 0.75."""
 
 
-async def test_an_unlikely_pair_that_the_first_order_settles_is_read_once(
-    judge: VerifyingJudge, scripted: Scripted
+@pytest.mark.parametrize("similarity", [LIKELY - 0.05, LIKELY + 0.05])
+async def test_a_first_order_that_refuses_surely_is_the_only_one_read(
+    judge: VerifyingJudge, scripted: Scripted, similarity: float
 ) -> None:
-    verdict = await judge.judge(ASKED, [near(FAR, LIKELY - 0.05)], scope=SCOPE)
+    verdict = await judge.judge(ASKED, [near(FAR, similarity)], scope=SCOPE)
     assert scripted.asked == [OneWay(FAR, ASKED)]
-    assert (verdict.chosen, verdict.reason, verdict.judged[0].logit) == (None, Reason.VERIFIER, -6.0)
+    assert (verdict.chosen, verdict.reason, verdict.judged[0].logit) == (None, Reason.VERIFIER, -6.0 - ALONE)
 
 
-async def test_where_the_first_order_leaves_hope_the_mean_of_both_decides(
+async def test_a_first_order_that_is_sure_enough_is_the_only_one_read(
     judge: VerifyingJudge, scripted: Scripted
 ) -> None:
-    needed = 6.0  # for a confidence of 0.75
-    for first, other, serves in (
-        (needed, needed, True),
-        (needed - MARGIN, needed + MARGIN, True),
-        (needed + 3, needed - 4, False),
-    ):
-        scripted.one_way = {(FAR, ASKED): first, (ASKED, FAR): other}
-        judge.use(BatchingVerifier(scripted), CALIBRATION, Levels())
-        verdict = await judge.judge(ASKED, [near(FAR, LIKELY - 0.05)], scope=SCOPE)
-        assert (verdict.chosen == 0) is serves
-        assert verdict.judged[0].logit == (first + other) / 2
-        assert verdict.judged[0].lower_logit == min(first, other)
+    scripted.one_way = {(FAR, ASKED): NEEDED + ALONE}
+    verdict = await judge.judge(ASKED, [near(FAR, 0.9)], scope=SCOPE)
+    assert scripted.asked == [OneWay(FAR, ASKED)]
+    assert (verdict.chosen, verdict.confidence) == (0, 0.75)
+    assert verdict.judged[0].lower_logit == NEEDED + ALONE - BELOW_ALONE
+
+
+@pytest.mark.parametrize(
+    ("first", "other", "serves"),
+    [
+        (NEEDED, NEEDED, True),
+        (NEEDED - MARGIN, NEEDED + MARGIN, True),
+        (NEEDED + ALONE - 0.01, NEEDED - 1, False),
+        (NEEDED - 1, NEEDED + 0.9, False),
+    ],
+)
+async def test_where_the_first_order_settles_it_neither_way_the_mean_of_both_decides(
+    judge: VerifyingJudge, scripted: Scripted, first: float, other: float, serves: bool
+) -> None:
+    scripted.one_way = {(FAR, ASKED): first, (ASKED, FAR): other}
+    verdict = await judge.judge(ASKED, [near(FAR, 0.9)], scope=SCOPE)
+    assert scripted.asked == [OneWay(FAR, ASKED), OneWay(ASKED, FAR)]
+    assert (verdict.chosen == 0) is serves
+    assert verdict.judged[0].logit == pytest.approx(max((first + other) / 2, first - ALONE))
+    assert verdict.judged[0].lower_logit == min(first, other)
+
+
+async def test_one_sure_candidate_spares_the_second_orders_of_the_others(
+    judge: VerifyingJudge, scripted: Scripted
+) -> None:
+    other = "Where do I find my password?"
+    scripted.logits = {FAR: NEEDED - 0.5, other: NEEDED + 2}
+    verdict = await judge.judge(ASKED, [near(FAR, 0.75), near(other, 0.7)], scope=SCOPE)
+    assert set(scripted.asked) == {OneWay(FAR, ASKED), OneWay(other, ASKED)}
+    assert verdict.chosen == 1
 
 
 async def test_unlikely_pairs_are_read_together(judge: VerifyingJudge, scripted: Scripted) -> None:
