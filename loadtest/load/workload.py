@@ -107,12 +107,17 @@ def mixed(texts: Texts, mix: Mix, seed: int = 0, *, order_seed: int = 0) -> Iter
 
 
 def popular(topics: Sequence[Topic], zipf: float, seed: int = 0) -> Iterator[Ask]:
-    """Rewordings of topics by their popularity, without end: popular wordings come again and again, others once."""
+    """Rewordings by their popularity, without end: popular ones come again and again, others once.
+
+    Texts are ranked, not topics, since the exponents that logs show are those of texts.
+    """
     draw = random.Random(seed)
-    ranks = _ranks(len(topics), zipf)
+    both = [(topic, text) for topic in topics for text in topic.wordings[1:]]
+    draw.shuffle(both)
+    ranks = _ranks(len(both), zipf)
     for number in itertools.count():
-        topic = draw.choices(topics, cum_weights=ranks)[0]
-        yield Ask(number, Kind.REWORDED, draw.choice(topic.wordings[1:]), frozenset(topic.wordings))
+        topic, text = draw.choices(both, cum_weights=ranks)[0]
+        yield Ask(number, Kind.REWORDED, text, frozenset(topic.wordings))
 
 
 def stored(topics: Sequence[Topic], *, is_streamed: bool = False) -> list[Ask]:
