@@ -17,6 +17,7 @@ never equal a context id.
     deja:v1:flight-inbox:<process>                 stream  somebody begins to follow a call of this process
     deja:v1:asked:{<room>}:<asked>                 string  a session asked exactly this a moment ago
     deja:v1:expiry                                 zset    redis keys of entries by the second they expire; the byte cap reads it
+    deja:v1:earned                                 zset    entries that were hit, by what they saved of late (`core.worth`)
     deja:v1:entries:{<tenant>}                     zset    redis keys of a tenant's entries by the second they expire
     deja:v1:entry-tenants                          set     tenants that have such a list
     deja:v1:policies:{policies}:all                hash    what owners decided for their namespaces
@@ -71,11 +72,13 @@ PREFIX = "deja:v1:"
 """Rises with the stored shape: an entry of another version is never read."""
 JOURNAL = f"{PREFIX}journal"
 EXPIRY = f"{PREFIX}expiry"
+EARNED = f"{PREFIX}earned"
 POLICIES = f"{PREFIX}policies:{{policies}}:all"
 POLICIES_VERSION = f"{PREFIX}policies:{{policies}}:version"
 ENTRY_TENANTS = f"{PREFIX}entry-tenants"
 _VERDICTS = (f"{PREFIX}unequal:", f"{PREFIX}condemned:")
-ANSWERS = (f"{PREFIX}exact:", f"{PREFIX}entry:", *_VERDICTS)
+ENTRY = f"{PREFIX}entry:"
+ANSWERS = (f"{PREFIX}exact:", ENTRY, *_VERDICTS)
 """What the names of exact keys and entries begin with, and of what callers called wrong."""
 
 
@@ -311,12 +314,17 @@ def embedder_tag(fingerprint: str) -> str:
 
 def entry_prefix(fingerprint: str) -> str:
     """Key prefix of the entries one embedder made: an index covers exactly these."""
-    return f"{PREFIX}entry:{embedder_tag(fingerprint)}:"
+    return f"{ENTRY}{embedder_tag(fingerprint)}:"
 
 
 def entry_key(fingerprint: str, room: str, entry_id: str) -> str:
     """Redis key of an entry."""
     return f"{entry_prefix(fingerprint)}{{{room}}}:{entry_id}"
+
+
+def room_of(redis_key: str) -> str:
+    """Room of a key that has one: its hash tag."""
+    return redis_key.partition("{")[2].partition("}")[0]
 
 
 def embedding_room(tenant: str, namespace: str, upstream: Sequence[str], keyed: Mapping[str, Any]) -> str:
