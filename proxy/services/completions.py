@@ -222,7 +222,7 @@ class Completions:
         if isinstance(lookup.after_search(plan, [known.chosen], now_s=now_s), Forward):
             return None
         decision.is_searched = True
-        decision.outcome.candidates = known.candidates
+        decision.outcome.candidates = (known.chosen,)
         decision.outcome.verdict = replace(known.verdict, level=level)
         return lookup.after_fetch(plan, known.entry, candidate=known.chosen, now_s=now_s)
 
@@ -280,7 +280,7 @@ class Completions:
         served = await self._take(decision, plan, state.candidates[chosen.index], chosen, text)
         if isinstance(served, Serve):
             place = decision.place
-            known = Known(served.entry, state.candidates, verdict)
+            known = Known.of(served.entry, state.candidates, verdict)
             self._first_level.put(keys.exact_key(place.room, place.fingerprint), known, since=decision.read_since)
         return served
 

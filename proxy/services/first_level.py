@@ -16,8 +16,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from proxy.core import keys
@@ -53,19 +53,26 @@ class Known:
 
     Attributes:
         entry: that serves.
-        candidates: what the index offered.
-        verdict: of the judge; one of them was chosen.
+        chosen: what the index offered of it.
+        verdict: of the judge.
     """
 
     entry: Entry
-    candidates: tuple[Candidate, ...]
+    chosen: Candidate
     verdict: Verdict
 
-    @property
-    def chosen(self) -> Candidate:
-        """The one that serves."""
-        assert self.verdict.chosen is not None
-        return self.candidates[self.verdict.chosen]
+    @classmethod
+    def of(cls, entry: Entry, candidates: Sequence[Candidate], verdict: Verdict) -> Known:
+        """Keep what serves; the candidates that do not would take several times its memory.
+
+        Args:
+            entry: that serves.
+            candidates: what the index offered.
+            verdict: of the judge; one of them was chosen.
+        """
+        assert verdict.chosen is not None
+        judged = tuple(replace(one, index=0) for one in verdict.judged if one.index == verdict.chosen)
+        return cls(entry, candidates[verdict.chosen], replace(verdict, chosen=0, judged=judged))
 
 
 class FirstLevel:
@@ -184,5 +191,5 @@ def _size_bytes(exact_key: str, kept: Entry | Known) -> int:
     entry = _entry(kept)
     size_bytes = ENTRY_OVERHEAD_BYTES + len(exact_key) + len(entry.body) + len(entry.question)
     if isinstance(kept, Known):
-        size_bytes += sum(CANDIDATE_OVERHEAD_BYTES + len(one.question) for one in kept.candidates)
+        size_bytes += CANDIDATE_OVERHEAD_BYTES + len(kept.chosen.question)
     return size_bytes

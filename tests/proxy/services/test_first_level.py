@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core import keys
-from proxy.core.decision import Verdict
+from proxy.core.decision import Judged, Verdict
 from proxy.core.models import Candidate, Entry, WireMode
 from proxy.errors import StoreUnavailableError
 from proxy.services.first_level import CHANGES, ENTRY_OVERHEAD_BYTES, FirstLevel, Known
@@ -36,7 +36,7 @@ def level(max_bytes: int = 1 << 20) -> FirstLevel:
 
 def known(name: str) -> Known:
     candidate = Candidate(redis_key(name), f"ent_{name}", "What?", 0.1, 0.0, 60)
-    return Known(entry(name), (candidate,), Verdict(0, None, 0.99, 0.9))
+    return Known.of(entry(name), (candidate,), Verdict(0, None, 0.99, 0.9))
 
 
 def put(first: FirstLevel, name: str, kept: Entry | Known | None = None) -> None:
@@ -187,3 +187,11 @@ async def test_it_lives_as_long_as_redis_tells_of_changes(monkeypatch: pytest.Mo
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert first.get(exact("b")) is None
+
+
+def test_of_what_the_index_offered_only_what_serves_is_kept() -> None:
+    far, near = (Candidate(redis_key(name), f"ent_{name}", name, 0.1, 0.0, 60) for name in ("far", "near"))
+    verdict = Verdict(1, None, 0.99, 0.9, (Judged(1, 0.9, confidence=0.99), Judged(0, 0.8)))
+    kept = Known.of(entry("near"), (far, near), verdict)
+    assert (kept.chosen, kept.verdict.chosen) == (near, 0)
+    assert kept.verdict.judged == (Judged(0, 0.9, confidence=0.99),)
