@@ -68,12 +68,11 @@ from proxy.stores.client import open_client
 from proxy.stores.decisions import DecisionStore
 from proxy.stores.embeddings import EmbeddingStore
 from proxy.stores.evidence import EvidenceStore
-from proxy.stores.flights import FlightStore
+from proxy.stores.flights import FlightStore, FlightWords
 from proxy.stores.follow_ups import ReplayedResponses
 from proxy.stores.invalidations import Invalidations
 from proxy.stores.named_caches import NamedCacheStore
 from proxy.stores.responses import ResponseStore
-from proxy.stores.tails import StreamTails
 from proxy.stores.vectors import VectorIndex
 from proxy.telemetry import Metrics
 from proxy.upstream.registry import UpstreamRegistry
@@ -156,7 +155,7 @@ class Caching:
             on_evict=lambda count: metrics.entries_evicted.inc(count),
             now=time.time,
         )
-        self._flight_words: StreamTails | None = None
+        self._flight_words: FlightWords | None = None
         self.shared_flights = self._shared_flights(redis_url)
         self.freshness = Freshness(
             settings.cache.stale_while_revalidate_s, settings.cache.stale_if_error_s, settings.cache.refresh_ahead
@@ -222,10 +221,10 @@ class Caching:
         if not (settings.redis.url != EMBEDDED_URL if is_wanted is None else is_wanted):
             return None
         connection = open_client(redis_url, deadline_ms=None, max_connections=1)
-        self._flight_words = StreamTails(self.client, connection, encoding="latin-1")
+        self._flight_words = FlightWords(self.client, connection, self.seal)
         deadline_s = settings.redis.store_deadline_ms / 1000
         return SharedFlights(
-            FlightStore(self.client),
+            FlightStore(self.client, self.seal),
             Tails(self._flight_words, self.guard, self.background, deadline_s=deadline_s),
             self.guard,
             self.background,
@@ -242,6 +241,7 @@ class Caching:
             ttl_s=settings.decisions.ttl_s,
             max_per_tenant=settings.decisions.max_per_tenant,
             now=time.time,
+            seal=self.seal,
         )
         self.decision_recorder = Recorder(
             self.decision_store,
@@ -346,7 +346,7 @@ class Caching:
         return {**of_dialects, embeddings.PATH: self._embeddings()}
 
     def _embeddings(self) -> Embeddings:
-        settings, store = self.settings, EmbeddingStore(self.client)
+        settings, store = self.settings, EmbeddingStore(self.client, self.seal)
         keeper = EmbeddingKeeper(
             store,
             self.guard,

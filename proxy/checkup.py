@@ -8,14 +8,15 @@ from contextlib import ExitStack
 
 from embeddings.base import Embedder
 from embeddings.errors import EmbedderError
-from proxy import app, console, model_loading
+from proxy import app, model_loading
+from proxy.commands.redis_at_hand import redis_url
 from proxy.core import keys
 from proxy.errors import ConfigError, StoreError, UpstreamError
 from proxy.ports import Upstream, UpstreamRequest
 from proxy.services.doctor import Check, Status, examine_redis, worst
-from proxy.settings import EMBEDDED_URL, Settings
+from proxy.settings import Settings
 from proxy.stores.client import Commands, open_client, redact
-from proxy.stores.embedded import EmbeddedRedis, running_url
+from proxy.stores.sealing import CLEAR, SEALED
 from proxy.stores.vectors import VectorIndex
 
 DEADLINE_MS = 2000.0
@@ -30,11 +31,12 @@ def run(settings: Settings) -> bool:
         embedder, found = examine_model(settings)
         checks += found
         try:
-            url = _redis_url(settings, stack)
+            url = redis_url(settings, stack)
         except ConfigError as error:
             checks.append(Check("redis", Status.FAIL, "The embedded Redis does not start.", str(error)))
         else:
             checks += asyncio.run(_examine_stores(url, embedder))
+        checks.append(examine_encryption(settings))
         checks += asyncio.run(_examine_upstreams(settings))
     for check in checks:
         print(f"{_MARKS[check.status]}  {check.name}: {check.what}")
@@ -56,18 +58,13 @@ def examine_model(settings: Settings) -> tuple[Embedder | None, list[Check]]:
     ]
 
 
-def _redis_url(settings: Settings, stack: ExitStack) -> str:
-    """URL to examine. A running Deja's embedded server is used as it is; else one is started for the examination."""
-    if settings.redis.url != EMBEDDED_URL:
-        return settings.redis.url
-    if (url := running_url(settings.data_dir)) is not None:
-        return url
-    server = EmbeddedRedis(
-        settings.data_dir, settings.artifacts, max_memory_bytes=settings.redis.max_memory_bytes, progress=console.say
-    )
-    server.start()
-    stack.callback(server.stop)
-    return server.url
+def examine_encryption(settings: Settings) -> Check:
+    """What lies in Redis encrypted, and what cannot."""
+    if not settings.cache.encryption_keys:
+        return Check(
+            "encryption", Status.OK, "Off: texts lie in Redis as they are (DEJA_CACHE__ENCRYPTION_KEYS turns it on)."
+        )
+    return Check("encryption", Status.OK, f"On. Encrypted: {SEALED}. In the clear, whoever can read Redis: {CLEAR}.")
 
 
 async def _examine_stores(url: str, embedder: Embedder | None) -> list[Check]:

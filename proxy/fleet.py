@@ -147,7 +147,11 @@ class Fleet:
         metrics.records_waiting.set_function(lambda: self.recorder.waiting)
         self.steps: Recorder[Step] = Recorder(
             recordings := RecordingStore(
-                client, ttl_s=settings.sessions.ttl_s, max_bytes=settings.recordings.max_bytes, now=time.time
+                client,
+                ttl_s=settings.sessions.ttl_s,
+                max_bytes=settings.recordings.max_bytes,
+                now=time.time,
+                seal=self.seal,
             ),
             guard,
             queue_records=settings.journal.queue_records,
@@ -161,7 +165,7 @@ class Fleet:
         self.timeline = Timeline(self.recorder, self.journal, self.tails, guard, deadline_s=deadline_s, now=time.time)
         self.replay = Replay(
             recordings,
-            ListedForks(RecordingEdits(client, ttl_s=settings.sessions.ttl_s), self._session_index),
+            ListedForks(RecordingEdits(client, ttl_s=settings.sessions.ttl_s, seal=self.seal), self._session_index),
             ResponseStore(client, self.seal),
             self.steps,
             self.timeline,
@@ -248,7 +252,7 @@ class Fleet:
         wanted = settings.sessions
         limits = SessionLimits(ttl_s=wanted.ttl_s, max_turns=wanted.max_turns, max_bytes=wanted.max_bytes)
         index = self._session_index = SessionIndex(client, ttl_s=wanted.ttl_s)
-        store = SessionStore(client, index, limits=limits)
+        store = SessionStore(client, index, limits=limits, seal=self.seal)
         bounds = SessionBounds(
             max_turns=wanted.max_turns,
             max_message_bytes=wanted.max_message_bytes,
@@ -259,7 +263,9 @@ class Fleet:
             store, guard, self.kept, bounds=bounds, deadline_s=settings.redis.store_deadline_ms / 1000
         )
         trace_s = max(settings.decisions.ttl_s, wanted.ttl_s)
-        self._session_records = SessionRecords(client, index, limits=limits, trace_s=trace_s, now=time.time)
+        self._session_records = SessionRecords(
+            client, index, limits=limits, trace_s=trace_s, now=time.time, seal=self.seal
+        )
         self.traces = TraceStore(client)
         self._erased_by_session: dict[str, Erasable] = {}  # filled by those who keep something of sessions, or of users
         self._erased_by_user: dict[str, UserErasable] = {}
@@ -269,9 +275,9 @@ class Fleet:
                 index=index,
                 traces=self.traces,
                 entries=EntryEraser(client),
-                decisions=DecisionEraser(client),
+                decisions=DecisionEraser(client, self.seal),
                 journal=JournalEraser(client),
-                recordings=RecordingEdits(client, ttl_s=wanted.ttl_s),
+                recordings=RecordingEdits(client, ttl_s=wanted.ttl_s, seal=self.seal),
                 by_session=self._erased_by_session,
                 by_user=self._erased_by_user,
             ),
@@ -312,7 +318,7 @@ class Fleet:
             self.memories, users, guard, policy=_read_policy(wanted), on_read=metrics.show_memory_read
         )
         self.extraction = Extraction(
-            ExtractionStore(client),
+            ExtractionStore(client, self.seal),
             self.tasks,
             self.memories,
             asker,
@@ -343,7 +349,7 @@ class Fleet:
         deadline_s = settings.redis.store_deadline_ms / 1000
         summaries = Summaries(asker, upstreams, model=settings.memory.model)
         self.working_memories = WorkingMemories(
-            WorkingMemoryStore(client),
+            WorkingMemoryStore(client, self.seal),
             self.memories,
             summaries,
             guard,
@@ -355,7 +361,7 @@ class Fleet:
             extraction=self.extraction,
         )
         self.summary_views = SummaryViews(
-            SummaryViewStore(client),
+            SummaryViewStore(client, self.seal),
             self.memories,
             summaries,
             guard,

@@ -8,20 +8,19 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from proxy import console
 from proxy.commands import terminal
 from proxy.commands.models import open_models
+from proxy.commands.redis_at_hand import redis_url
 from proxy.commands.tune import make_folder
 from proxy.core.confidence import EXACT_ONLY
 from proxy.core.decision_log import DecisionRecord
 from proxy.core.keys import tenant_of
 from proxy.errors import ConfigError, StoreError
 from proxy.secret import tenant_secret
-from proxy.settings import EMBEDDED_URL, Settings
-from proxy.settings.agents import DecisionSettings
+from proxy.settings import Settings
 from proxy.stores.client import open_client
 from proxy.stores.decisions import DecisionStore
-from proxy.stores.embedded import EmbeddedRedis, running_url
+from proxy.stores.sealing import seal_of
 from proxy.tuning import journal, page
 from proxy.tuning.advice import percent
 from proxy.tuning.journal import JournalAdvice, Recorded
@@ -48,7 +47,7 @@ def run(settings: Settings, *, namespace: str | None, api_key: str | None, budge
     calibration = open_models(settings).calibration
     tenant = tenant_of(api_key.encode() if api_key else None, tenant_secret(settings))
     with ExitStack() as stack:
-        records = asyncio.run(_read(_redis_url(settings, stack), settings.decisions, tenant, namespace))
+        records = asyncio.run(_read(redis_url(settings, stack), settings, tenant, namespace))
     advice = journal.advise(records, calibration, budget)
     (out / "report.html").write_text(html(advice, namespace), "utf-8")
     (out / "report.json").write_text(json.dumps(journal.as_json(advice), indent=1) + "\n", "utf-8")
@@ -100,29 +99,16 @@ def html(advice: JournalAdvice, namespace: str | None) -> str:
     )
 
 
-async def _read(url: str, kept: DecisionSettings, tenant: str, namespace: str | None) -> list[DecisionRecord]:
+async def _read(url: str, settings: Settings, tenant: str, namespace: str | None) -> list[DecisionRecord]:
+    kept, seal = settings.decisions, seal_of([key.get_secret_value() for key in settings.cache.encryption_keys])
     client = open_client(url, deadline_ms=_DEADLINE_MS)
     try:
-        store = DecisionStore(client, ttl_s=kept.ttl_s, max_per_tenant=kept.max_per_tenant, now=time.time)
+        store = DecisionStore(client, ttl_s=kept.ttl_s, max_per_tenant=kept.max_per_tenant, now=time.time, seal=seal)
         return [record async for record in store.recent(tenant, namespace, limit=kept.max_per_tenant)]
     except StoreError as error:
         raise ConfigError(f"The decisions cannot be read: {error} Look at `deja doctor`.") from error
     finally:
         await client.aclose()
-
-
-def _redis_url(settings: Settings, stack: ExitStack) -> str:
-    """URL to read from. A running Deja's embedded server is used as it is; else one is started for the reading."""
-    if settings.redis.url != EMBEDDED_URL:
-        return settings.redis.url
-    if (url := running_url(settings.data_dir)) is not None:
-        return url
-    server = EmbeddedRedis(
-        settings.data_dir, settings.artifacts, max_memory_bytes=settings.redis.max_memory_bytes, progress=console.say
-    )
-    server.start()
-    stack.callback(server.stop)
-    return server.url
 
 
 _HEADING = ("budget", "level", "hits", "of the questions", "expected wrong")

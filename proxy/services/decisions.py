@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from typing import Protocol
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, Protocol
 
 from proxy.core import explanation, keys, what_if
 from proxy.core.decision_log import DecisionRecord, Room, room_of, seen_of
@@ -38,6 +38,9 @@ class DecisionReader(Protocol):
         self, tenant: str, namespace: str | None = None, *, limit: int, is_judged: bool = True
     ) -> AsyncIterator[DecisionRecord]:
         """A tenant's decisions, newest first."""
+
+    def told_in(self, tenant: str, fields: Mapping[str, str]) -> list[dict[str, Any]]:
+        """The decisions of an entry of a tenant's streams, as `decision_log.from_told` reads them, oldest first."""
 
     async def rooms(self, tenant: str) -> list[Room]:
         """The rooms a tenant asked in lately, newest first."""

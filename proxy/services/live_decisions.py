@@ -7,12 +7,9 @@ second, written in packs; of a pack only the last few are handed on, with how ma
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
-
-import orjson
 
 from proxy.core import decision_log, keys
 from proxy.core.decision_log import DecisionRecord
@@ -91,20 +88,12 @@ class LiveDecisions:
         try:
             async with aclosing(self._tails.follow(stream, after=None)) as tail:  # type: ignore[type-var]
                 async for entries in tail:
-                    await batches.put(Batch(()) if isinstance(entries, Gap) else _batch(entries, tenant))
+                    await batches.put(Batch(()) if isinstance(entries, Gap) else self._batch(entries, tenant))
         except StoreError:
             pass
         await batches.put(None)
 
-
-def _batch(entries: list[StreamEntry], tenant: str) -> Batch:
-    told = [one for entry in entries for one in _told(entry.fields)]
-    return Batch(tuple(decision_log.from_told(one, tenant=tenant) for one in told[-SHOWN:]), max(0, len(told) - SHOWN))
-
-
-def _told(fields: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The decisions of a stream's entry, oldest first: one, or a pack of them."""
-    found: list[dict[str, Any]] = (
-        [orjson.loads(fields["decision"])] if "decision" in fields else orjson.loads(fields["decisions"])
-    )
-    return found
+    def _batch(self, entries: list[StreamEntry], tenant: str) -> Batch:
+        told = [one for entry in entries for one in self._store.told_in(tenant, entry.fields)]
+        records = tuple(decision_log.from_told(one, tenant=tenant) for one in told[-SHOWN:])
+        return Batch(records, max(0, len(told) - SHOWN))

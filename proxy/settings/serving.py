@@ -75,7 +75,7 @@ class CacheSettings(Section):
     )
     encryption_keys: SecretCommaList = Field(
         (),
-        description="Keys for stored questions and answers, 32 bytes each in base64; the first one encrypts, all decrypt.",
+        description="Keys for what users said and were told, in Redis: 32 bytes each in base64; the first encrypts, all decrypt.",
     )
     key_user: bool = Field(True, description="Keep answers for different `user` fields apart.")
     on_repeat: Literal["hit", "regenerate"] = Field(

@@ -1,6 +1,6 @@
 """The log of decisions: per tenant two capped streams, an index of request ids, the votes and the last rooms asked in.
 
-    judged   XADD {request_id, at, namespace, decision (JSON)}   the semantic tier was asked
+    judged   XADD {request_id, at, namespace, decision (JSON)}   the semantic tier was asked; sealed where keys are set
     other    XADD {request_ids, decisions (JSON array)}          it was not: exact hits, questions never matched by meaning
     ids      HSET request id -> "<1 for judged, 2 for other> <stream id>"
     votes    HSET request id -> right | wrong
@@ -14,7 +14,7 @@ script per tenant; written twice, after an outage, it does no harm.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
@@ -28,6 +28,7 @@ from proxy.core.decision_log import DecisionRecord, Room, from_told, told
 from proxy.core.keys import DecisionKeys
 from proxy.stores.client import translated
 from proxy.stores.responses import script
+from proxy.stores.sealing import NO_SEAL, NoSeal, Seal, SealedField
 
 ROOMS = 64
 """Rooms remembered per tenant, about 0.5 KB each: an application has a handful of prompts and settings at a time."""
@@ -43,13 +44,23 @@ class DecisionStore:
         ttl_s: seconds a decision is kept.
         max_per_tenant: decisions kept per stream.
         now: unix time in seconds; what is too old is removed by the next batch, and until then not read.
+        seal: encrypts the decisions that quote questions.
     """
 
-    def __init__(self, client: Redis, *, ttl_s: int, max_per_tenant: int, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        client: Redis,
+        *,
+        ttl_s: int,
+        max_per_tenant: int,
+        now: Callable[[], float],
+        seal: Seal | NoSeal = NO_SEAL,
+    ) -> None:
         self._client = client
         self._now = now
         self._ttl_s = ttl_s
         self._max = max_per_tenant
+        self._decision = sealed_decision(seal)
         self._append = client.register_script(script("append_decisions"))
 
     async def append(self, records: Sequence[tuple[DecisionRecord, Room | None]]) -> None:
@@ -79,7 +90,8 @@ class DecisionStore:
         for at, room in rooms:
             call += (at, room)
         for record in judged:
-            call += (record.request_id, f"{record.at:.3f}", record.namespace, orjson.dumps(told(record)))
+            call += (record.request_id, f"{record.at:.3f}", record.namespace)
+            call.append(self._decision.put(orjson.dumps(told(record)), of=tenant))
         if others:
             call.append(orjson.dumps([told(record) for record in others]))
             call += [record.request_id for record in others]
@@ -99,7 +111,7 @@ class DecisionStore:
             if int(stream_id.partition("-")[0]) < self._oldest_ms():
                 return None
             found: Any = await self._client.xrange(_names(at)[int(number) - 1], stream_id, stream_id)
-        records = (one for entry in found for one in _told_in(entry))
+        records = (one for _, fields in found for one in self._told_in(fields, tenant))
         return next((_record(one, tenant, vote) for one in records if one["request_id"] == request_id), None)
 
     async def recent(
@@ -118,7 +130,7 @@ class DecisionStore:
         while given < limit:
             with translated():
                 page: Any = await self._client.xrevrange(stream, newest, str(self._oldest_ms()), count=PAGE)
-                found = [one for entry in page for one in reversed(_told_in(entry))]
+                found = [one for _, fields in page for one in reversed(self._told_in(fields, tenant))]
                 wanted = [one for one in found if namespace is None or one.get("namespace", "") == namespace]
                 votes = await self._votes(at, wanted[: limit - given])
             for one, vote in zip(wanted, votes, strict=False):
@@ -133,6 +145,18 @@ class DecisionStore:
             return []
         found: Any = await self._client.hmget(at.votes, [one["request_id"] for one in page])
         return list(found)
+
+    def told_in(self, tenant: str, fields: Mapping[str, str]) -> list[dict[str, Any]]:
+        """The decisions of an entry that `stores.tails` read, as `decision_log.from_told` reads them, oldest first."""
+        return self._told_in({name.encode(): value.encode() for name, value in fields.items()}, tenant)
+
+    def _told_in(self, fields: Mapping[bytes, bytes], tenant: str) -> list[dict[str, Any]]:
+        """The decisions of a stream's entry, oldest first: one, or a pack of them; none where it cannot be opened."""
+        if b"decision" not in fields:
+            pack: list[dict[str, Any]] = orjson.loads(fields[b"decisions"])
+            return pack
+        decision = self._decision.get(fields[b"decision"], of=tenant)
+        return [] if decision is None else [orjson.loads(decision)]
 
     def _oldest_ms(self) -> int:
         return int((self._now() - self._ttl_s) * 1000)
@@ -151,18 +175,14 @@ class DecisionStore:
             await self._client.expire(at.votes, self._ttl_s)
 
 
+def sealed_decision(seal: Seal | NoSeal) -> SealedField:
+    """The field `decision` of the stream `judged`, bound to its tenant."""
+    return SealedField(seal, "decision")
+
+
 def _names(at: DecisionKeys) -> tuple[str, ...]:
     """The keys in the order of the script."""
     return at.judged, at.other, at.ids, at.votes, at.rooms, at.erased
-
-
-def _told_in(entry: tuple[bytes, dict[bytes, bytes]]) -> list[dict[str, Any]]:
-    """The decisions of a stream's entry, oldest first: one, or a pack of them."""
-    fields = entry[1]
-    found: list[dict[str, Any]] = (
-        [orjson.loads(fields[b"decision"])] if b"decision" in fields else orjson.loads(fields[b"decisions"])
-    )
-    return found
 
 
 def _record(one: dict[str, Any], tenant: str, vote: bytes | None) -> DecisionRecord:

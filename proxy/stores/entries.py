@@ -11,9 +11,10 @@ from typing import Any
 from redis.asyncio import Redis
 
 from proxy.core import keys
-from proxy.core.entries import SHOWN, Cursor, Listed, Page, listed
+from proxy.core.entries import EMBEDDINGS, SHOWN, Cursor, Listed, Page, listed
 from proxy.core.entry_lines import Line
 from proxy.stores.client import translated
+from proxy.stores.embeddings import sealed_vector
 from proxy.stores.entry_lists import note
 from proxy.stores.erasure import CONDEMNED_S
 from proxy.stores.responses import script
@@ -31,6 +32,7 @@ class EntryStore:
     def __init__(self, client: Redis, seal: Seal | NoSeal = NO_SEAL) -> None:
         self._client = client
         self._seal = seal
+        self._vector = sealed_vector(seal)
         self._erase = client.register_script(script("erase_entry"))
         self._restore = client.register_script(script("restore_entry"))
 
@@ -103,8 +105,11 @@ class EntryStore:
         return fields
 
     def _opened(self, fields: dict[str, bytes]) -> dict[str, bytes]:
-        """The fields of an entry with its texts; none at all where these cannot be opened."""
+        """The fields of an entry with its texts, or its vector; none at all where these cannot be opened."""
         entry_id = fields.get("entry_id", b"").decode()
+        if _is_vector(fields):
+            vector = self._vector.get(fields.get("vector", b""), of=entry_id)
+            return {} if vector is None else fields | {"vector": vector}
         for name in TEXTS & fields.keys():
             text = self._seal.open(fields[name], entry_id=entry_id, field=name)
             if text is None:
@@ -113,6 +118,8 @@ class EntryStore:
         return fields
 
     def _sealed(self, fields: Mapping[str, bytes], entry_id: str) -> dict[str, bytes]:
+        if _is_vector(fields):
+            return {**fields, "vector": self._vector.put(fields.get("vector", b""), of=entry_id)}
         return {
             name: self._seal.seal(value, entry_id=entry_id, field=name) if name in TEXTS else value
             for name, value in fields.items()
@@ -150,3 +157,8 @@ class EntryStore:
             for redis_key, fields in zip(redis_keys, read, strict=True)
         ]
         return [one for one in found if one is not None]
+
+
+def _is_vector(fields: Mapping[str, bytes]) -> bool:
+    """Whether it is an embedding and no answer: an answer's own vector is the index's, and stays as it is."""
+    return fields.get("family") == EMBEDDINGS.encode()

@@ -15,7 +15,9 @@ from proxy.core import keys
 from proxy.core.coordination import keys as shared
 from proxy.core.traces import Trace
 from proxy.stores.client import translated
+from proxy.stores.decisions import sealed_decision
 from proxy.stores.responses import script
+from proxy.stores.sealing import NO_SEAL, NoSeal, Seal
 
 CONDEMNED_S = 180 * 86_400
 """As for an answer called wrong: contexts that lead through an entry may live as long as the longest answers."""
@@ -88,8 +90,9 @@ class EventEraser:
 class DecisionEraser:
     """The log of decisions in Redis. Raises the `StoreError`s of `stores.client.translated`."""
 
-    def __init__(self, client: Redis) -> None:
+    def __init__(self, client: Redis, seal: Seal | NoSeal = NO_SEAL) -> None:
         self._client = client
+        self._decision = sealed_decision(seal)
         self._rewrite = client.register_script(script("rewrite_decisions"))
 
     async def erase(self, tenant: str, request_ids: Sequence[str]) -> int:
@@ -138,11 +141,13 @@ class DecisionEraser:
             with translated():
                 page: Any = await self._client.xrevrange(at.judged, newest, "-", count=DECISIONS_PAGE)
                 for entry_id, fields in page:
-                    decision = _without_questions(fields[b"decision"], entry_ids)
+                    quoted = self._decision.get(fields[b"decision"], of=tenant)
+                    # One that no key opens may quote anything, and can be read by nobody: it goes.
+                    decision = b"" if quoted is None else _without_questions(quoted, entry_ids)
                     if decision is not None:
-                        fields[b"decision"] = decision
-                        new = [part for pair in fields.items() for part in pair]
-                        args = [entry_id, 1, len(new), *new, fields[b"request_id"]]
+                        fields[b"decision"] = self._decision.put(decision, of=tenant)
+                        new = [part for pair in fields.items() for part in pair] if decision else []
+                        args = [entry_id, 1, len(new), *new, *([fields[b"request_id"]] if decision else ())]
                         await self._rewrite(keys=[at.judged, at.ids], args=args)
             newest = f"({page[-1][0].decode()}" if len(page) == DECISIONS_PAGE else None
 

@@ -2,7 +2,8 @@
 
 flight            string   lease: id of the call that leads, ` landed` behind it once its answer is stored
 flight-followers  zset     processes that follow a call, by when they cease to count
-flight-words      stream   head, pieces and end of its answer, for them; ids are 1-0, 2-0, … so that a word sent twice is there once
+flight-words      stream   head, pieces and end of its answer, for them; ids are 1-0, 2-0, … so that a word sent twice is there once;
+                           pieces are sealed where keys are set
 flight-inbox      stream   of one process: somebody begins to follow one of its calls
 """
 
@@ -14,10 +15,13 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from proxy.core.flights import Lease
+from proxy.core.flights import Dropped, Lease, to_fields
 from proxy.core.keys import FlightKeys
+from proxy.ports import StreamEntry
 from proxy.stores.client import translated
 from proxy.stores.responses import script
+from proxy.stores.sealing import NO_SEAL, NoSeal, Seal, SealedField
+from proxy.stores.tails import StreamTails
 
 INBOX_ENTRIES = 1000
 """Kept of an inbox: what is in it is read within milliseconds, or found out at the next renewal."""
@@ -26,15 +30,21 @@ WORDS_MS = 15_000
 """How long words are kept beyond the last one, or the last renewal of the lease: for those who come late."""
 
 
+_PIECE = "data"
+"""The field that holds what the provider answered."""
+
+
 class FlightStore:
     """Shared calls in Redis. Every method may raise the `StoreError`s of `stores.client.translated`.
 
     Args:
         client: binary replies.
+        seal: encrypts the pieces.
     """
 
-    def __init__(self, client: Redis) -> None:
+    def __init__(self, client: Redis, seal: Seal | NoSeal = NO_SEAL) -> None:
         self._client = client
+        self._piece = SealedField(seal, _PIECE)
         self._renew = client.register_script(script("flight_renew"))
         self._land = client.register_script(script("flight_land"))
         self._beat = client.register_script(script("flight_beat"))
@@ -101,6 +111,8 @@ class FlightStore:
             async with self._client.pipeline(transaction=False) as pipe:
                 for number, fields in enumerate(said, start=first):
                     entry: dict[Any, Any] = dict(fields)
+                    if _PIECE in entry:
+                        entry[_PIECE] = self._piece.put(entry[_PIECE], of=words)
                     pipe.xadd(words, entry, id=f"{number}-0")
                 pipe.pexpire(words, WORDS_MS)
                 replies = await pipe.execute(raise_on_error=False)
@@ -109,3 +121,34 @@ class FlightStore:
                     continue  # it arrived the first time, only the answer to that did not
                 if isinstance(reply, Exception):
                     raise reply
+
+
+class FlightWords(StreamTails):
+    """Words as their followers read them, their bytes as Latin-1. A piece that no key opens reads as a leader that dropped them.
+
+    Args:
+        client: binary replies; for all that answers at once.
+        blocking: a client without a timeout and of its own, of one connection that waits.
+        seal: opens pieces.
+    """
+
+    def __init__(self, client: Redis, blocking: Redis, seal: Seal | NoSeal = NO_SEAL) -> None:
+        super().__init__(client, blocking, encoding="latin-1")
+        self._piece = SealedField(seal, _PIECE)
+
+    async def page(self, key: str, *, after: str, count: int) -> list[StreamEntry]:
+        """The first `count` words that follow an id."""
+        return self._opened(key, await super().page(key, after=after, count=count))
+
+    async def wait(self, after: Mapping[str, str], *, block_ms: int) -> dict[str, list[StreamEntry]]:
+        """Wait until there are more words."""
+        came = await super().wait(after, block_ms=block_ms)
+        return {key: self._opened(key, entries) for key, entries in came.items()}
+
+    def _opened(self, key: str, entries: list[StreamEntry]) -> list[StreamEntry]:
+        return [self._open(key, entry) if _PIECE in entry.fields else entry for entry in entries]
+
+    def _open(self, key: str, entry: StreamEntry) -> StreamEntry:
+        piece = self._piece.get(entry.fields[_PIECE].encode("latin-1"), of=key)
+        told = to_fields(Dropped()) if piece is None else {**entry.fields, _PIECE: piece.decode("latin-1")}
+        return StreamEntry(entry.entry_id, {name: str(value) for name, value in told.items()})

@@ -15,6 +15,8 @@ from redis.exceptions import WatchError
 
 from proxy.core import keys
 from proxy.stores.client import translated
+from proxy.stores.recordings import opened, sealed_part
+from proxy.stores.sealing import NO_SEAL, NoSeal, Seal, SealedField
 
 _TRIES = 5
 """Of an edit that another write comes between; a session is written to a few times a second."""
@@ -31,11 +33,13 @@ class RecordingEdits:
     Args:
         client: binary replies.
         ttl_s: seconds a session is kept unless it says otherwise.
+        seal: opens parts, to see what builds on what; they are copied as they are.
     """
 
-    def __init__(self, client: Redis, *, ttl_s: int) -> None:
+    def __init__(self, client: Redis, *, ttl_s: int, seal: Seal | NoSeal = NO_SEAL) -> None:
         self._client = client
         self._ttl_s = ttl_s
+        self._part = sealed_part(seal)
 
     async def fork(self, tenant: str, session: str, *, at: int, name: str, now_s: float) -> bool:
         """Begin a session with the first steps of another. Three round trips.
@@ -60,7 +64,8 @@ class RecordingEdits:
                 if await pipe.exists(*guarded):
                     return False
                 pipe.multi()  # type: ignore[no-untyped-call]
-                _write_steps(pipe, target, steps, held, at=at, parent=session)
+                used = {name: held[name] for name in parts_of(steps, _opened(self._part, held))}
+                _write_steps(pipe, target, steps, used, at=at, parent=session)
                 _write_turns(pipe, target, turns, {**about, **told, "parent": session, "forked_at": at})
                 for entry_id, fields in events:
                     pipe.xadd(keys.session_keys(target)[1], fields, id=entry_id)
@@ -115,7 +120,7 @@ class RecordingEdits:
             for _ in range(_TRIES):
                 async with self._client.pipeline(transaction=True) as pipe:
                     try:
-                        return await _thin_out(pipe, names, is_wanted)
+                        return await _thin_out(pipe, names, is_wanted, self._part)
                     except WatchError:
                         continue
             gone = int(await self._client.xlen(names[0]))
@@ -123,15 +128,16 @@ class RecordingEdits:
         return gone
 
 
-async def _thin_out(pipe: Any, names: tuple[str, str, str], is_wanted: Wanted) -> int:
+async def _thin_out(pipe: Any, names: tuple[str, str, str], is_wanted: Wanted, part: SealedField) -> int:
     steps, parts, recording = names
     await pipe.watch(steps, parts)
     found: Steps = await pipe.xrange(steps)
     held: Mapping[bytes, bytes] = await pipe.hgetall(parts)
-    gone, kept = split(found, held, is_wanted)
+    read = _opened(part, held)
+    gone, kept = split(found, read, is_wanted)
     if not gone:
         return 0
-    used = parts_of(kept, held).keys() | {fields[b"request_id"] for _, fields in kept}
+    used = parts_of(kept, read).keys() | {fields[b"request_id"] for _, fields in kept}
     unused = [name for name in held if name not in used]
     pipe.multi()
     pipe.xdel(steps, *[entry_id for entry_id, _ in gone])
@@ -142,9 +148,13 @@ async def _thin_out(pipe: Any, names: tuple[str, str, str], is_wanted: Wanted) -
     return len(gone)
 
 
-def _write_steps(pipe: Any, target: str, steps: Steps, held: Mapping[bytes, bytes], *, at: int, parent: str) -> None:
+def _opened(part: SealedField, held: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    read = opened(part, ((name.decode(), value) for name, value in held.items()))
+    return {name.encode(): value for name, value in read.items()}
+
+
+def _write_steps(pipe: Any, target: str, steps: Steps, used: dict[bytes, bytes], *, at: int, parent: str) -> None:
     stream, parts, recording = keys.recording_keys(target)
-    used = parts_of(steps, held)
     size = sum(len(name) + len(value) for name, value in used.items())
     for entry_id, fields in steps:
         pipe.xadd(stream, fields, id=entry_id)

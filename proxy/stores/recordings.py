@@ -1,7 +1,7 @@
 """Recordings of sessions: what was asked and answered, each part of it once (`core.recording` says what parts are).
 
     steps       XADD <number>-0 {request_id, at, agent, model, …, head, fields, answer}
-    parts       HSET name -> JSON; and request id -> number of its step
+    parts       HSET name -> JSON, sealed where keys are set; and request id -> number of its step
     recording   HSET bytes, steps, skipped; of a fork parent, forked_at (`stores.recording_edits`)
 
 One round trip a batch, whatever the number of steps, where this process wrote what they build on; else one before it, to ask which parts
@@ -24,6 +24,7 @@ from proxy.core import keys
 from proxy.core.recording import Parts, Recorded, Recording, Step, put_together, taken_apart
 from proxy.stores.client import translated
 from proxy.stores.responses import script
+from proxy.stores.sealing import NO_SEAL, NoSeal, Seal, SealedField
 
 _BASE_GONE = -1
 _LATEST = 10_000
@@ -38,13 +39,17 @@ class RecordingStore:
         ttl_s: seconds a recording is kept after its last step.
         max_bytes: that one recording may take; later requests are counted, and not recorded.
         now: unix time in seconds, as in the steps.
+        seal: encrypts the parts; what it adds to them counts as theirs.
     """
 
-    def __init__(self, client: Redis, *, ttl_s: int, max_bytes: int, now: Callable[[], float]) -> None:
+    def __init__(
+        self, client: Redis, *, ttl_s: int, max_bytes: int, now: Callable[[], float], seal: Seal | NoSeal = NO_SEAL
+    ) -> None:
         self._client = client
         self._now = now
         self._ttl_s = ttl_s
         self._max_bytes = max_bytes
+        self._part = sealed_part(seal)
         self._known = client.register_script(script("known_part"))
         self._record = client.register_script(script("record_step"))
         self._latest: OrderedDict[tuple[str, str, str], None] = (
@@ -135,8 +140,10 @@ class RecordingStore:
         call: list[Any] = [5, *_keys(step.tenant, step.session), *beside]
         call += (self._max_bytes, self._ttl_s, step.request_id, base, _began_ms(step, behind_s))
         call += ("all" if step.user is None else keys.user_tag(step.tenant, step.user), 2 * len(fields))
-        for pair in (*fields.items(), *parts.messages[first:], *parts.others):
+        for pair in fields.items():
             call += pair
+        for name, part in (*parts.messages[first:], *parts.others):
+            call += (name, self._part.put(part, of=name))
         return call
 
     # --- reading ---------------------------------------------------------------------------------------------------------------
@@ -173,12 +180,13 @@ class RecordingStore:
     async def _parts(self, key: str, steps: Sequence[Mapping[str, str]], everything: bool) -> dict[str, bytes]:
         if everything:
             whole: Any = await self._client.hgetall(key)
-            return {name.decode(): value for name, value in whole.items()}
+            return opened(self._part, ((name.decode(), value) for name, value in whole.items()))
         names = [told["answer"] for told in steps if told["answer"]]
         if not names:
             return {}
         values: Any = await self._client.hmget(key, names)
-        return {name: value for name, value in zip(names, values, strict=True) if value is not None}
+        there = ((name, value) for name, value in zip(names, values, strict=True) if value is not None)
+        return opened(self._part, there)
 
     # --- erasing ---------------------------------------------------------------------------------------------------------------
 
@@ -186,6 +194,17 @@ class RecordingStore:
         """Remove a session's recording; returns how many of its keys there were."""
         with translated():
             return int(await self._client.unlink(*_keys(tenant, session)))
+
+
+def sealed_part(seal: Seal | NoSeal) -> SealedField:
+    """A part, bound to its name, which is a digest of it: so a fork takes it along as it is."""
+    return SealedField(seal, "part")
+
+
+def opened(field: SealedField, parts: Iterable[tuple[str, bytes]]) -> dict[str, bytes]:
+    """The parts that can be read, by name."""
+    read = ((name, field.get(value, of=name)) for name, value in parts)
+    return {name: value for name, value in read if value is not None}
 
 
 def _keys(tenant: str, session: str) -> tuple[str, str, str]:

@@ -1,9 +1,13 @@
-"""Stored questions and answers, encrypted: AES-256-GCM, one nonce of chance each, bound to the entry they belong to.
+"""What users said and were told, encrypted: AES-256-GCM, one nonce of chance each, bound to what it belongs to.
 
     sealed:1:<base64 of nonce, ciphertext and tag>
 
-The first key seals; all are tried in turn to open, so a new one is put before the old, which is taken away once its entries have expired.
-What cannot be opened (another key, an altered byte, a text moved to another entry) is not there: a miss, never an error.
+The first key seals; all are tried in turn to open, so a new one is put before the old, which is taken away once what it sealed has expired.
+What cannot be opened (another key, an altered byte, a text moved elsewhere) is not there: a miss, never an error.
+
+Answers are opened by a `Seal` itself, and one that lies there in the clear is not there either: nobody can plant one. What is only kept
+(turns, recordings, decisions, …) goes through a `SealedField`, which reads what was written before there were keys, too.
+Which stores seal what is written down in docs/guide/keys.md, and held to it by tests/e2e/test_sealing.py.
 """
 
 from __future__ import annotations
@@ -16,6 +20,15 @@ from collections.abc import Sequence
 MARK = b"sealed:1:"
 """No stored answer begins so when it is not sealed: those are JSON objects."""
 KEY_BYTES = 32
+SEALED = (
+    "questions and answers of entries, named caches and embeddings, the log of decisions, recordings, messages and data of sessions, "
+    "working memory and summaries, answers under way between processes"
+)
+CLEAR = (
+    "vectors of questions and the texts of long-term memories (search reads both), what agents share (state, tasks, events, signals), "
+    "names, labels, digests, counts and times"
+)
+"""For people: what is encrypted where keys are set, and what is not. docs/guide/keys.md says it at length."""
 TEXTS = frozenset({"question", "body"})
 """The fields of an entry that are sealed."""
 _NONCE_BYTES = 12  # 96 bits of chance: safe for 2^32 entries under one key (NIST SP 800-38D 8.3)
@@ -84,6 +97,27 @@ def seal_of(keys: Sequence[str]) -> Seal | NoSeal:
     if any(len(key) != KEY_BYTES for key in raw):
         raise ValueError(f"a key has {KEY_BYTES} bytes")
     return Seal(raw) if raw else NO_SEAL
+
+
+class SealedField:
+    """A field of records that are kept, and stay readable when keys are set later.
+
+    Args:
+        seal: what seals it.
+        field: its name, a part of what each value is bound to.
+    """
+
+    def __init__(self, seal: Seal | NoSeal, field: str) -> None:
+        self._seal = seal
+        self._field = field
+
+    def put(self, text: bytes, *, of: str) -> bytes:
+        """A value as it is stored; it can be opened as this field of this record alone."""
+        return self._seal.seal(text, entry_id=of, field=self._field)
+
+    def get(self, stored: bytes, *, of: str) -> bytes | None:
+        """A value as it was; None where it is sealed, and no key opens it."""
+        return self._seal.open(stored, entry_id=of, field=self._field) if stored.startswith(MARK) else stored
 
 
 def _bound(entry_id: str, field: str) -> bytes:

@@ -19,8 +19,9 @@ from proxy.core.sessions import estimated
 from proxy.core.traces import Trace
 from proxy.stores.client import translated
 from proxy.stores.responses import script
+from proxy.stores.sealing import NO_SEAL, NoSeal, Seal
 from proxy.stores.session_index import SessionIndex, facets
-from proxy.stores.sessions import Limits, session_keys
+from proxy.stores.sessions import Limits, sealed_message, session_keys
 
 _NOBODY = "all"
 
@@ -34,16 +35,25 @@ class SessionRecords:
         limits: what a session may take.
         trace_s: seconds for which what a request left elsewhere, a decision or a step of a recording, may be there.
         now: unix time in seconds, as in the records.
+        seal: encrypts messages.
     """
 
     def __init__(
-        self, client: Redis, index: SessionIndex, *, limits: Limits, trace_s: int, now: Callable[[], float]
+        self,
+        client: Redis,
+        index: SessionIndex,
+        *,
+        limits: Limits,
+        trace_s: int,
+        now: Callable[[], float],
+        seal: Seal | NoSeal = NO_SEAL,
     ) -> None:
         self._client = client
         self._index = index
         self._limits = limits
         self._trace_s = trace_s
         self._now = now
+        self._message = sealed_message(seal)
         prelude = script("session_prelude")
         self._record = client.register_script(prelude + script("session_record"))
         self._settle = client.register_script(prelude + script("session_settle"))
@@ -126,7 +136,7 @@ class SessionRecords:
         call += (_began_ms(record, behind_s), record.request_id, record.user or "", tag, record.agent or "")
         call += (f"{record.at:.3f}", wire, self._until_ms(record, behind_s))
         for role, message in record.turns:
-            call += (role, message, estimated(message))
+            call += (role, self._message.put(message, of=record.tenant), estimated(message))
         return call
 
     @staticmethod

@@ -1,8 +1,8 @@
 """Sessions: what was said in them, and what is known of them. What happened in them is written by `stores.journal`, and read here, too.
 
-    turns    XADD {role, message (JSON), tokens, request_id, agent, user, at}   capped by number and bytes
+    turns    XADD {role, message (JSON), tokens, request_id, agent, user, at}   capped by number and bytes; messages may be sealed
     meta     HSET created_at, last_active_at, tenant, session, turns, tokens, bytes; user, ttl_s, window_tokens, trimmed where there are any
-    data     HSET version, data (JSON), updated_at
+    data     HSET version, data (JSON, may be sealed), updated_at
     writes   HSET request id, or key:<idempotency key> -> when, and what came of it
     users    SADD everyone who spoke
     erased   HSET all, or a user's digest -> when that was erased (unix ms); kept for a day
@@ -13,7 +13,7 @@ All of a session has one time to live, refreshed by each use; each write is one 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from proxy.core import keys
 from proxy.core.sessions import About, Appended, Message, Session, Wiped
 from proxy.stores.client import translated
 from proxy.stores.responses import script
+from proxy.stores.sealing import NO_SEAL, NoSeal, Seal, SealedField
 from proxy.stores.session_index import ALL, SessionIndex, facets
 
 _NAMES = ("turns", "events", "meta", "data", "writes", "users", "steps", "parts", "recording", "requests", "erased")
@@ -66,12 +67,15 @@ class SessionStore:
         client: binary replies.
         index: lists them.
         limits: what one may take.
+        seal: encrypts messages and data; what it adds to them counts as theirs.
     """
 
-    def __init__(self, client: Redis, index: SessionIndex, *, limits: Limits) -> None:
+    def __init__(self, client: Redis, index: SessionIndex, *, limits: Limits, seal: Seal | NoSeal = NO_SEAL) -> None:
         self._client = client
         self._index = index
         self._limits = limits
+        self._message = sealed_message(seal)
+        self._contents = SealedField(seal, "data")
         prelude = script("session_prelude")
         self._append, self._set, self._data, self._read, self._erase = (
             client.register_script(prelude + script(name))
@@ -106,7 +110,7 @@ class SessionStore:
             None if other messages were appended under the same key.
         """
         limits = self._limits
-        said = [part for one in messages for part in (one.role, one.wire, one.tokens)]
+        said = [part for one in messages for part in (one.role, self._message.put(one.wire, of=tenant), one.tokens)]
         with translated():
             await self._index.add(tenant, session, user=user, agent=agent)
             state, *rest = await self._append(
@@ -159,13 +163,16 @@ class SessionStore:
         Returns:
             The new version; or, where the data are of another one, (that version, those data). Two round trips.
         """
+        tag = keys.session_tag(tenant, session)
+        sealed = self._contents.put(data, of=tag)
         with translated():
             await self._index.add(tenant, session)
             reply = await self._data(
-                keys=session_keys(tenant, session), args=[*self._named(tenant, session), version, data]
+                keys=session_keys(tenant, session), args=[*self._named(tenant, session), version, sealed]
             )
         is_written, found = bool(reply[0]), int(reply[1])
-        return found if is_written else (found, reply[2] if len(reply) > 2 else None)
+        there = reply[2] if len(reply) > 2 else None
+        return found if is_written else (found, None if there is None else self._contents.get(there, of=tag))
 
     # --- reading ---------------------------------------------------------------------------------------------------------------
 
@@ -193,10 +200,18 @@ class SessionStore:
         ordered = said if after is not None else reversed(said)
         return Session(
             about=_about(meta, ttl_s=int(ttl_s), data_version=int(version or 0)),
-            data=data,
-            turns=tuple(_turn(turn_id, _texts(fields)) for turn_id, fields in ordered),
+            data=None if data is None else self._contents.get(data, of=keys.session_tag(tenant, session)),
+            turns=tuple(self._turns(tenant, ordered)),
             events=tuple(_event(event_id, _texts(fields)) for event_id, fields in reversed(happened)),
         )
+
+    def _turns(self, tenant: str, ordered: Iterable[Any]) -> Iterator[dict[str, Any]]:
+        """Turns that can be read: what no key opens is left out."""
+        for turn_id, flat in ordered:
+            fields = _texts(flat)
+            message = self._message.get(fields["message"], of=tenant)
+            if message is not None:
+                yield _turn(turn_id, fields, message)
 
     async def page(
         self, tenant: str, *, user: str | None, agent: str | None, limit: int, after: tuple[str, str]
@@ -305,11 +320,16 @@ def _texts(flat: Any) -> dict[str, bytes]:
     return {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
 
 
-def _turn(turn_id: bytes, fields: Mapping[str, bytes]) -> dict[str, Any]:
+def sealed_message(seal: Seal | NoSeal) -> SealedField:
+    """A turn's message, bound to its tenant: so a fork takes it along as it is."""
+    return SealedField(seal, "message")
+
+
+def _turn(turn_id: bytes, fields: Mapping[str, bytes], message: bytes) -> dict[str, Any]:
     return {
         "id": turn_id.decode(),
         "role": fields["role"].decode(),
-        "message": orjson.loads(fields["message"]),
+        "message": orjson.loads(message),
         "tokens": int(fields.get("tokens", 0)),
         "agent": fields["agent"].decode() or None,
         "user": fields.get("user", b"").decode() or None,

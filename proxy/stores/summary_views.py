@@ -1,7 +1,7 @@
 """Summary views, what came of their partitions, and the tasks that ran them.
 
 views      hash    id -> view (JSON)                    of a tenant
-view       hash    group (JSON) -> partition (JSON)     of a view
+view       hash    group (JSON) -> partition (JSON)     of a view; partitions are sealed where keys are set
 tenants    set     who has views: those that are refreshed by the background are found through it
 turn       string  a process refreshes this view, or has just done so; goes by itself
 task       hash    task_id, view_id, status, created_at, started_at, completed_at, alive_at (unix s), error; goes after a week
@@ -28,16 +28,23 @@ from proxy.core.memory_server.views import (
 )
 from proxy.stores.client import translated
 from proxy.stores.responses import script
+from proxy.stores.sealing import NO_SEAL, NoSeal, Seal, SealedField
 
 TASK_TTL_S = 7 * 86_400
 """A task is asked for while it runs, or soon after; a week leaves time to look at a failure."""
 
 
 class SummaryViewStore:
-    """Views in Redis. Every method may raise the `StoreError`s of `stores.client.translated`."""
+    """Views in Redis. Every method may raise the `StoreError`s of `stores.client.translated`.
 
-    def __init__(self, client: Redis) -> None:
+    Args:
+        client: binary replies.
+        seal: encrypts what came of partitions.
+    """
+
+    def __init__(self, client: Redis, seal: Seal | NoSeal = NO_SEAL) -> None:
         self._client = client
+        self._partition = SealedField(seal, "partition")
         self._keep = client.register_script(script("summary_view_keep"))
 
     async def add(self, tenant: str, view: View, *, most: int) -> bool:
@@ -74,13 +81,16 @@ class SummaryViewStore:
         """Write what came of a partition, unless the view is gone; whether it was written. One round trip, atomic."""
         names = [keys.views(tenant), keys.view(tenant, partition.view_id)]
         with translated():
-            return bool(await self._keep(names, [partition.view_id, group_key(partition.group), to_json(partition)]))
+            summary = self._partition.put(to_json(partition), of=names[1])
+            return bool(await self._keep(names, [partition.view_id, group_key(partition.group), summary]))
 
     async def partitions(self, tenant: str, view_id: str) -> list[Partition]:
-        """What came of a view's partitions so far, in the order of their groups. One round trip."""
+        """What came of a view's partitions so far, as far as it can be read, in the order of their groups. One round trip."""
+        name = keys.view(tenant, view_id)
         with translated():
-            found: Any = await self._client.hgetall(keys.view(tenant, view_id))
-        return [partition_from_json(found[group]) for group in sorted(found)]
+            found: Any = await self._client.hgetall(name)
+        read = (self._partition.get(found[group], of=name) for group in sorted(found))
+        return [partition_from_json(partition) for partition in read if partition is not None]
 
     async def drop_partitions(self, tenant: str, view_id: str, groups: Sequence[Group]) -> int:
         """Remove summaries of partitions; how many there were. One round trip."""

@@ -1,7 +1,8 @@
 """Working memories: a hash per session, sorted sets to list and find them by. Each method is one script, and atomic.
 
 memory     hash    session_id, user_id, namespace, messages (JSON), memories (JSON), data (JSON), context, tokens, strategy,
-                   strategy_config (JSON), ttl_s, created_at, updated_at, accessed_at (unix s), version
+                   strategy_config (JSON), ttl_s, created_at, updated_at, accessed_at (unix s), version; of these `TEXTS` are
+                   sealed where keys are set
 lists      zset    sessions by when they last changed (unix ms): all of a tenant, of a namespace, of a user, of both, with one id
 due        zset    those with a TTL, by when it is over: whoever writes or lists next takes them out of the lists
 waiting    zset    sessions whose memories are on the way to long-term memory, of all tenants: what a dead process left is taken up again
@@ -18,6 +19,7 @@ from proxy.core.memory_server import keys
 from proxy.core.memory_server.working import SessionName, WorkingMemory, from_stored, memories_to_stored, to_stored
 from proxy.stores.client import translated
 from proxy.stores.responses import script
+from proxy.stores.sealing import NO_SEAL, NoSeal, Seal, SealedField
 
 NAMESAKES = 1000
 """Sessions with one id that are looked at for the only one that fits, some 2 us each; beyond, the caller has to say whose is meant."""
@@ -26,11 +28,21 @@ DROPPED = 100
 """Sessions removed by one call, some 30 ms."""
 
 
-class WorkingMemoryStore:
-    """Working memories in Redis. Every method may raise the `StoreError`s of `stores.client.translated`."""
+TEXTS = ("messages", "memories", "data", "context")
+"""The fields that hold what was said."""
 
-    def __init__(self, client: Redis) -> None:
+
+class WorkingMemoryStore:
+    """Working memories in Redis. Every method may raise the `StoreError`s of `stores.client.translated`.
+
+    Args:
+        client: binary replies.
+        seal: encrypts `TEXTS`; a memory that no key opens is not there.
+    """
+
+    def __init__(self, client: Redis, seal: Seal | NoSeal = NO_SEAL) -> None:
         self._client = client
+        self._texts = {name: SealedField(seal, name) for name in TEXTS}
         sweep = script("working_memory_sweep")
         self._put = client.register_script(f"{sweep}\n{script('working_memory_put')}")
         self._page = client.register_script(f"{sweep}\n{script('working_memory_page')}")
@@ -52,7 +64,7 @@ class WorkingMemoryStore:
         ttl_ms = 0 if memory.ttl_s is None else memory.ttl_s * 1000
         arguments: list[Any] = [tag, member, keys.list_prefix(tenant), ttl_ms, created]
         for field, value in to_stored(memory).items():
-            arguments += (field, value)
+            arguments += (field, self._sealed(field, value, of=names[0]) if field in TEXTS else value)
         with translated():
             version, created_at, updated_at = await self._put(names, arguments)
         return replace(memory, version=int(version), created_at=float(created_at), updated_at=float(updated_at))
@@ -71,13 +83,14 @@ class WorkingMemoryStore:
         wanted: list[str | int] = [keys.memory_prefix(tenant), name.user or "", name.namespace or "", NAMESAKES]
         with translated():
             count, *flat = await self._find(names, wanted)
-        return int(count), from_stored(dict(zip(flat[::2], flat[1::2], strict=True))) if flat else None
+        memory = self._opened(tenant, dict(zip(flat[::2], flat[1::2], strict=True))) if flat else None
+        return int(count) if memory is not None or not flat else 0, memory
 
     async def read(self, redis_key: str) -> WorkingMemory | None:
         """Read a working memory by its Redis key; None if it is gone. One round trip."""
         with translated():
             found: Any = await self._client.hgetall(redis_key)
-        return from_stored(found) if found else None
+        return self._opened_at(redis_key, found) if found else None
 
     async def drop(self, tenant: str, name: SessionName) -> bool:
         """Remove a session's working memory; whether it was there. One round trip."""
@@ -120,7 +133,24 @@ class WorkingMemoryStore:
         """Write the memories of a session anew, unless it was put again since `memory` was read; whether it was done. One round trip."""
         name = keys.working_memory(tenant, memory.name)
         with translated():
-            return bool(await self._mark([name], [str(memory.version), memories_to_stored(memory)]))
+            memories = self._sealed("memories", memories_to_stored(memory), of=name)
+            return bool(await self._mark([name], [str(memory.version), memories]))
+
+    def _sealed(self, field: str, value: str | bytes, *, of: str) -> bytes:
+        return self._texts[field].put(value.encode() if isinstance(value, str) else value, of=of)
+
+    def _opened(self, tenant: str, stored: dict[bytes, bytes]) -> WorkingMemory | None:
+        session, user, namespace = (stored[name].decode() for name in (b"session_id", b"user_id", b"namespace"))
+        name = SessionName(session, user or None, namespace or None)
+        return self._opened_at(keys.working_memory(tenant, name), stored)
+
+    def _opened_at(self, redis_key: str, stored: dict[bytes, bytes]) -> WorkingMemory | None:
+        for name, field in self._texts.items():
+            text = field.get(stored[name.encode()], of=redis_key)
+            if text is None:
+                return None
+            stored[name.encode()] = text
+        return from_stored(stored)
 
     async def wait(self, tenant: str, name: SessionName) -> str:
         """Note that a session's memories are to be promoted; the note's mark. One round trip."""

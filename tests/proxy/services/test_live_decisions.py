@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, nullcontext
 from typing import Any
 
@@ -69,6 +69,13 @@ class Store:
         fitting = [one for one in self.records if one.is_judged == is_judged and namespace in (None, one.namespace)]
         for one in fitting[:limit]:
             yield one
+
+    def told_in(self, tenant: str, fields: Mapping[str, str]) -> list[dict[str, Any]]:
+        assert tenant == TENANT
+        found: list[dict[str, Any]] = (
+            [orjson.loads(fields["decision"])] if "decision" in fields else orjson.loads(fields["decisions"])
+        )
+        return found
 
 
 class Guard:
