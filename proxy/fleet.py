@@ -13,7 +13,7 @@ from embeddings.batching import BatchingVerifier
 from proxy.core.coordination.agents import Bounds as AgentBounds
 from proxy.core.coordination.events import Retention
 from proxy.core.coordination.keys import QueueKeys
-from proxy.core.coordination.tasks import Durability, QueueConfig
+from proxy.core.coordination.tasks import DEATHS, Durability, QueueConfig
 from proxy.core.memory.extraction import Strategy
 from proxy.core.recording import Step
 from proxy.ports import Upstreams
@@ -179,7 +179,10 @@ class Fleet:
         self._agent_upkeep = AgentUpkeep(agent_store, guard, on_deaths=metrics.agents_dead.inc)
 
         task_policy = _task_policy(settings)
-        task_store, task_lists = TaskStore(client, max_updates=settings.tasks.max_updates), TaskLists(client)
+        # All at 0 from the start: Prometheus sees no increase to a first 1.
+        deaths = {why: metrics.tasks_dead.labels(why) for why in DEATHS}
+        task_store = TaskStore(client, max_updates=settings.tasks.max_updates, on_death=lambda why: deaths[why].inc())
+        task_lists = TaskLists(client)
         self._wakeups = WakeUps(open_client(redis_url, deadline_ms=None, max_connections=1))
         self._lines = Lines(self._wakeups, background)
         metrics.task_claims_waiting.set_function(lambda: self._lines.waiting)

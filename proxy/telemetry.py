@@ -254,6 +254,12 @@ class Metrics:
             ["step"],
             registry=self.registry,
         )
+        self.tasks_dead = Counter(
+            "deja_tasks_dead",
+            "Tasks that failed for good, by why: attempts-used-up, not-retried, lease-expired, worker-restarted, deadline.",
+            ["reason"],
+            registry=self.registry,
+        )
         self.task_claims_waiting = Gauge(
             "deja_task_claims_waiting", "Workers that wait for tasks now.", registry=self.registry
         )

@@ -258,8 +258,6 @@ class Tasks:
         )  # a repeated one, too: the answer that was lost may have been a 503
         if done.word == OK:
             self._on_step(verb, 1)
-            if done.record.get("dead"):
-                self._on_step("dead", 1)
             if verb != "renew":  # nothing changes hands
                 self._on_change(verb, keys, done.record)
         return done

@@ -16,7 +16,7 @@ Scripts count time by Redis' clock. One that was sent may have run although no a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -46,11 +46,13 @@ class TaskStore:
     Args:
         client: binary replies.
         max_updates: changes of state kept per queue, about.
+        on_death: told why a task failed for good, by whatever step of this process; the words are `core.coordination.tasks.DEATHS`.
     """
 
-    def __init__(self, client: Redis, *, max_updates: int) -> None:
+    def __init__(self, client: Redis, *, max_updates: int, on_death: Callable[[str], None] = lambda _: None) -> None:
         self._client = client
         self._max_updates = max_updates
+        self._on_death = on_death
         self._scripts = {name: client.register_script(task_script(name)) for name in _SCRIPTS}
 
     async def _run(self, name: str, queue: QueueKeys, *arguments: Any) -> list[Any]:
@@ -58,7 +60,14 @@ class TaskStore:
             reply: list[Any] = await self._scripts[name](
                 keys=[queue.key("config")], args=[self._max_updates, *arguments]
             )
-        return reply
+        return [self._heard(reply[0]), *reply[1:]]
+
+    def _heard(self, said: bytes) -> str:
+        """The word of a reply; behind it stand the reasons of tasks that failed for good."""
+        word, *reasons = said.decode().split()
+        for reason in reasons:
+            self._on_death(reason)
+        return word
 
     async def register(self, queue: QueueKeys) -> int:
         """Let sweeps know of a queue, before anything is in it; returns how many the tenant has."""
@@ -74,14 +83,14 @@ class TaskStore:
     ) -> tuple[bool, Fields]:
         """Create a queue or change it; returns whether it is new, and its fields."""
         word, fields = await self._run("configure", queue, *_flat(given), "-", *_flat(defaults))
-        return word == b"created", read_fields(fields)
+        return word == "created", read_fields(fields)
 
     async def submit(self, queue: QueueKeys, tasks: Sequence[Submission]) -> Submitted:
         """Submit tasks whose parents are known to be there: all of them or none."""
         arguments = [part for task in tasks for part in _written(task)]
         word, *rest = await self._run("submit", queue, len(tasks), *arguments)
-        if word != b"ok":
-            return Submitted(word.decode(), position=int(rest[0]) if rest else 0)
+        if word != OK:
+            return Submitted(word, position=int(rest[0]) if rest else 0)
         durability, *records = rest
         told = tuple((bool(record[0]), read_fields(record[1:])) for record in records)
         return Submitted(OK, told, durability.decode())
@@ -92,15 +101,15 @@ class TaskStore:
         word, *rest = await self._run(
             "claim", queue, request.worker, request.count, lease_ms, int(request.is_recovering), SWEPT_AT_ONCE, *leases
         )
-        if word != b"ok":
-            return Claimed(word.decode())
+        if word != OK:
+            return Claimed(word)
         wait_ms, *records = rest
         return Claimed(OK, tuple(map(read_fields, records)), None if wait_ms < 0 else wait_ms / 1000)
 
     async def step(self, verb: str, queue: QueueKeys, task_id: str, *arguments: str | bytes) -> Done:
         """One step of one task, by its script's name; the arguments are those its script lists."""
         word, *rest = await self._run(verb, queue, task_id, *arguments)
-        return Done(word.decode(), read_fields(rest[1]), rest[0].decode()) if rest else Done(word.decode(), {})
+        return Done(word, read_fields(rest[1]), rest[0].decode()) if rest else Done(word, {})
 
     async def give_back(self, queue: QueueKeys, worker: str, leases: Sequence[str]) -> int:
         """Give back what a worker was handed under these leases; returns how many tasks that were."""
@@ -110,7 +119,7 @@ class TaskStore:
         """Make the tasks that have been in the dead letter longest ready again."""
         word, *rest = await self._run("requeue", queue, "", count)
         if not rest:
-            return Requeued(word.decode())
+            return Requeued(word)
         durability, revived, left = rest
         return Requeued(OK, revived, left, durability.decode())
 
@@ -127,7 +136,11 @@ class TaskStore:
             if isinstance(reply, Exception) and not isinstance(reply, ResponseError):
                 with translated():
                     raise reply
-        return [None if isinstance(reply, Exception) else int(reply[1]) for reply in replies]
+        return [None if isinstance(reply, Exception) else self._seen_to(reply) for reply in replies]
+
+    def _seen_to(self, reply: Sequence[Any]) -> int:
+        self._heard(reply[0])
+        return int(reply[1])
 
     async def _sweep_all(self, queues: Sequence[QueueKeys]) -> list[Any]:
         async with self._client.pipeline(transaction=False) as pipe:
@@ -148,8 +161,8 @@ class TaskStore:
 
 
 def task_script(name: str) -> str:
-    """A script of a queue with what all of them share before it."""
-    return f"{script('task_prelude')}\n{script(f'task_{name}')}"
+    """A script of a queue with what all of them share around it."""
+    return f"{script('task_prelude')}\nlocal function step()\n{script(f'task_{name}')}\nend\nreturn told(step())\n"
 
 
 def read_fields(flat: Sequence[Any]) -> dict[str, str]:

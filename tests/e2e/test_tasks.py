@@ -15,6 +15,7 @@ import pytest
 import redis
 
 from proxy.core.coordination.keys import QueueKeys
+from proxy.core.coordination.tasks import DEATHS
 from tests.deja_process import DejaProcess
 from tests.queue_check import problems
 
@@ -524,3 +525,20 @@ def test_steps_are_counted(queue: Queue, deja: DejaProcess) -> None:
     counted = {line.rpartition(" ")[0] for line in metrics.splitlines() if line.startswith("deja_task")}
     assert {'deja_task_steps_total{step="submit"}', 'deja_task_steps_total{step="claim"}'} <= counted
     assert "deja_task_claims_waiting" in counted
+    assert {f'deja_tasks_dead_total{{reason="{why}"}}' for why in DEATHS} <= counted, "there before the first of them"
+
+
+def test_a_task_that_dies_because_nobody_came_back_is_counted(queue: Queue, deja: DejaProcess) -> None:
+    def dead() -> float:
+        metrics = httpx.get(f"{deja.root}/metrics").text
+        counted = dict(line.rpartition(" ")[::2] for line in metrics.splitlines())
+        return float(counted['deja_tasks_dead_total{reason="lease-expired"}'])
+
+    before = dead()
+    queue.submit(max_attempts=1)
+    queue.claim(lease_s=1)
+    give_up_at = time.monotonic() + 30
+    while dead() == before:
+        assert time.monotonic() < give_up_at
+        time.sleep(0.1)
+    assert dead() == before + 1

@@ -38,6 +38,8 @@ class TaskState(StrEnum):
 
 ENDED = frozenset({TaskState.COMPLETED, TaskState.FAILED, TaskState.CANCELED, TaskState.REJECTED})
 """States that nothing follows, but for `requeue` from the dead letter, which A2A does not know."""
+DEATHS = ("attempts-used-up", "not-retried", "lease-expired", "worker-restarted", "deadline")
+"""Why a task failed for good, as its record says. All but the last stand in the dead letter."""
 
 _PAUSED = frozenset({TaskState.INPUT_REQUIRED, TaskState.AUTH_REQUIRED})
 _OUT = frozenset({TaskState.CANCELED, TaskState.FAILED})  # by a word or by a deadline, from wherever it is

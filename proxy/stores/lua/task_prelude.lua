@@ -1,7 +1,8 @@
 -- What the scripts of a queue share; `stores.tasks` puts it before each of them. All keys of a queue lie in one slot.
 -- KEYS[1]  the queue's `config`: hash; what the others are called follows from it
 -- ARGV[1]  how many updates are kept, about
--- Reply    of every script: {word} or {word, …}; a word other than ok or repeated says why nothing was done
+-- Reply    of every script: {word} or {word, …}; a word other than ok or repeated says why nothing was done. Behind the word stand,
+--          each after a space, the reasons of the tasks that failed for good meanwhile: `ok lease-expired deadline`
 --
 -- A task's record is `task:<id>`. While it is ready or being worked at it has an entry in the stream of its priority, read through one consumer
 -- group: new ones by XREADGROUP, and those that came back by XCLAIM from a consumer that no worker can be called. XACK and XDEL
@@ -17,6 +18,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local ticks = 0
 local delays = 0 -- of one batch, a thousand at most: what is due in the same millisecond keeps its order
 local ready_now = 0 -- tasks that somebody who waits may claim
+local deaths = '' -- reasons of the tasks that failed for good, each after a space
 
 local function seconds(ms)
   return string.format('%.3f', ms / 1000)
@@ -100,6 +102,13 @@ local function bury(id, reason, closing, fields)
   local entry = redis.call('XADD', base .. 'dead', '*', 'task', id, 'reason', reason, 'attempts', attempt, 'error', err,
     'at', seconds(now))
   redis.call('HSET', record(id), 'dead', entry)
+  deaths = deaths .. ' ' .. reason
+end
+
+-- Its deadline has passed: it failed, and there is no point in trying again.
+local function miss(id, state)
+  finish(id, state, 'failed', 'deadline', 'deadline', {})
+  deaths = deaths .. ' deadline'
 end
 
 -- Make a task ready that nobody holds, now or when `due` (unix ms) comes.
@@ -173,7 +182,7 @@ local function sweep(limit)
   for _, id in ipairs(late) do
     local state = get(id, 'state')
     if is_open(state) then
-      finish(id, state, 'failed', 'deadline', 'deadline', {})
+      miss(id, state)
     else
       redis.call('ZREM', base .. 'deadlines', id)
     end
@@ -211,7 +220,7 @@ local function refusal(id, lease, deed)
   end
   if state == 'working' and current == lease then
     if deadline ~= '' and tonumber(deadline) * 1000 <= now then
-      finish(id, 'working', 'failed', 'deadline', 'deadline', {})
+      miss(id, 'working')
       return 'deadline_passed'
     end
     return nil
@@ -234,4 +243,10 @@ end
 
 local function done(word, id)
   return {word, durability(), redis.call('HGETALL', record(id))}
+end
+
+-- The reply of a script, with what it has to tell of deaths.
+local function told(reply)
+  reply[1] = reply[1] .. deaths
+  return reply
 end

@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 
 from proxy.core.coordination.keys import QueueKeys
 from proxy.core.coordination.task_requests import ClaimRequest, Submission, submission
+from proxy.core.coordination.tasks import DEATHS
 from proxy.errors import StoreFullError
 from proxy.services.task_erasure import TaskErasure
 from proxy.stores import tasks as tasks_module
@@ -269,6 +270,38 @@ async def test_a_task_that_kills_its_worker_at_every_start_ends_in_the_dead_lett
         assert await ids(store, queue, is_recovering=attempt > 0) == ["poison"]
     assert await ids(store, queue, is_recovering=True) == []
     assert [fields["reason"] for _, fields in plain.xrange(queue.key("dead"))] == ["worker-restarted"]
+
+
+async def test_every_task_that_fails_for_good_is_told_once_with_its_reason(
+    client: Redis, store: TaskStore, queue: QueueKeys
+) -> None:
+    deaths: list[str] = []
+    telling = TaskStore(client, max_updates=100, on_death=deaths.append)
+    await submit(telling, queue, *(new(f"t{number}", max_attempts=1) for number in range(4)))
+    held = {record["id"]: record["lease"] for record in await claim(telling, queue, worker="w1", count=3)}
+    fail = (b"1", "1", "", "0")
+    for _ in range(2):  # the second time its answer was lost
+        assert (await telling.step("fail", queue, "t0", held["t0"], *fail)).word in ("ok", "repeated")
+    assert (await telling.step("fail", queue, "t1", held["t1"], b"1", "0", "", "0")).record["state"] == "failed"
+    assert deaths == ["attempts-used-up", "not-retried"]
+    await claim(telling, queue, worker="w1", is_recovering=True)  # loses t2, and gets t3
+    assert deaths.pop() == "worker-restarted"
+    await claim(telling, queue, worker="w1", is_recovering=True)
+    assert deaths.pop() == "worker-restarted"
+
+    await submit(telling, queue, *(new(name, max_attempts=1, deadline_s=3600) for name in ("late", "later", "lost")))
+    held = {record["id"]: record["lease"] for record in await claim(telling, queue)}
+    await client.hset(queue.key("task:late"), "deadline_at", "1.000")
+    await client.zadd(queue.key("deadlines"), {"late": 1000, "later": 1000})
+    await client.zadd(queue.key("leases"), {"lost": 1000})
+    for _ in range(2):
+        assert (await telling.step("renew", queue, "late", held["late"], "")).word == "deadline_passed"
+    assert deaths[2:] == ["deadline"]
+    assert await telling.sweep([queue]) == [2]
+    assert sorted(deaths[3:]) == ["deadline", "lease-expired"]
+    assert set(deaths) | {"worker-restarted"} == set(DEATHS)
+    assert await telling.sweep([queue]) == [0]
+    assert len(deaths) == 5
 
 
 async def test_what_a_worker_never_received_goes_back_uncounted(
