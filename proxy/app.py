@@ -35,6 +35,7 @@ from proxy.api import (
     journal,
     langcache,
     memory,
+    overview,
     policies,
     schemas,
     sessions,
@@ -70,6 +71,7 @@ from proxy.services.garbage import Collector
 from proxy.services.history import History
 from proxy.services.known_keys import KnownKeys
 from proxy.services.limits import Limits
+from proxy.services.overview import Overviews
 from proxy.services.policies import Policies
 from proxy.settings import Settings
 from proxy.stores import urls
@@ -78,6 +80,7 @@ from proxy.stores.breaker import Guard
 from proxy.stores.client import open_client
 from proxy.stores.entries import EntryStore
 from proxy.stores.entry_lists import EntryLists
+from proxy.stores.fleet_totals import FleetTotalsStore
 from proxy.stores.history import HistoryStore
 from proxy.stores.limits import LimitStore
 from proxy.stores.policies import PolicyStore
@@ -194,6 +197,9 @@ class Application:
         self.api_keys = ApiKeys(
             self.access, self.guard, self.fleet.kept, secret=self._secret, deadline_s=deadline_s, now=time.time
         )
+        self.overviews = Overviews(
+            self.history, self.ledger, self.api_keys, FleetTotalsStore(self.client), self.guard, now=time.time
+        )
         self.entries = Entries(
             EntryStore(self.client, self.fleet.seal),
             EntryLists(self.client),
@@ -267,6 +273,7 @@ class Application:
             decisions=self.caching.decisions,
             live_decisions=self.caching.live_decisions,
             history=self.history,
+            overviews=self.overviews,
             feedback=self.caching.feedback,
             upstreams=self.upstreams,
             models=self.upstreams.models(),
@@ -408,7 +415,7 @@ def create_app(
         models,
         langcache,
     )
-    for module in (*routes, memory, usage, users, admin):
+    for module in (*routes, memory, usage, users, admin, overview):
         # Not include_router, which matches each request twice (40 to 65 µs); no router is included with a prefix or anything else to add.
         app.router.routes.extend(each.original_route for each in iter_route_contexts(module.router.routes))
     for path, answer in cached.items():

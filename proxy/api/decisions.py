@@ -52,10 +52,7 @@ async def read_history(
     limit: Annotated[int | None, Query(ge=1, description="Slots, up to all that are kept.")] = None,
 ) -> dict[str, Any]:
     """The caller's requests, durations, money and audits over time, by the minute (three hours) or the quarter of an hour (a week)."""
-    kept = STEPS[step].slots
-    if limit is not None and limit > kept:
-        raise RequestError(f"`limit` is up to {kept} for a {step}: no more are kept.", param="limit")
-    slots = await deps.history.read(tenant, STEPS[step], limit or kept)
+    slots = await deps.history.read(tenant, STEPS[step], slots_of(step, limit) or STEPS[step].slots)
     return {
         "object": "cache.history",
         "step": step,
@@ -63,6 +60,14 @@ async def read_history(
         "data": history.series(slots),
         "total": history.total(counts for _, counts in slots),
     }
+
+
+def slots_of(step: str, limit: int | None) -> int | None:
+    """How many slots were asked for; RequestError where so many are not kept."""
+    kept = STEPS[step].slots
+    if limit is not None and limit > kept:
+        raise RequestError(f"`limit` is up to {kept} for a {step}: no more are kept.", param="limit")
+    return limit
 
 
 async def _framed(batches: AsyncIterator[Batch]) -> AsyncIterator[bytes]:

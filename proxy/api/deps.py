@@ -27,6 +27,7 @@ from proxy.services.ledger import Ledger
 from proxy.services.live_decisions import LiveDecisions
 from proxy.services.memories import Memories
 from proxy.services.named_caches import NamedCaches
+from proxy.services.overview import Overviews
 from proxy.services.policies import Policies
 from proxy.services.replay import Replay
 from proxy.services.sessions import Sessions
@@ -53,6 +54,7 @@ class Services:
         decisions: what was decided, and why.
         live_decisions: what is decided now, for who looks on.
         history: how requests went over time.
+        overviews: all tenants at a glance, for admins.
         feedback: takes what callers say of hits.
         error_budget: how a namespace keeps it; RequestError 409 where nothing is calibrated, StoreError without Redis.
         entries: what tenants have stored.
@@ -86,6 +88,7 @@ class Services:
     decisions: Decisions
     live_decisions: LiveDecisions
     history: History
+    overviews: Overviews
     feedback: Feedback
     error_budget: Callable[[Scope], Awaitable[Report]]
     entries: Entries

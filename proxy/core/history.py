@@ -1,7 +1,8 @@
 """What the dashboard draws over time: counts of a minute or a quarter of an hour, how they add up, and what they say. Pure.
 
-A slot is one such span of one tenant: a flat set of whole numbers, so that those of several workers add up in Redis. Durations are counted
-in buckets that grow by a constant factor; two histograms merge by adding, and a percentile read off them is at most 10 % off.
+A slot is one such span of one tenant, or of all together: a flat set of whole numbers, so that those of several workers add up in Redis.
+Durations are counted in buckets that grow by a constant factor; two histograms merge by adding, and a percentile read off them is at most
+10 % off.
 
     deja:v1:history:{<tenant>}:<step>:<start>   hash   a slot: line -> count (`Step.seconds`, unix seconds of its beginning)
 """
@@ -49,6 +50,9 @@ BUCKETS = 84
 """The last begins at 175 s, beyond what providers take."""
 
 _LONGEST = 2.0 ** (BUCKETS / PER_DOUBLING)  # times the first bucket; what is longer is in the last
+
+ALL: Final = "all"
+"""Stands where a tenant does for all of them together; tenants are digests in hex, or `anonymous`."""
 
 _OUTCOME, _HIT_MS, _CALL_MS = "outcome:", "hit_ms:", "call_ms:"
 _HITS = frozenset({"exact", "semantic"})
@@ -104,27 +108,38 @@ def series(slots: Sequence[tuple[int, Mapping[str, int]]]) -> list[dict[str, Any
 
     The wrong-hit rate of a slot is that of all audits from the first slot to this one: a single minute has too few to say anything.
     """
-    told, judged, wrong, interval = [], 0, 0, rate_interval(0, 0)
+    told, judged, wrong, rate = [], 0, 0, None
     for start, counts in slots:
         new = counts.get("right", 0) + counts.get("wrong", 0)
         if new:
             judged, wrong = judged + new, wrong + counts.get("wrong", 0)
-            interval = rate_interval(wrong, judged)
-        rate = (
-            {"estimate": round(wrong / judged, 4), "low": round(interval.low, 4), "high": round(interval.high, 4)}
-            if judged
-            else None
-        )
+            rate = _wrong_hit_rate(wrong, judged)
         told.append({"at": start, **_told(counts), "wrong_hit_rate": rate})
     return told
 
 
 def total(slots: Iterable[Mapping[str, int]]) -> dict[str, Any]:
     """All slots together, as the API tells them."""
+    return _told(_added(slots))
+
+
+def summary(slots: Iterable[Mapping[str, int]]) -> dict[str, Any]:
+    """The same with the wrong-hit rate of all their audits, None without any."""
+    added = _added(slots)
+    judged = added["right"] + added["wrong"]
+    return {**_told(added), "wrong_hit_rate": _wrong_hit_rate(added["wrong"], judged) if judged else None}
+
+
+def _added(slots: Iterable[Mapping[str, int]]) -> Counter[str]:
     added: Counter[str] = Counter()
     for counts in slots:
         added.update(counts)
-    return _told(added)
+    return added
+
+
+def _wrong_hit_rate(wrong: int, judged: int) -> dict[str, float]:
+    interval = rate_interval(wrong, judged)
+    return {"estimate": round(wrong / judged, 4), "low": round(interval.low, 4), "high": round(interval.high, 4)}
 
 
 def _told(counts: Mapping[str, int]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import { overview } from "./views/overview.js";
 import { queues } from "./views/queues.js";
 import { requests } from "./views/requests.js";
 import { sessions } from "./views/sessions.js";
+import { tenants } from "./views/tenants.js";
 
 /** Name in the address -> title, and what makes its view: `(place, signal)` -> {refresh, every_s}; the signal says that it is left. */
 const SECTIONS = {
@@ -19,6 +20,7 @@ const SECTIONS = {
   agents: ["Agents", agents],
   queues: ["Queues", queues],
   memory: ["Memory", memory],
+  tenants: ["All tenants", tenants], // for an admin's key, which opens nothing else
 };
 const HEALTH_S = 10;
 const THEMES = ["system", "light", "dark"];

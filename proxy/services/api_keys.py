@@ -10,11 +10,12 @@ from typing import Any, Protocol
 import orjson
 
 from proxy.core.access import audit_log
-from proxy.core.access.api_keys import CHANCE_BYTES, KeyRecord, compose, hash_of, hint_of
+from proxy.core.access.api_keys import CHANCE_BYTES, KeyRecord, compose, hash_of, hint_of, tenant_of_name
 from proxy.core.access.audit_log import Admin
 from proxy.core.access.callers import Allowance
 from proxy.core.access.scopes import KeyScope
 from proxy.core.access.sharing import Sharing
+from proxy.core.overview import TenantName
 from proxy.errors import RequestError
 from proxy.ports import Guard, Keeping, StreamEntry
 
@@ -135,6 +136,14 @@ class ApiKeys:
             found = await self._store.all()
         records = [KeyRecord.from_json(orjson.loads(raw)) for raw in found]
         return sorted(records, key=lambda record: (-record.created_at, record.key_id))
+
+    async def tenant_names(self) -> dict[str, TenantName]:
+        """Tenant -> what it is called, of those that keys were made for."""
+        found: dict[str, TenantName] = {}
+        for record in await self.all():
+            tenant = tenant_of_name(record.tenant, self._secret)
+            found[tenant] = TenantName(record.tenant, (*found.get(tenant, TenantName()).keys, record.name))
+        return found
 
     async def read(self, key_id: str) -> KeyRecord:
         """One key. RequestError 404 if it is not there."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from proxy.core import history
-from proxy.core.history import STEPS, Step
+from proxy.core.history import ALL, STEPS, Step
 from proxy.errors import StoreError
 from proxy.ports import Guard
 
@@ -118,8 +118,11 @@ class History:
                 counts[line] += count
         for (tenant, line), count in lines.items():
             by_tenant.setdefault(tenant, Counter())[line] += count
+        everybody: Counter[str] = Counter()
+        for counts in by_tenant.values():
+            everybody.update(counts)
         now_s = self._now()
-        for tenant, counts in by_tenant.items():
+        for tenant, counts in ({ALL: everybody} | by_tenant if everybody else by_tenant).items():
             for step in STEPS.values():
                 self._wait((tenant, step, step.start(now_s)), counts)
 

@@ -335,6 +335,13 @@ class Ledger:
         async with self._guard.within(READ_S):
             return await self._store.read(tenant, days)
 
+    async def latest(self, *, since_s: float, count: int) -> list[str]:
+        """Tenants with counts since a unix time, the latest first; raises StoreError."""
+        await self.flush()
+        async with self._guard.within(READ_S):
+            found = await self._store.tenants(since_s=since_s, count=count + 2)
+        return [tenant for tenant in found if tenant not in (ALL, SHARED)][:count]
+
     async def read_tenants(self, first: date, last: date) -> dict[Cell, Counts]:
         """The counts of every tenant by itself, of the `MAX_TENANTS` latest; raises StoreError."""
         since_s = datetime(first.year, first.month, first.day, tzinfo=UTC).timestamp()

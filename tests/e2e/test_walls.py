@@ -198,6 +198,32 @@ def test_no_data_key_administers_and_no_admin_key_reads_data(deja: DejaProcess, 
         assert ask(deja, key, "May I?").status_code == 403
 
 
+def test_an_admin_sees_all_tenants_in_numbers_and_a_tenant_sees_its_own_alone(
+    deja: DejaProcess, make: Make, admin: httpx.Client
+) -> None:
+    one, other = make(name="one", tenant="shop"), make(name="other", tenant="mill")
+    for key, times in ((one, 2), (other, 1)):
+        for _ in range(times):
+            assert ask(deja, key["key"], f"What is in the {CANARY} overview?").status_code == 200
+    give_up_at = time.monotonic() + 20
+    rows: dict[str, Any] = {}
+    while not {"shop", "mill"} <= rows.keys():  # counts reach Redis within two seconds
+        assert time.monotonic() < give_up_at, deja.log
+        time.sleep(0.1)
+        told = admin.get("/overview", params={"step": "minute", "limit": 60})
+        rows = {row["name"]: row for row in told.json()["tenants"] if row["requests"]}
+    assert rows["shop"]["requests"] == {"exact": 1, "miss": 1}
+    assert rows["shop"]["keys"] == ["one"]
+    assert rows["mill"]["requests"] == {"miss": 1}
+    assert told.json()["total"]["requests"]["miss"] >= 2
+    assert CANARY not in told.text
+    own = httpx.get(f"{deja.base_url}/cache/history", headers={"Authorization": f"Bearer {other['key']}"}).json()
+    assert own["total"]["requests"] == {"miss": 1}
+    for data_key in (one["key"], other["key"], STATIC):
+        refused = httpx.get(f"{deja.root}/admin/overview", headers={"Authorization": f"Bearer {data_key}"})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (403, "admin_only")
+
+
 def test_what_admins_did_is_told_and_holds_no_secret(make: Make, admin: httpx.Client) -> None:
     made = make(team="blue")
     lines = admin.get("/audit", params={"limit": 5}).json()["data"]

@@ -76,12 +76,13 @@ export function overview(place, signal) {
   return { refresh, every_s: 5 };
 }
 
-const others = (slot) => Object.entries(slot.requests).reduce((sum, [name, n]) => sum + (name === "exact" || name === "semantic" ? 0 : n), 0);
+export const others = (slot) => Object.entries(slot.requests).reduce((sum, [name, n]) => sum + (name === "exact" || name === "semantic" ? 0 : n), 0);
 
-function showTiles(tiles, total, wrong, allowed) {
+/** What came of all requests. `allowed` is the budget for wrong hits, null for none in force, undefined where tenants have their own. */
+export function showTiles(tiles, total, wrong, allowed) {
   const { exact = 0, semantic = 0 } = total.requests;
   const all = exact + semantic + others(total);
-  const budget = allowed === null ? "nothing is served by meaning yet" : `budget ${percent(allowed)}`;
+  const budget = allowed === undefined ? "budgets are each tenant's" : allowed === null ? "nothing is served by meaning yet" : `budget ${percent(allowed)}`;
   fill(tiles,
     tile("From the cache", all ? percent((exact + semantic) / all) : "–", `${count(exact + semantic)} of ${count(all)}: ${count(exact)} exact, ${count(semantic)} by meaning`),
     tile("Wrong hits by meaning", wrong ? percent(wrong.estimate) : "not known yet",
@@ -91,4 +92,4 @@ function showTiles(tiles, total, wrong, allowed) {
   );
 }
 
-const tile = (name, value, more) => el("div.card", {}, el("dt", {}, name), el("dd", {}, el("strong", {}, value), el("span", {}, more)));
+export const tile = (name, value, more) => el("div.card", {}, el("dt", {}, name), el("dd", {}, el("strong", {}, value), el("span", {}, more)));

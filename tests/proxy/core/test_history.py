@@ -77,6 +77,16 @@ def test_the_wrong_hit_rate_of_a_slot_is_of_all_audits_so_far_and_its_interval_n
     assert widths[2] < widths[0]
 
 
+def test_a_summary_has_the_wrong_hit_rate_of_all_its_audits() -> None:
+    slots = [{"outcome:exact": 1, "right": 3}, {"outcome:exact": 2, "wrong": 1}]
+    (*_, last) = history.series(list(enumerate(slots)))
+    told = history.summary(slots)
+    assert told["requests"] == {"exact": 3}
+    assert told["wrong_hit_rate"] == last["wrong_hit_rate"]
+    assert told["wrong_hit_rate"]["estimate"] == 0.25
+    assert history.summary([{"outcome:miss": 1}])["wrong_hit_rate"] is None
+
+
 def test_slots_of_two_tenants_or_steps_have_keys_of_their_own() -> None:
     keys = {history.key(tenant, step, 900) for tenant in ("a", "b") for step in (MINUTE, QUARTER)}
     assert len(keys) == 4

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from proxy.core.history import MINUTE, QUARTER, Step
+from proxy.core.history import ALL, MINUTE, QUARTER, Step
 from proxy.errors import StoreUnavailableError
 from proxy.services import history as service
 from proxy.services.history import Cell, History
@@ -80,6 +80,13 @@ async def test_one_tenant_never_sees_what_another_did(rig: Rig) -> None:
     assert await rig.outcomes("other") == [{}]
 
 
+async def test_all_tenants_together_are_counted_beside_each(rig: Rig) -> None:
+    rig.history.answered("t", "exact", 0.001)
+    rig.history.answered("u", "miss", 1.0)
+    rig.history.audited("u", is_wrong=False)
+    assert await rig.outcomes(ALL) == [{"outcome:exact": 1, "outcome:miss": 1, "right": 1}]
+
+
 async def test_while_redis_is_away_counts_wait_and_keep_their_minute(rig: Rig) -> None:
     rig.store.is_away = True
     rig.history.answered("t", "miss", 1.0)
@@ -97,7 +104,9 @@ async def test_what_waits_is_bounded(rig: Rig, monkeypatch: pytest.MonkeyPatch) 
     for tenant in ("a", "b", "c"):
         rig.history.answered(tenant, "miss", 1.0)
     await rig.history.flush()
-    assert (len(rig.store.slots), rig.history.dropped) == (3, 3)
+    assert (len(rig.store.slots), rig.history.dropped) == (3, 5), (
+        "three tenants and all of them together, by the minute and the quarter"
+    )
 
 
 async def test_where_nothing_happened_nothing_is_written(rig: Rig) -> None:
