@@ -1,4 +1,4 @@
-"""The ledger and the prices behind it, composed; part of the composition root."""
+"""The ledger, what entries earn, and the prices behind both, composed; part of the composition root."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from decimal import Decimal
 
 from redis.asyncio import Redis
 
-from proxy.core.prices import PriceList, given_prices
-from proxy.ports import Guard
+from proxy.core.prices import PriceList, Tariff, given_prices
+from proxy.errors import RequestError
+from proxy.ports import Guard, Upstreams
 from proxy.services.ledger import Ledger
+from proxy.services.worth import CallPrices, Earnings
 from proxy.settings import Settings
+from proxy.stores import capacity
+from proxy.stores.capacity import Capacity
 from proxy.stores.ledger import LedgerStore
 from proxy.telemetry import Metrics
 from proxy.upstream.price_table import read_price_table
@@ -40,3 +44,17 @@ def open_ledger(settings: Settings, prices: PriceList, *, client: Redis, guard: 
     )
     metrics.ledger_dropped.set_function(lambda: ledger.dropped)
     return ledger
+
+
+def open_earnings(settings: Settings, prices: PriceList, upstreams: Upstreams, *, client: Redis) -> Earnings:
+    """What hits earn, and the cache's cap, which goes by that."""
+
+    def tariff_of(model: str) -> Tariff:
+        try:
+            return upstreams.resolve(model).tariff
+        except RequestError:  # it was served once
+            return Tariff(model)
+
+    costs = CallPrices(prices, tariff_of)
+    cap = Capacity(client, max_bytes=settings.cache.max_bytes, cost_of=costs.of_entry)
+    return Earnings(capacity.Earnings(client), cap, costs)

@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from embeddings import prepare
 from proxy import otel, telemetry
-from proxy.accounting import open_ledger, open_prices
+from proxy.accounting import open_earnings, open_ledger, open_prices
 from proxy.api import (
     admin,
     agents,
@@ -151,7 +151,8 @@ class Application:
         self.known_keys = KnownKeys(self.access, self.guard, secret=self._secret, deadline_s=deadline_s)
         self.identity.use(self.known_keys)
         self.ledger = open_ledger(settings, self.prices, client=self.client, guard=self.guard, metrics=self.metrics)
-        books = Books(self.ledger)
+        earnings = open_earnings(settings, self.prices, self.upstreams, client=self.client)
+        books = Books(self.ledger, earnings)
         self.history = History(HistoryStore(self.client), self.guard, now=time.time)
         self.ledger.watch_counts(self.history.booked)
         self._limits = Limits(
@@ -191,6 +192,7 @@ class Application:
             fleet=self.fleet,
             policies=self.policies,
             books=books,
+            earnings=earnings,
             history=self.history,
             tracing=None if self.traces is None else self.traces.tracing,
         )

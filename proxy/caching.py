@@ -60,10 +60,10 @@ from proxy.services.single_flight import Flights
 from proxy.services.tails import Tails
 from proxy.services.tracing import Tracing
 from proxy.services.upkeep import Upkeep
+from proxy.services.worth import Earnings
 from proxy.settings import EMBEDDED_URL, Settings
 from proxy.stores.asked import AskedStore
 from proxy.stores.breaker import Guard
-from proxy.stores.capacity import Capacity
 from proxy.stores.client import open_client
 from proxy.stores.decisions import DecisionStore
 from proxy.stores.embeddings import EmbeddingStore
@@ -101,6 +101,7 @@ class Caching:
         fleet: sessions, memory and the journal, which completions feed.
         policies: what owners decided for their namespaces.
         books: told what calls cost and hits save.
+        earnings: told the hits of named caches; trims the cache.
         history: told how requests went, for the dashboard.
         tracing: makes traces, None where there are none.
 
@@ -125,6 +126,7 @@ class Caching:
         fleet: Fleet,
         policies: Policies,
         books: Books,
+        earnings: Earnings,
         history: History,
         tracing: Tracing | None,
     ) -> None:
@@ -140,6 +142,7 @@ class Caching:
         self.fleet = fleet
         self.policies = policies
         self.books = books
+        self.earnings = earnings
         self.history = history
         self.tracing = tracing
         self.calibration: Calibration | None = None
@@ -150,9 +153,9 @@ class Caching:
         self._changes = Invalidations(open_client(redis_url, deadline_ms=None, max_connections=1), keys.ANSWERS)
         self.judge = VerifyingJudge(deadline_s=settings.embedder.deadline_ms / 1000, is_alone=lambda: self.active <= 1)
         self.upkeep = Upkeep(
-            Capacity(client, max_bytes=settings.cache.max_bytes),
+            earnings,
             guard,
-            on_evict=lambda count: metrics.entries_evicted.inc(count),
+            on_evict=lambda trimmed: metrics.entries_evicted.labels(trimmed.why).inc(trimmed.count),
             now=time.time,
         )
         self._flight_words: FlightWords | None = None
@@ -429,6 +432,9 @@ class Caching:
             ),
             on_index_missing=self.upkeep.index_missing,
             now=time.time,
+            on_hit=lambda entry: self.earnings.served(
+                entry.entry_id, usage=entry.usage, tariff=None, size_bytes=len(entry.body)
+            ),
         )
 
     async def _load_models(self) -> bool:

@@ -145,7 +145,11 @@ class Metrics:
             registry=self.registry,
         )
         self.entries_evicted = Counter(
-            "deja_entries_evicted", "Entries removed to keep the cache below its byte cap.", registry=self.registry
+            "deja_entries_evicted",
+            "Entries removed before their time, those that saved least for their size: the cache was over its own cap, or Redis near its "
+            "maxmemory (memory).",
+            ["reason"],
+            registry=self.registry,
         )
         self.decisions_dropped = Counter(
             "deja_decisions_dropped",

@@ -279,6 +279,7 @@ def test_every_redis_key_is_documented() -> None:
         keys.flight_inbox("0f"),
         keys.asked_key(keys.Place("0a", "0b", None, ""), "s"),
         keys.EXPIRY,
+        keys.EARNED,
         keys.entries_key("0e"),
         keys.ENTRY_TENANTS,
         keys.POLICIES,

@@ -1,12 +1,12 @@
 """What stored entries are worth keeping for: what they saved of late, for each byte they take. Pure.
 
-A hit earns what the call it spared had cost. Earnings fade: after `HALF_LIFE_S` half of them is left. All fade at one rate, so the order of two
-entries changes only when one of them is hit, and what an entry has earned is kept as a number with its moment in it,
+A hit earns what the call it spared had cost. Earnings fade: after `HALF_LIFE_S` half of them is left. All fade at one rate, so the order of
+two entries changes only when one of them is hit, and what an entry has earned is kept as a number with its moment in it,
 
     earned = log2( sum over its hits of  cost of the call * 2^(moment of the hit / half-life) )
 
-which is right at any later moment and need not be touched until the next hit ("forward decay", Cormode et al., ICDE 2009). An entry that was
-never hit has its hopes: `HOPE` of a hit at the moment it was stored. Worth is both together, over its bytes; what has least goes first.
+which is right at any later moment and need not be touched until the next hit ("forward decay", Cormode et al., ICDE 2009). An entry that
+was never hit has its hopes: `HOPE` of a hit at the moment it was stored. Worth is both together, over its bytes; the least goes first.
 
 What an entry would still live is left out on purpose: removing it frees its bytes for that time and no longer.
 """
@@ -20,12 +20,12 @@ from enum import StrEnum
 
 from proxy.core.usage import Usage, from_wire
 
-HALF_LIFE_S = 6 * 3600.0
-"""Seconds after which a hit counts half. Decision 0026 compares: an hour forgets what is asked daily, a week keeps what nobody asks any more."""
+HALF_LIFE_S = 86_400.0
+"""Seconds after which a hit counts half: with six hours what is dear and asked daily is forgotten, a week is no better (decision 0026)."""
 HOPE = 0.3
-"""Hits that a new entry may hope for. Decision 0026: with none, what is new goes before it can be asked again; with many, what proved itself goes."""
+"""Hits that a new entry may hope for: with none it goes before it can be asked again, with many what proved itself goes (decision 0026)."""
 NOMINAL_INPUT_PICO_USD, NOMINAL_OUTPUT_PICO_USD = 150_000, 600_000
-"""Of a token where a model has no known price: those of a small model, 0.15 and 0.60 USD a million. It has to be compared with something."""
+"""Of a token where a model has no known price, as it has to be compared with something: a small model's, 0.15 and 0.60 USD a million."""
 BYTES_PER_TOKEN = 4
 """Of a stored answer whose usage is not known, about."""
 COST_FIELDS = ("usage", "model", "created_at", "tokens", "answered_by")

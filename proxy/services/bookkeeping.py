@@ -40,15 +40,24 @@ class Notes(Protocol):
         """Deja made a call of its own."""
 
 
+class Hits(Protocol):
+    """The part of `services.worth` that takes notes."""
+
+    def served(self, entry_id: str, *, usage: bytes | int, tariff: Tariff | None, size_bytes: int) -> None:
+        """An entry served a request."""
+
+
 class Books:
     """Keeps the books of completions.
 
     Args:
         ledger: takes the notes.
+        hits: told which entries earned something, for what is to be kept of them; None where nobody asks.
     """
 
-    def __init__(self, ledger: Notes) -> None:
+    def __init__(self, ledger: Notes, hits: Hits | None = None) -> None:
         self._ledger = ledger
+        self._hits = hits
 
     def called(
         self, decision: Decision, status: int, answer: Answer | None, *, by: UpstreamRoute | None = None
@@ -76,6 +85,9 @@ class Books:
         if outcome.hit is not None and outcome.entry is not None:
             entry, kind = outcome.entry, _KINDS[outcome.hit]
             self._note(decision, kind, entry.usage, is_estimated=entry.usage_estimated, tier=tier)
+            if self._hits is not None:
+                tariff = decision.route.tariff
+                self._hits.served(entry.entry_id, usage=entry.usage, tariff=tariff, size_bytes=len(entry.body))
         elif (answer := decision.answer) is not None:
             used = wire_usage(answer)
             self._note(decision, Saving.COLLAPSED, used, is_estimated=answer.usage_estimated, tier=tier)
@@ -96,6 +108,9 @@ class Books:
             usage = Usage(sum(one.tokens for one in served)).to_wire()
             is_estimated = any(one.is_estimated for one in served)
             self._ledger.saved(account, Saving.EXACT, usage, is_estimated=is_estimated)
+            for one in served if self._hits is not None else ():
+                size = len(one.vector.data)
+                self._hits.served(one.entry_id, usage=one.tokens, tariff=account.tariff, size_bytes=size)
 
     def embedded_text(self, model: str, tokens: int | None) -> None:
         """Deja had texts embedded by a server, of several tenants at once perhaps."""

@@ -124,6 +124,7 @@ class NamedCaches:
         policy: Policy,
         on_index_missing: Callable[[], None],
         now: Callable[[], float],
+        on_hit: Callable[[Entry], None] = lambda _: None,
     ) -> None:
         self.policy = policy
         self.active = 0
@@ -135,6 +136,7 @@ class NamedCaches:
         self._background = background
         self._on_index_missing = on_index_missing
         self._now = now
+        self._on_hit = on_hit
 
     # --- writing ---------------------------------------------------------------------------------------------------------------
 
@@ -269,6 +271,8 @@ class NamedCaches:
         finally:
             self.active -= 1
         looking.settle(now_s=self._now())
+        for match in looking.found.matches:
+            self._on_hit(match.entry)
         return looking.found
 
     def _reason_of(self, error: StoreError) -> Reason:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
+from proxy.core.worth import Trimmed, Why
 from proxy.errors import StoreError, where
 from proxy.ports import Guard
 
@@ -17,7 +18,9 @@ INDEX_RETRY_S = 0.5
 CALLS_S = 5.0
 """For all commands of one round; nobody waits for it."""
 ROUND_S = 5.0
-"""Between rounds when all is well; three cheap commands each."""
+"""Between rounds when all is well: some 2 ms of Redis each."""
+BEHIND_S = 0.5
+"""Between rounds while there is still too much in the cache: each takes up to 400 ms of Redis, in pieces."""
 
 
 class Index(Protocol):
@@ -33,8 +36,8 @@ class Index(Protocol):
 class Cap(Protocol):
     """A cache that can be trimmed."""
 
-    async def trim(self, *, now_s: float) -> int:
-        """Remove what is too much; returns how many entries went."""
+    async def trim(self, *, now_s: float) -> Trimmed:
+        """Remove what is too much."""
 
 
 class Upkeep:
@@ -43,7 +46,7 @@ class Upkeep:
     Args:
         cap: the cache's byte cap.
         guard: bounds what Redis may cost.
-        on_evict: told how many entries were removed.
+        on_evict: told of entries that were removed, and why.
         now: unix time in seconds.
 
     Attributes:
@@ -51,7 +54,9 @@ class Upkeep:
         index_state: `ready`, `loading`, `missing`, `unknown`, or what it waits for.
     """
 
-    def __init__(self, cap: Cap, guard: Guard, *, on_evict: Callable[[int], None], now: Callable[[], float]) -> None:
+    def __init__(
+        self, cap: Cap, guard: Guard, *, on_evict: Callable[[Trimmed], None], now: Callable[[], float]
+    ) -> None:
         self._index: Index | None = None
         self._cap = cap
         self._guard = guard
@@ -77,31 +82,35 @@ class Upkeep:
         """Look after things until cancelled."""
         while True:
             self._wake.clear()
-            is_well = await self._round()
+            pause_s = await self._round()
             self.has_looked.set()
             try:
-                async with asyncio.timeout(ROUND_S if is_well else INDEX_RETRY_S):
+                async with asyncio.timeout(pause_s):
                     await self._wake.wait()
             except TimeoutError:
                 continue
 
-    async def _round(self) -> bool:
+    async def _round(self) -> float:
+        """Look after everything once; seconds until the next round."""
         try:
             async with self._guard.within(CALLS_S):
                 if self._index is not None:
                     if await self._index.ensure():
                         logger.info("the vector index was not there and has been created")
                     self.index_state = "ready" if await self._index.is_complete() else "loading"
-                evicted = await self._cap.trim(now_s=self._now())
+                trimmed = await self._cap.trim(now_s=self._now())
         except StoreError as error:
             self.index_state = "unknown"
             logger.debug("upkeep put off: %s", error)
-            return False
+            return INDEX_RETRY_S
         except Exception as error:  # whatever it is, the next round must still come
             self.index_state = "unknown"
             logger.error("upkeep failed with %s", where(error))
-            return False
-        if evicted:
-            self._on_evict(evicted)
-            logger.info("the cache is over its cap: %d entries that would expire first were removed", evicted)
-        return self._index is not None and self.index_state == "ready"
+            return INDEX_RETRY_S
+        if trimmed.count:
+            self._on_evict(trimmed)
+            over = "Redis is near its maxmemory" if trimmed.why is Why.MEMORY else "the cache is over its cap"
+            logger.info("%s: %d entries were removed, those that saved least for their size", over, trimmed.count)
+        if trimmed.is_behind:
+            return BEHIND_S
+        return ROUND_S if self._index is not None and self.index_state == "ready" else INDEX_RETRY_S

@@ -1,76 +1,207 @@
-"""The cache's own byte cap, below Redis' maxmemory, so that queues and state always find room.
+"""The cache below its own byte cap, and Redis below its maxmemory, so that queues and state find room: what is worth least goes first.
 
-`keys.EXPIRY` holds each entry's Redis key by the second it expires. What has expired is forgotten; if the rest, at the average size of
-a sample, weighs more than the cap, the entries that would expire first are removed. An entry weighs what its hash takes, its place in the
-vector index, and the keys that point at it. One that is gone (evicted, replaced, erased) weighs nothing until its second comes.
+`keys.EXPIRY` holds each entry's Redis key by the second it expires, `keys.EARNED` what those that were hit have earned (`core.worth`).
+What has expired is forgotten. If the rest, at the average size of a sample, weighs more than the cap, or Redis comes near its maxmemory,
+some entries are looked at for each one that has to go, and those worth least are removed. An exact order of all would have to be written
+with every entry; the least of five is nearly as good (Redis' own LFU does the same; decision 0026 compares).
+
+An entry weighs what its hash takes, its place in the vector index, and the keys that point at it; with it go its exact keys and the context
+it opened. One that is gone by itself (evicted, replaced, erased) weighs nothing until its second comes, or until it is looked at.
+Several processes trim by themselves: where all see the same excess at once, more goes than must, by a round.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import Redis
 
-from proxy.core.keys import EXPIRY
+from proxy.core import keys
+from proxy.core.keys import EARNED, EXPIRY
+from proxy.core.worth import COST_FIELDS, Stored, Trimmed, Why, name_of, stored, worth
 from proxy.stores.client import translated
+from proxy.stores.responses import script
 
-SAMPLE = 20
-"""Entries weighed per round: the mean of 20 answers is within some 30 % of the truth, and the cap is no precise thing."""
+SAMPLE = 200
+"""Entries weighed per round, some 2 ms of Redis: their mean is within some 10 % of the truth, and the cap is no precise thing."""
 ROUND = 500
-"""Entries removed at most per round; the next round comes seconds later."""
+"""Entries removed at most per round; the next round comes soon."""
+LOOKS = 5
+"""Entries looked at for each that goes, as Redis' `maxmemory-samples`; and at least `LOOKED_AT`."""
+LOOKED_AT = 50
+READ_AT_ONCE = 100
+"""Entries read by one round trip: some 2 ms of Redis."""
 AT_ONCE = 20
-"""Of these, sent together: taking a vector out of the graph costs Redis up to 0.7 ms, and look-ups wait meanwhile."""
+"""Entries removed together: taking a vector out of the graph costs Redis up to 0.7 ms, and look-ups wait meanwhile."""
 POINTERS_BYTES = 780
 """An entry's exact key (232), its places in `keys.EXPIRY` (189, measured at 600,000) and in its tenant's list (177, at 100,000), and Redis'
 tables for both keys and their TTLs."""
 INDEXED_BYTES = 810
 """What the index takes for a vector besides a copy of it: neighbours in the graph and a row of each table (M 16, at 100,000)."""
+MEMORY_SHARE = 0.88
+"""Of maxmemory, below what the doctor calls nearly full: further on Redis may have to evict before the next round, and sessions, too."""
+FORGOTTEN_AT_ONCE = 2000
+"""Expired entries that are forgotten by one round trip."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """An entry that was looked at; one that is gone weighs nothing, and is worth least."""
+
+    redis_key: str
+    size_bytes: int
+    worth: float
+
+
+class Earnings:
+    """What entries have earned. Every method may raise the `StoreError`s of `stores.client.translated`."""
+
+    def __init__(self, client: Redis) -> None:
+        self._client = client
+        self._earn = client.register_script(script("earn"))
+
+    async def add(self, earned: Mapping[str, float]) -> None:
+        """Add earnings by name of the entry, as `core.worth.earned` counts them. One round trip."""
+        with translated():
+            await self._earn(keys=[EARNED], args=[part for pair in earned.items() for part in pair])
 
 
 class Capacity:
-    """Keeps the cache below its cap. Every method may raise the `StoreError`s of `stores.client.translated`."""
+    """Keeps the cache below its cap. Every method may raise the `StoreError`s of `stores.client.translated`.
 
-    def __init__(self, client: Redis, *, max_bytes: int) -> None:
+    Args:
+        client: binary replies.
+        max_bytes: the cap.
+        cost_of: what a call that an entry answers costs in pico-USD, by what is known of it and its size in bytes.
+    """
+
+    def __init__(self, client: Redis, *, max_bytes: int, cost_of: Callable[[Stored, int], int]) -> None:
         self._client = client
         self._max_bytes = max_bytes
+        self._cost_of = cost_of
+        self._evict = client.register_script(script("evict"))
 
-    async def trim(self, *, now_s: float) -> int:
-        """Remove what is too much; returns how many entries went."""
+    async def trim(self, *, now_s: float) -> Trimmed:
+        """Remove what is too much."""
         with translated():
-            await self._client.zremrangebyscore(EXPIRY, "-inf", now_s)
+            await self._forget_expired(now_s)
             count = int(await self._client.zcard(EXPIRY))
+            await self._bound_earnings(count)
             mean_bytes = await self._mean_bytes()
-            excess = count - int(self._max_bytes / mean_bytes) if mean_bytes else 0
-            if excess <= 0:
-                return 0
-            oldest: Any = await self._client.zrange(EXPIRY, 0, min(excess, ROUND) - 1)
-            return sum(
-                [await self._remove(oldest[start : start + AT_ONCE]) for start in range(0, len(oldest), AT_ONCE)]
-            )
+            excess_bytes, why = await self._excess(count * mean_bytes)
+            if excess_bytes <= 0:
+                return Trimmed()
+            wanted = min(ROUND, math.ceil(excess_bytes / mean_bytes))
+            worst = await self._worst(wanted, excess_bytes)
+            parts = (worst[start : start + AT_ONCE] for start in range(0, len(worst), AT_ONCE))
+            removed = sum([await self._remove([one.redis_key for one in part]) for part in parts])
+        freed_bytes = sum(one.size_bytes for one in worst)
+        return Trimmed(removed, why, is_behind=bool(worst) and freed_bytes < excess_bytes)
 
-    async def _remove(self, redis_keys: list[bytes]) -> int:
+    async def _forget_expired(self, now_s: float) -> None:
+        while True:
+            gone: Any = await self._client.zrange(EXPIRY, "-inf", now_s, byscore=True, offset=0, num=FORGOTTEN_AT_ONCE)
+            await self._forget([key.decode() for key in gone])
+            if len(gone) < FORGOTTEN_AT_ONCE:
+                return
+
+    async def _forget(self, redis_keys: Sequence[str]) -> None:
+        if not redis_keys:
+            return
         async with self._client.pipeline(transaction=False) as pipe:
-            for key in redis_keys:
-                pipe.unlink(key)
-            # Forgotten only after they are gone: what is cut short between the two is done again.
+            pipe.zrem(EARNED, *map(name_of, redis_keys))
             pipe.zrem(EXPIRY, *redis_keys)
-            *removed, _ = await pipe.execute()
+            await pipe.execute()
+
+    async def _bound_earnings(self, count: int) -> None:
+        """Of entries that were erased, or hit while they were removed, earnings are left over: they sink, and so go first."""
+        surplus = int(await self._client.zcard(EARNED)) - count
+        if surplus > 0:
+            await self._client.zremrangebyrank(EARNED, 0, surplus - 1)
+
+    async def _excess(self, weight_bytes: float) -> tuple[float, Why]:
+        """How many bytes of entries have to go, and why."""
+        memory: Any = await self._client.info("memory")
+        over_cap, over_memory = weight_bytes - self._max_bytes, 0.0
+        if memory.get("maxmemory"):
+            # As Redis counts when it evicts: without what it holds for replicas and its file.
+            used = memory["used_memory"] - memory.get("mem_not_counted_for_evict", 0)
+            over_memory = min(weight_bytes, used - MEMORY_SHARE * memory["maxmemory"])
+        return (over_memory, Why.MEMORY) if over_memory > max(over_cap, 0) else (over_cap, Why.CAP)
+
+    async def _worst(self, wanted: int, excess_bytes: float) -> list[_Candidate]:
+        """Look at some entries; the least worth of them that weigh so much together, `wanted` of average size."""
+        looked_at = max(LOOKED_AT, wanted * LOOKS)
+        found = await self._look_at(await self._random(looked_at))
+        found.sort(key=lambda one: one.worth)
+        worst: list[_Candidate] = []
+        freed_bytes = 0
+        for one in found:
+            if freed_bytes >= excess_bytes or len(worst) == ROUND:
+                break
+            worst.append(one)
+            freed_bytes += one.size_bytes
+        return worst
+
+    async def _remove(self, redis_keys: Sequence[str]) -> int:
+        await self._client.script_load(self._evict.script)
+        async with self._client.pipeline(transaction=False) as pipe:
+            for redis_key in redis_keys:
+                room = keys.room_of(redis_key)
+                pipe.evalsha(self._evict.sha, 1, redis_key, keys.exact_key(room, ""), keys.context_key(room, ""))
+            removed: Any = await pipe.execute()
+        # Forgotten only after they are gone: what is cut short between the two is done again.
+        await self._forget(redis_keys)
         return sum(removed)
 
+    async def _random(self, count: int) -> list[str]:
+        found: Any = await self._client.zrandmember(EXPIRY, count)
+        return [key.decode() for key in found or ()]
+
+    async def _look_at(self, redis_keys: Sequence[str]) -> list[_Candidate]:
+        found: list[_Candidate] = []
+        for start in range(0, len(redis_keys), READ_AT_ONCE):
+            batch = redis_keys[start : start + READ_AT_ONCE]
+            sizes = await self._sizes(batch)
+            async with self._client.pipeline(transaction=False) as pipe:
+                pipe.zmscore(EARNED, [name_of(key) for key in batch])
+                for key in batch:
+                    pipe.hmget(key, COST_FIELDS)
+                hits, *read = await pipe.execute()
+            found += map(self._candidate, batch, sizes, hits, read)
+        return found
+
+    def _candidate(
+        self, redis_key: str, size_bytes: int, hits: float | None, fields: Sequence[bytes | None]
+    ) -> _Candidate:
+        entry = stored(dict(zip(COST_FIELDS, fields, strict=True)))
+        if entry is None:
+            return _Candidate(redis_key, 0, -math.inf)
+        cost = self._cost_of(entry, size_bytes)
+        return _Candidate(
+            redis_key, size_bytes, worth(cost, created_at=entry.created_at, hits=hits, size_bytes=size_bytes)
+        )
+
     async def _mean_bytes(self) -> float:
-        sample: Any = await self._client.zrandmember(EXPIRY, SAMPLE)
-        if not sample:
-            return 0.0
+        sizes = await self._sizes(await self._random(SAMPLE))
+        return sum(sizes) / len(sizes) if sizes else 0.0
+
+    async def _sizes(self, redis_keys: Sequence[str]) -> list[int]:
+        """Bytes that entries take in all."""
         async with self._client.pipeline(transaction=False) as pipe:
-            for key in sample:
+            for key in redis_keys:
                 pipe.memory_usage(key, samples=0)  # all fields: one of them holds nearly everything
                 pipe.hstrlen(key, "vector")
-            read = await pipe.execute()
-        return sum(map(_weight, read[::2], read[1::2])) / len(sample)
+            read: Any = await pipe.execute()
+        return list(map(_weight, redis_keys, read[::2], read[1::2]))
 
 
-def _weight(hash_bytes: int | None, vector_bytes: int) -> int:
+def _weight(redis_key: str, hash_bytes: int | None, vector_bytes: int) -> int:
     """Bytes that an entry takes in all; None for one that is gone."""
     if hash_bytes is None:
         return 0
-    return hash_bytes + POINTERS_BYTES + (vector_bytes + INDEXED_BYTES if vector_bytes else 0)
+    is_indexed = vector_bytes and redis_key.startswith(keys.ENTRY)  # vectors that callers asked for are in no index
+    return hash_bytes + POINTERS_BYTES + (vector_bytes + INDEXED_BYTES if is_indexed else 0)

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from proxy.core import keys
 from proxy.core.entries import EMBEDDINGS, SHOWN, Cursor, Listed, Page, listed
 from proxy.core.entry_lines import Line
+from proxy.core.worth import name_of
 from proxy.stores.client import translated
 from proxy.stores.embeddings import sealed_vector
 from proxy.stores.entry_lists import note
@@ -140,8 +141,9 @@ class EntryStore:
                     at = (keys.condemned_key(one.room), one.redis_key, keys.exact_key(one.room, one.fingerprint))
                     pipe.evalsha(self._erase.sha, len(at), *at, one.entry_id, CONDEMNED_S)
                 pipe.zrem(keys.EXPIRY, *gone)
+                pipe.zrem(keys.EARNED, *map(name_of, gone))
                 pipe.zrem(keys.entries_key(tenant), *gone)
-                *removed, _, _ = await pipe.execute()
+                *removed, _, _, _ = await pipe.execute()
         return sum(map(int, removed))
 
     async def _read(self, redis_keys: Sequence[str]) -> list[Listed]:

@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from proxy.core import keys
 from proxy.core.coordination import keys as shared
 from proxy.core.traces import Trace
+from proxy.core.worth import name_of
 from proxy.stores.client import translated
 from proxy.stores.decisions import sealed_decision
 from proxy.stores.responses import script
@@ -43,8 +44,9 @@ class EntryEraser:
             for trace in traces:
                 at = [trace.condemned_key, trace.entry_key, trace.exact_key]
                 erased += int(await self._erase(keys=at, args=[trace.entry_id, CONDEMNED_S]))
-                # Beside the script: the set spans all rooms and so lives in another slot of a cluster.
+                # Beside the script: the sets span all rooms and so live in other slots of a cluster.
                 await self._client.zrem(keys.EXPIRY, trace.entry_key)
+                await self._client.zrem(keys.EARNED, name_of(trace.entry_id))
         return erased
 
 

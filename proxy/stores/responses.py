@@ -173,6 +173,7 @@ class ResponseStore:
         fields = [
             *fields_of(entry, partition=partition, vector=vector, seal=self._seal),
             *_about_fields(about, exact_key),
+            *(("opens", context_key.rpartition(":")[2]) if context_key is not None else ()),
         ]
         written = (redis_key, exact_key, context_key or exact_key, condemned_key)
         with translated():

@@ -50,6 +50,16 @@ class Notes:
         self.notes.append(("paid", account, purpose, usage))
 
 
+class Hits:
+    """What entries are said to have earned."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, ...]] = []
+
+    def served(self, entry_id: str, *, usage: bytes | int, tariff: Tariff | None, size_bytes: int) -> None:
+        self.told.append((entry_id, usage, tariff, size_bytes))
+
+
 class Route:
     """Where the requests of these tests go."""
 
@@ -172,3 +182,19 @@ def test_embeddings_that_a_provider_refused_saved_nothing(books: Books, notes: N
     books.embedded(embedding(vector(3), None, asked=True), 500)
     books.embedded(embedding(asked=True), 200)
     assert notes.notes == [("failed", MINE, False), ("called", MINE, None, False)]
+
+
+def test_hits_are_told_with_what_they_spared(notes: Notes) -> None:
+    hits = Hits()
+    books = Books(notes, hits)
+    answered = hit(HitKind.SEMANTIC)
+    assert answered.entry is not None
+    books.finished(decision(answered), 200)
+    books.finished(decision(hit()), 499)
+    books.finished(decision(Outcome(is_collapsed=True)), 200)
+    books.embedded(embedding(vector(3), None, asked=False), 200)
+    books.embedded(embedding(vector(3), None, asked=True), 500)
+    assert hits.told == [
+        (answered.entry.entry_id, USAGE.to_wire(), TARIFF, len(answered.entry.body)),
+        ("ent_1", 3, TARIFF, 4),
+    ]

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from proxy.core.worth import Trimmed, Why
 from proxy.errors import StoreError, StoreUnavailableError
 from proxy.services import upkeep
 from proxy.services.upkeep import Upkeep
@@ -33,13 +34,13 @@ class Index:
 
 
 class Cap:
-    """A cap that is over by so much."""
+    """A cap with so much to be removed, round by round."""
 
-    def __init__(self, *over: int) -> None:
-        self.over = list(over)
+    def __init__(self, *rounds: Trimmed) -> None:
+        self.rounds = list(rounds)
 
-    async def trim(self, *, now_s: float) -> int:
-        return self.over.pop(0) if self.over else 0
+    async def trim(self, *, now_s: float) -> Trimmed:
+        return self.rounds.pop(0) if self.rounds else Trimmed()
 
 
 class OpenGuard:
@@ -52,7 +53,7 @@ class OpenGuard:
 
 @contextlib.asynccontextmanager
 async def running(
-    index: Index | None, cap: Cap | None = None, evicted: list[int] | None = None
+    index: Index | None, cap: Cap | None = None, evicted: list[Trimmed] | None = None
 ) -> AsyncIterator[Upkeep]:
     caretaker = Upkeep(
         cap or Cap(), OpenGuard(), on_evict=(evicted if evicted is not None else []).append, now=lambda: 0.0
@@ -117,10 +118,18 @@ async def test_neither_redis_errors_nor_surprises_end_the_rounds(monkeypatch: An
 
 
 async def test_evictions_are_told() -> None:
-    evicted: list[int] = []
-    async with running(Index(), Cap(7), evicted) as caretaker:
+    evicted: list[Trimmed] = []
+    async with running(Index(), Cap(Trimmed(7, Why.MEMORY)), evicted) as caretaker:
         await caretaker.has_looked.wait()
-    assert evicted == [7]
+    assert evicted == [Trimmed(7, Why.MEMORY)]
+
+
+async def test_while_there_is_still_too_much_the_next_round_comes_soon(monkeypatch: Any) -> None:
+    monkeypatch.setattr(upkeep, "BEHIND_S", 0.01)
+    evicted: list[Trimmed] = []
+    behind = Trimmed(5, is_behind=True)
+    async with running(Index(), Cap(behind, behind, Trimmed(2)), evicted):
+        await until(lambda: len(evicted) == 3)  # within the patience of `until`, which is no longer than a round
 
 
 async def test_without_an_embedder_it_waits_and_says_for_what() -> None:

@@ -25,9 +25,15 @@ async def client(redis_url: str) -> AsyncIterator[Redis]:
 
 
 @pytest.fixture
-async def own_client() -> AsyncIterator[Redis]:
-    """A client of a Redis of this test's own, for what concerns the whole server."""
+def own_url() -> Iterator[str]:
+    """A Redis of this test's own, for what concerns the whole server."""
     with private_redis() as url:
-        opened = open_client(url, deadline_ms=5000)
-        yield opened
-        await opened.aclose()
+        yield url
+
+
+@pytest.fixture
+async def own_client(own_url: str) -> AsyncIterator[Redis]:
+    """Its client."""
+    opened = open_client(own_url, deadline_ms=5000)
+    yield opened
+    await opened.aclose()
