@@ -7,11 +7,13 @@ from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request
+from pydantic import Field
 
 from proxy.api.asgi import Scope
 from proxy.api.bodies import Body, body_of
 from proxy.api.cached_route import CachedRoute
 from proxy.api.deps import Deps, Tenant
+from proxy.api.model_requests import DISTINCT_PREFIXES
 from proxy.core.dialects.chat import CHAT
 from proxy.errors import RequestError
 
@@ -25,7 +27,7 @@ class Given(Body):
     """A request and its answer.
 
     `request` is the body of a request, `messages` (with the `model` beside it) that of a plain one. `answer` is the provider's answer
-    as JSON, or the text of it.
+    as JSON, or the text of it. `headers` are those that it was sent with, of the ones that keep answers apart.
     """
 
     request: dict[str, Any] | None = None
@@ -33,6 +35,7 @@ class Given(Body):
     model: str | None = None
     answer: str | dict[str, Any]
     path: str = CHAT.path
+    headers: dict[str, str] = Field(default_factory=dict)
 
 
 class NewEntries(Body):
@@ -63,10 +66,27 @@ async def store_given(request: Request, _: Tenant, deps: Deps) -> dict[str, Any]
 async def _stored(given: Given, model: str | None, scope: Scope, routes: Mapping[str, CachedRoute]) -> dict[str, Any]:
     try:
         route, sent = _route(given.path, routes), _request(given, model)
-        kept = await route.keep_given(scope, orjson.dumps(sent), orjson.dumps(_answer(given, sent)))
+        raw, answer = orjson.dumps(sent), orjson.dumps(_answer(given, sent))
+        kept = await route.keep_given(_with(given.headers, scope), raw, answer)
     except RequestError as error:
         return {"error": {"message": error.message, "code": error.code, "param": error.param}}
     return {"not_stored": kept.not_stored} if kept.entry_id is None else {"id": kept.entry_id}
+
+
+def _with(headers: Mapping[str, str], scope: Scope) -> Scope:
+    """The scope with an entry's own headers in place of those that count for all."""
+    if not headers:
+        return scope
+    own = {
+        name.lower().encode("latin-1", "replace"): value.encode("latin-1", "replace") for name, value in headers.items()
+    }
+    for name in own:
+        if not name.startswith(DISTINCT_PREFIXES):
+            raise RequestError(
+                "`headers` of an entry are those that keep answers apart: they begin with openai- or anthropic-.",
+                param=f"headers.{name.decode('latin-1')}",
+            )
+    return {**scope, "headers": [*(pair for pair in scope["headers"] if pair[0] not in own), *own.items()]}
 
 
 def _route(path: str, routes: Mapping[str, CachedRoute]) -> CachedRoute:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import orjson
 from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
 from proxy.api.bodies import Body, body_of
 from proxy.api.deps import Deps, Tenant
 from proxy.api.streaming import events_of, last_event_id, wants_events
-from proxy.core import names, stream_ids, timeline
+from proxy.core import names, recording, stream_ids, timeline
+from proxy.core.dialects import BY_FAMILY
 from proxy.core.recording import Recorded, Recording, Replayed
 from proxy.ports import StreamEntry
 
@@ -121,6 +123,8 @@ def _step(step: Recorded) -> dict[str, Any]:
         "step": step.number,
         "request_id": told["request_id"],
         "at": float(told["at"]),
+        "path": BY_FAMILY[told.get("family", recording.CHAT)].path,
+        "headers": orjson.loads(told.get("headers") or "{}"),
         "agent": told["agent"] or None,
         "model": told["model"],
         "stream": bool(told["stream"]),

@@ -111,8 +111,9 @@ def _from_session(root: str, session: str, *, api_key: str | None) -> Iterator[t
         page = asking.get(root, f"sessions/{quote(session, safe='')}/recording?after={after}", api_key=api_key)
         for step in page["steps"]:
             after = step["step"]
-            if step["answer"] is not None and step["status"] == 200:
-                yield {"request": _plain(step["request"]), "answer": step["answer"]}, after
+            if None not in (step["request"], step["answer"]) and step["status"] == 200:
+                told = {name: step[name] for name in ("path", "headers", "answer")}
+                yield {**told, "request": _plain(step["request"])}, after
         if not page["steps"]:
             return
 

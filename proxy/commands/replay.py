@@ -9,6 +9,7 @@ from urllib.parse import quote
 import orjson
 
 from proxy.commands import asking, terminal
+from proxy.core.dialects import BY_PATH
 
 _PAGE_STEPS = 100
 _PAGE_EVENTS = 1000
@@ -95,7 +96,7 @@ def _row(event: dict[str, Any], step: dict[str, Any] | None) -> tuple[str, ...]:
     agent = event.get("agent") or ""
     if step is None:
         return at, "", _what(event), agent, ""
-    said = _said(step["answer"])
+    said = _said(step)
     reason = f" ({step['reason']})" if step["reason"] else ""
     verdict = step["verdict"] if step["verdict"] != "same" else f"same, from the {step['source']}"
     return at, str(step["step"]), f"{step['model']}: {step['outcome']}{reason}{said}", agent, verdict
@@ -114,10 +115,9 @@ def _what(event: dict[str, Any]) -> str:
     return f"{event['type'].removeprefix('deja.')}: {told}"
 
 
-def _said(answer: dict[str, Any] | None) -> str:
-    """The first words of an answer, or the tools it calls."""
-    choices = (answer or {}).get("choices") or [{}]
-    message = choices[0].get("message") or {}
+def _said(step: dict[str, Any]) -> str:
+    """The first words of a step's answer, or the tools it calls."""
+    message = (None if step["answer"] is None else BY_PATH[step["path"]].message_of(step["answer"])) or {}
     calls = [call.get("function", {}).get("name", "") for call in message.get("tool_calls") or ()]
     line = " ".join(str(message.get("content") or "").split()) or ", ".join(f"{name}()" for name in calls)
     if not line:

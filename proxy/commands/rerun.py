@@ -5,6 +5,7 @@ Neither cache nor provider is asked, so what was not cached, failed or came out 
 
 from __future__ import annotations
 
+import itertools
 import signal
 import socket
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -15,7 +16,10 @@ import uvicorn
 
 from proxy import console
 from proxy.commands import replay
-from proxy.core.chat_answers import render_json, render_stream
+from proxy.core.dialects import BY_PATH
+from proxy.core.dialects.base import Dialect, Fault, Replay
+from proxy.core.dialects.chat import CHAT
+from proxy.core.models import Entry, WireMode
 from proxy.core.rerun import Diverged, Rerun
 from proxy.errors import RequestError
 
@@ -24,7 +28,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 HOST = "127.0.0.1"
-CHAT = "/v1/chat/completions"
+ROOT = "/v1"
 _JSON = (b"content-type", b"application/json")
 _EVENTS = (b"content-type", b"text/event-stream; charset=utf-8")
 Reply = tuple[int, list[tuple[bytes, bytes]], bytes]
@@ -56,43 +60,57 @@ class Provider:
         await send({"type": "http.response.body", "body": answer})
 
     def _answer(self, method: str, path: str, body: bytes) -> Reply:
-        if (method, path) != ("POST", CHAT):
-            return _refused(404, f"A replay answers POST {CHAT} and nothing else.", "not_found")
+        dialect = BY_PATH.get(path.removeprefix(ROOT)) if method == "POST" and path.startswith(ROOT) else None
+        if dialect is None:
+            known = ", ".join(f"{ROOT}{one}" for one in BY_PATH)
+            return _refused(CHAT, 404, f"A replay answers POST {known} and nothing else.", "not_found")
         try:
             asked = orjson.loads(body)
-            step = self._rerun.step(asked)
+            step = self._rerun.step(dialect.path, asked)
         except orjson.JSONDecodeError:
-            return _refused(400, "The body is no JSON.", "invalid_json")
+            return _refused(dialect, 400, "The body is no JSON.", "invalid_json")
         except RequestError as error:
-            return _refused(error.status, error.message, error.code)
+            return _refused(dialect, error.status, error.message, error.code)
         if isinstance(step, Diverged):
             self._say(str(step))
-            return _refused(422, str(step), "diverged")  # a status that clients do not try again by themselves
+            return _refused(dialect, 422, str(step), "diverged")  # a status that clients do not try again by themselves
         self._say(f"step {step['step']}: given")
-        return _recorded(step, asked)
+        return _recorded(dialect, step, asked)
 
 
-def _recorded(step: Any, asked: Any) -> Reply:
+def _recorded(dialect: Dialect, step: Any, asked: Any) -> Reply:
     number = (b"x-deja-step", str(step["step"]).encode())
     if step["answer"] is None:
         status = step["status"] if step["status"] >= 400 else 502
-        status, headers, body = _refused(
-            status, f"Step {step['step']} had no answer when it was recorded.", "no_answer"
-        )
+        message = f"Step {step['step']} had no answer when it was recorded."
+        status, headers, body = _refused(dialect, status, message, "no_answer")
         return status, [*headers, number], body
-    raw = orjson.dumps(step["answer"])
-    identity: Any = {"answer_id": f"chatcmpl-step-{step['step']}", "created": int(step["at"]), "mint": None}
-    if asked.get("stream"):
-        wants_usage = bool((asked.get("stream_options") or {}).get("include_usage"))
-        return 200, [_EVENTS, number], b"".join(render_stream(raw, include_usage=wants_usage, **identity))
-    if "chunks" in step["answer"]:
-        return _refused(422, f"Step {step['step']} was recorded as a stream that cannot be told whole.", "stream_only")
-    return 200, [_JSON, number], render_json(raw, **identity)
+    is_stream = not {"chunks", "events"}.isdisjoint(step["answer"])
+    entry = Entry(
+        entry_id="",
+        question="",
+        body=orjson.dumps(step["answer"]),
+        wire=WireMode.STREAM if is_stream else WireMode.BOTH,
+        created_at=step["at"],
+        ttl_s=1,
+    )
+    request, count = dialect.canonical(asked, key_user=True), itertools.count()
+    replayed = Replay(
+        mint=lambda prefix: f"{prefix}step{step['step']:x}{next(count):02x}",
+        created=int(step["at"]),
+        request=request,
+        sent=asked,
+    )
+    if request.is_stream:
+        return 200, [_EVENTS, number], b"".join(dialect.render_stream(entry, replayed))
+    if is_stream:
+        message = f"Step {step['step']} was recorded as a stream that cannot be told whole."
+        return _refused(dialect, 422, message, "stream_only")
+    return 200, [_JSON, number], dialect.render_json(entry, replayed)
 
 
-def _refused(status: int, message: str, code: str) -> Reply:
-    error = {"message": message, "type": "replay_error", "param": None, "code": code}
-    return status, [_JSON], orjson.dumps({"error": error})
+def _refused(dialect: Dialect, status: int, message: str, code: str) -> Reply:
+    return status, [_JSON], dialect.error_body(Fault(status, message, "replay_error", code))
 
 
 def serve(root: str, session: str, *, port: int, api_key: str | None) -> bool:
@@ -113,7 +131,8 @@ def serve(root: str, session: str, *, port: int, api_key: str | None) -> bool:
     with socket.socket() as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((HOST, port))
-        url = f"http://{HOST}:{listening.getsockname()[1]}/v1"
+        listening.listen()  # from here on a call waits for its answer; before, it would be refused
+        url = f"http://{HOST}:{listening.getsockname()[1]}{ROOT}"
         console.say(f"{session}: {len(steps)} steps at {url} - give your agent this base URL; Ctrl-C ends it")
         # uvicorn raises what stopped it once more when it is done: then there is still something to say.
         signal.signal(signal.SIGTERM, lambda *_: None)

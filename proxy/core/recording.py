@@ -3,6 +3,7 @@
 A request repeats nearly all of the one before it. So a recording is made of *parts*, each named by the hash of its own bytes and kept once:
 
     a message    {"after": <part of the message before it> | null, "message": {…}}
+    a prompt     {"after": null, "given": "…"}: what is asked, where it is no list of messages
     the fields   a request's other fields, tools among them, and what it asked of the cache under `deja`
     an answer    as the cache stores one: the provider's JSON without `id` and `created`
 
@@ -13,7 +14,7 @@ its fields, its answer, and what the answer says (`answer_digest`), by which a r
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
@@ -21,10 +22,14 @@ from typing import Any
 
 import orjson
 
-from proxy.core.keys import digest
 from proxy.core.models import Directives, Mode
+from proxy.core.said import answer_digest, meaning
 
 _DIGEST_BYTES = 16  # as in core.keys
+CHAT = "chat"
+"""Family of steps that name none: they were recorded when there was no other."""
+TURNS = {CHAT: "messages", "completions": "prompt", "messages": "messages", "responses": "input"}
+"""Family of a request -> its field with what was said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,13 +166,11 @@ def wishes_of(directives: Directives) -> dict[str, Any]:
 
 def taken_apart(step: Step) -> Parts:
     """The parts of a step; 1 µs and 0.7 µs per KB each."""
+    turns = TURNS[step.told.get("family", CHAT)]
     messages: list[tuple[str, bytes]] = []
-    before = None
-    for message in step.sent["messages"]:
-        part = _part(orjson.dumps({"after": before, "message": message}))
-        messages.append(part)
-        before = part[0]
-    fields = {name: value for name, value in step.sent.items() if name not in ("messages", "deja", "cache")}
+    for link in _links(step.sent, turns):
+        messages.append(_part(orjson.dumps({"after": messages[-1][0] if messages else None, **link})))
+    fields = {name: value for name, value in step.sent.items() if name not in (turns, "deja", "cache")}
     if step.wishes:
         fields["deja"] = step.wishes
     others = [_part(orjson.dumps(fields))]
@@ -179,6 +182,15 @@ def taken_apart(step: Step) -> Parts:
     return Parts(tuple(messages), tuple(others), named)
 
 
+def _links(sent: Mapping[str, Any], turns: str) -> Iterator[dict[str, Any]]:
+    """What was said, message by message; in one piece where it comes as no list of messages, and nothing where there is none."""
+    said = sent.get(turns)
+    if isinstance(said, list) and said and all(isinstance(message, Mapping) for message in said):
+        yield from ({"message": message} for message in said)
+    else:
+        yield {"given": said} if turns in sent else {}
+
+
 def _part(raw: bytes) -> tuple[str, bytes]:
     return blake2b(raw, digest_size=_DIGEST_BYTES, person=b"part").hexdigest(), raw
 
@@ -188,75 +200,27 @@ def _part(raw: bytes) -> tuple[str, bytes]:
 
 def put_together(told: Mapping[str, str], parts: Mapping[str, bytes]) -> dict[str, Any] | None:
     """The request of a step, as it was sent; None where a part of it is not there."""
+    turns = TURNS[told.get("family", CHAT)]
     messages: list[Any] = []
+    said: dict[str, Any] = {}
     name: str | None = told["head"]
     while name is not None:
         raw = parts.get(name)
         if raw is None:
             return None
         link = orjson.loads(raw)
-        messages.append(link["message"])
+        if "message" in link:
+            messages.append(link["message"])
+        elif "given" in link:
+            said = {turns: link["given"]}
         name = link["after"]
+    if messages:
+        said = {turns: messages[::-1]}
     fields = parts.get(told["fields"])
-    return None if fields is None else {**orjson.loads(fields), "messages": messages[::-1]}
+    return None if fields is None else {**orjson.loads(fields), **said}
 
 
 # --- comparing -------------------------------------------------------------------------------------------------------------------
-
-
-def answer_digest(body: Mapping[str, Any]) -> str:
-    """Digest of what an answer says: the same for each replay of it, streamed or not."""
-    return digest("answer", meaning(body))
-
-
-def meaning(body: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What an answer says, choice by choice: texts exactly, the tools it calls without their ids, why it ended.
-
-    Ids are minted anew at each replay; usage, model revision and log probabilities are about the answer, not in it.
-
-    Args:
-        body: stored form, whole or as a provider's chunks.
-    """
-    if "chunks" in body:
-        return [_said(message, finish) for message, finish in _joined(body["chunks"])]
-    return [_said(choice.get("message") or {}, choice.get("finish_reason")) for choice in body.get("choices") or ()]
-
-
-def _said(message: Mapping[str, Any], finish: Any) -> dict[str, Any]:
-    calls = [
-        {name: call[name] for name in call if name not in ("id", "index")} for call in message.get("tool_calls") or ()
-    ]
-    said = {
-        "content": message.get("content"),
-        "refusal": message.get("refusal"),
-        "tool_calls": calls,
-        "function_call": message.get("function_call"),
-        "finish_reason": finish,
-    }
-    return {name: value for name, value in said.items() if value not in (None, "", [])}
-
-
-def _joined(chunks: Sequence[Mapping[str, Any]]) -> list[tuple[dict[str, Any], Any]]:
-    """(message, finish_reason) of each choice of a stream that was kept as its chunks."""
-    choices: dict[int, tuple[dict[str, Any], dict[int, dict[str, Any]], list[Any]]] = {}
-    for piece in (piece for chunk in chunks for piece in chunk.get("choices") or ()):
-        message, calls, finish = choices.setdefault(piece.get("index", 0), ({}, {}, []))
-        delta = piece.get("delta") or {}
-        for name in ("content", "refusal"):
-            if isinstance(delta.get(name), str):
-                message[name] = message.get(name, "") + delta[name]
-        for call in delta.get("tool_calls") or ():
-            kept = calls.setdefault(
-                call.get("index", 0), {"type": "function", "function": {"name": "", "arguments": ""}}
-            )
-            for name, text in (call.get("function") or {}).items():
-                kept["function"][name] = kept["function"].get(name, "") + (text or "")
-        if piece.get("finish_reason") is not None:
-            finish[:] = [piece["finish_reason"]]
-    return [
-        ({**message, "tool_calls": [calls[at] for at in sorted(calls)]}, finish[0] if finish else None)
-        for _, (message, calls, finish) in sorted(choices.items())
-    ]
 
 
 def replayed(step: Recorded, cached: Mapping[str, Any] | None) -> Replayed:

@@ -1,7 +1,8 @@
 """An agent run once more against a recording: which recorded answer a call gets, and what is different about one that gets none.
 
 A call gets the answer of the first step not yet given whose request is the same in canonical form: several agents may call in another
-order than then, and the same question asked twice gets its two answers in turn. Tool-call ids do not count (`core.canonical`).
+order than then, and the same question asked twice gets its two answers in turn. Ids do not count, those of tool calls and that of the
+response a request goes on from: a run has its own.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from proxy.core.canonical import canonical_chat
+from proxy.core.dialects import BY_PATH
 from proxy.core.keys import digest
-from proxy.core.recording import differences
+from proxy.core.recording import TURNS, differences
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,9 @@ class Rerun:
     """
 
     def __init__(self, steps: Sequence[Mapping[str, Any]]) -> None:
-        self._left = [(_fingerprint(step["request"]), step) for step in steps if step["request"] is not None]
+        self._left = [
+            (_fingerprint(step["path"], step["request"]), step) for step in steps if step["request"] is not None
+        ]
         self.given: list[int] = []
         self.diverged = 0
 
@@ -57,13 +60,17 @@ class Rerun:
         """Steps not yet given."""
         return len(self._left)
 
-    def step(self, body: Mapping[str, Any]) -> Mapping[str, Any] | Diverged:
+    def step(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any] | Diverged:
         """The step that this call is.
 
+        Args:
+            path: of a dialect.
+            body: the request's.
+
         Raises:
-            RequestError: the body is no chat request.
+            RequestError: the body is no request of that API.
         """
-        wanted = _fingerprint(body)
+        wanted = _fingerprint(path, body)
         for at, (fingerprint, step) in enumerate(self._left):
             if fingerprint == wanted:
                 del self._left[at]
@@ -73,13 +80,17 @@ class Rerun:
         if not self._left:
             return Diverged(None, ())
         _, following = self._left[0]
-        return Diverged(following["step"], differences(_canonical(following["request"]), _canonical(body)))
+        then = _canonical(following["path"], following["request"])
+        return Diverged(following["step"], differences(then, _canonical(path, body)))
 
 
-def _canonical(body: Mapping[str, Any]) -> dict[str, Any]:
-    request = canonical_chat(body)
-    return {**request.keyed, "messages": [*request.instructions, *request.prefix, request.last]}
+def _canonical(path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    dialect = BY_PATH[path]
+    request = dialect.canonical(body, key_user=True)
+    goes_on = {"previous_response_id": True} if request.keyed.get("previous_response_id") else {}
+    said = [*request.instructions, *request.prefix, request.last]
+    return {"path": path, **request.keyed, **goes_on, TURNS[dialect.family]: said}
 
 
-def _fingerprint(body: Mapping[str, Any]) -> str:
-    return digest("rerun", _canonical(body))
+def _fingerprint(path: str, body: Mapping[str, Any]) -> str:
+    return digest("rerun", _canonical(path, body))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
 
 from proxy.core import recording
-from proxy.core.dialects.chat import CHAT
 from proxy.core.outcome import Outcome
 from proxy.core.recording import Step
 from proxy.services.calls import Decision
@@ -17,7 +17,7 @@ from proxy.services.recorder import Recorder
 
 
 class Tape:
-    """Takes requests whose answer has left; those of chat alone, since a replay knows how to compare no others.
+    """Takes requests whose answer has left.
 
     Args:
         recorder: writes the steps.
@@ -49,12 +49,14 @@ class Tape:
         """
         call, outcome = decision.call, decision.outcome
         session = call.directives.session
-        if session is None or not self._is_on or call.dialect.family != CHAT.family:
+        if session is None or not self._is_on:
             return
         user = call.user
         raw = answer if isinstance(answer, bytes | None) else orjson.dumps(answer)
         told = {
             "at": f"{self._now():.3f}",
+            "family": call.dialect.family,
+            "headers": _headers(call.distinctions),
             "agent": call.directives.agent or "",
             "user": user or "",
             "model": call.request.model,
@@ -80,6 +82,12 @@ class Tape:
                 user=user,
             )
         )
+
+
+def _headers(distinctions: Sequence[str]) -> str:
+    """Those of a request's headers that keep answers apart, as JSON; "" for none. What follows the `?` is the query's."""
+    pairs = [one.split(": ", 1) for one in itertools.takewhile(lambda one: one != "?", distinctions)]
+    return orjson.dumps(dict(pairs)).decode() if pairs else ""
 
 
 def _entry_key(outcome: Outcome) -> str:

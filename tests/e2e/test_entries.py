@@ -205,11 +205,12 @@ def test_given_answers_serve_as_if_the_provider_had_given_them(
         {"request": request, "answer": chat_completion("I am not", choices=[])},
         {"messages": [], "answer": "Of nothing."},
         {"request": {"input": "x"}, "answer": "x", "path": "/embeddings"},
+        {"messages": [{"role": "user", "content": "Hm?"}], "answer": "x", "headers": {"X-Api-Key": "another's"}},
     ]
     told = entries.http.post(
         "/entries", json={"model": MODEL, "entries": given}, headers={"X-Deja-Tags": "warm"}
     ).json()
-    assert [sorted(one) for one in told["data"]] == [["id"], ["id"], ["not_stored"], ["error"], ["error"]]
+    assert [sorted(one) for one in told["data"]] == [["id"], ["id"], ["not_stored"], ["error"], ["error"], ["error"]]
     assert told["stored"] == 2
     assert ask(client, CAPITAL).text == ask(client, "What's the capital of Peru?").text == "Lima."
     assert ask(client, STORY, temperature=0).text == "Once upon a time."
@@ -222,6 +223,9 @@ def test_given_answers_are_for_their_giver_and_what_the_headers_name(
 ) -> None:
     given = {"model": MODEL, "entries": [{"messages": [{"role": "user", "content": CAPITAL}], "answer": "Lima."}]}
     entries.http.post("/entries", json=given, headers={"X-Deja-Namespace": "tales"})
+    of_project = {**given["entries"][0], "answer": "Lima!", "headers": {"OpenAI-Project": "p"}}
+    entries.http.post("/entries", json={"model": MODEL, "entries": [of_project]})
+    assert ask(client, CAPITAL, headers={"OpenAI-Project": "p"}).text == "Lima!"
     assert ask(client, CAPITAL, headers={"X-Deja-Namespace": "tales"}).text == "Lima."
     assert "fwd=miss" in ask(client, CAPITAL).status
     assert "fwd=miss" in ask(new_client(), CAPITAL, headers={"X-Deja-Namespace": "tales"}).status

@@ -2,37 +2,36 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core import chat_answers
+from proxy.core.dialects import BY_FAMILY
 from proxy.core.models import Directives, Mode
 from proxy.core.recording import (
+    TURNS,
     Recorded,
     Source,
     Step,
     Verdict,
-    answer_digest,
     differences,
-    meaning,
     put_together,
     replayed,
     taken_apart,
     wishes_of,
 )
-from tests.builders import answer_body, assistant, chat_body, system, tool_call, tool_result, user
+from proxy.core.said import answer_digest
+from tests.builders import answer_body, assistant, chat_body, system, tool_result, user
 
 
-def step_of(sent: dict[str, Any], *, answer: dict[str, Any] | None = None, **wishes: Any) -> Step:
-    raw = None if answer is None else orjson.dumps(answer)
-    return Step("t", "s", "req_1", {"status": "200"}, sent, wishes, raw, 1, 0.0)
+def step_of(sent: dict[str, Any], *, family: str | None = None, **wishes: Any) -> Step:
+    told = {"status": "200"} if family is None else {"status": "200", "family": family}
+    return Step("t", "s", "req_1", told, sent, wishes, None, 1, 0.0)
 
 
 def back(step: Step) -> dict[str, Any] | None:
     apart = taken_apart(step)
-    return put_together(apart.named, dict((*apart.messages, *apart.others)))
+    return put_together({**step.told, **apart.named}, dict((*apart.messages, *apart.others)))
 
 
 def recorded(answer: dict[str, Any] | None, *, status: str = "200", is_there: bool = True) -> Recorded:
@@ -62,7 +61,18 @@ fields = st.dictionaries(
 @given(messages=messages, fields=fields)
 def test_a_request_taken_apart_is_put_together_again(messages: list[dict[str, Any]], fields: dict[str, Any]) -> None:
     sent = {**fields, "messages": messages}
-    assert back(step_of(sent)) == sent
+    assert back(step_of(sent)) == sent, "as steps were before there was another API"
+
+
+@given(family=st.sampled_from(sorted(TURNS)), said=messages | json_values, fields=fields, is_said=st.booleans())
+def test_so_is_one_of_any_api(family: str, said: Any, fields: dict[str, Any], is_said: bool) -> None:
+    sent = {name: value for name, value in fields.items() if name != TURNS[family]}
+    sent |= {TURNS[family]: said} if is_said else {}
+    assert back(step_of(sent, family=family)) == sent
+
+
+def test_every_api_whose_answers_are_cached_can_be_recorded() -> None:
+    assert set(BY_FAMILY) == set(TURNS)
 
 
 @given(first=messages, more=messages)
@@ -97,69 +107,9 @@ def test_a_request_with_a_part_missing_is_not_made_up() -> None:
         assert put_together(apart.named, {key: everything[key] for key in everything if key != name}) is None
 
 
-# --- meaning -----------------------------------------------------------------------------------------------------------------------
-
-
 def stored(**message: Any) -> dict[str, Any]:
     body = answer_body(assistant(**message))
     return {name: body[name] for name in body if name not in ("id", "created")}
-
-
-@pytest.mark.parametrize(
-    "body",
-    [stored(), stored(content=None, tool_calls=[tool_call(), tool_call("call_x", "f", "{}")]), stored(refusal="No.")],
-    ids=["text", "tools", "refusal"],
-)
-def test_each_replay_of_an_answer_means_the_same_however_it_travels(body: dict[str, Any]) -> None:
-    minted = iter(f"call_new_{number}" for number in range(100))
-    raw = orjson.dumps(body)
-    whole = chat_answers.read_json(
-        chat_answers.render_json(raw, answer_id="x", created=1, mint=lambda: next(minted))
-    ).body
-    events = chat_answers.render_stream(raw, answer_id="x", created=1, include_usage=False, mint=lambda: next(minted))
-    streamed = chat_answers.read_stream(b"".join(events), prompt_chars=1).body
-    assert answer_digest(whole) == answer_digest(streamed) == answer_digest(body)
-
-
-def test_a_stream_kept_as_its_chunks_means_what_it_says() -> None:
-    def chunk(finish: str | None = None, **delta: Any) -> dict[str, Any]:
-        return {"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
-
-    def piece(arguments: str, **more: Any) -> dict[str, Any]:
-        return {"index": 0, **more, "function": {"arguments": arguments}}
-
-    first = {**piece("", id="call_1"), "function": {"name": "f", "arguments": ""}}
-    chunks = [
-        chunk(role="assistant", content="He", citations=[1]),
-        chunk(content="llo"),
-        chunk(tool_calls=[first]),
-        chunk(tool_calls=[piece('{"a"')]),
-        chunk(tool_calls=[piece(":1}")]),
-        chunk("tool_calls"),
-    ]
-    called = stored(content="Hello", tool_calls=[tool_call("call_9", "f", '{"a":1}')])
-    called["choices"][0]["finish_reason"] = "tool_calls"
-    assert meaning({"chunks": chunks}) == meaning(called)
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ({"content": "Seven."}, {"content": "Seven. "}),
-        (
-            {"content": None, "tool_calls": [tool_call(name="f")]},
-            {"content": None, "tool_calls": [tool_call(name="g")]},
-        ),
-        (
-            {"content": None, "tool_calls": [tool_call(arguments="{}")]},
-            {"content": None, "tool_calls": [tool_call(arguments="{ }")]},
-        ),
-        ({"content": "a"}, {"refusal": "a", "content": None}),
-    ],
-    ids=["white space", "tool", "arguments", "refusal"],
-)
-def test_another_answer_means_something_else(one: dict[str, Any], other: dict[str, Any]) -> None:
-    assert answer_digest(stored(**one)) != answer_digest(stored(**other))
 
 
 # --- replaying ---------------------------------------------------------------------------------------------------------------------

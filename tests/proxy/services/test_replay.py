@@ -10,7 +10,8 @@ import pytest
 from proxy.core import keys
 from proxy.core.models import Candidate, ContextRecord, Directives, Entry, HitKind, WireMode
 from proxy.core.outcome import Outcome
-from proxy.core.recording import Recorded, Recording, Step, answer_digest
+from proxy.core.recording import Recorded, Recording, Step
+from proxy.core.said import answer_digest
 from proxy.errors import RequestError
 from proxy.services.calls import Decision
 from proxy.services.recordings import Tape
@@ -189,6 +190,7 @@ def test_a_request_of_a_session_is_taken_whole() -> None:
     assert step.wishes == {"namespace": "shop"}
     assert orjson.loads(step.answer or b"") == stored()
     assert (step.told["agent"], step.told["status"], step.told["entry"]) == ("a", "200", "")
+    assert step.told["family"] == "chat"
     assert step.size_bytes > len(step.answer or b"")
     assert step.user is None
 
