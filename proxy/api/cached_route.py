@@ -116,7 +116,6 @@ class CachedRoute:
         self.metrics = metrics
         self.background = background
         self._passthrough = passthrough
-        self._key_user = key_user
         self._understanding = Understanding(dialect, default_mode=default_mode, key_user=key_user)
         self._body_bytes = body_bytes
         self._now = now
@@ -192,7 +191,9 @@ class CachedRoute:
             began_at=began_at,
             trace=None if self._tracing is None else self._tracing.begin(scope["headers"]),
         )
-        return call if self._follow_ups is None else await self._follow_ups.resolved(call, key_user=self._key_user)
+        if self._follow_ups is None:
+            return call
+        return await self._follow_ups.resolved(call, key_user=self._understanding.key_user)
 
     async def _keeping(self, call: Call) -> Decision:
         """Decide, and keep what is about to be replayed."""

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from proxy.api.asgi import Scope
 from proxy.api.model_requests import DISTINCT_PREFIXES, distinctions, parse_json, without_own_fields
-from proxy.core.dialects.base import Dialect
 from proxy.core.directives import parse_directives
 from proxy.core.keys import Place
-from proxy.core.models import ChatRequest, Directives, Mode
+from proxy.core.models import Directives, Mode
 from proxy.ports import Headers
 
 _MEANT_PREFIXES = (b"cache-control", b"x-deja-", *DISTINCT_PREFIXES)
@@ -27,8 +26,25 @@ LARGEST_BYTES = 16 << 10
 """A larger body is hardly sent twice, and would push many out."""
 
 
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Reads(Protocol[R_co]):
+    """What a model API knows of the bodies of its requests: a dialect does, and embeddings do."""
+
+    def canonical(self, body: Mapping[str, Any], *, key_user: bool) -> R_co:
+        """Bring a parsed body into canonical form; raises RequestError."""
+
+    def prompt_chars(self, body: Mapping[str, Any]) -> int:
+        """Length of what the model is given, about."""
+
+    def user_of(self, body: Mapping[str, Any]) -> str | None:
+        """Who the request says its user is."""
+
+
 @dataclass(frozen=True, slots=True)
-class Understood:
+class Understood(Generic[R]):
     """A request, whoever sent it.
 
     Attributes:
@@ -42,7 +58,7 @@ class Understood:
         places: where they belong, by tenant, upstream and memories; filled in by who works it out.
     """
 
-    request: ChatRequest
+    request: R
     directives: Directives
     sent: Mapping[str, Any]
     body: bytes
@@ -52,23 +68,26 @@ class Understood:
     places: dict[tuple[str, str, str | None], Place] = field(default_factory=dict)
 
 
-class Understanding:
-    """Reads requests of one dialect.
+class Understanding(Generic[R]):
+    """Reads requests of one model API.
 
     Args:
-        dialect: the model API.
+        api: the dialect, or what stands for one.
         default_mode: of requests that name none.
         key_user: whether the `user` field keeps answers apart.
+
+    Attributes:
+        key_user: the same.
     """
 
-    def __init__(self, dialect: Dialect, *, default_mode: Mode, key_user: bool) -> None:
-        self._dialect = dialect
+    def __init__(self, api: Reads[R], *, default_mode: Mode, key_user: bool) -> None:
+        self.key_user = key_user
+        self._api = api
         self._default_mode = default_mode
-        self._key_user = key_user
-        self._remembered: OrderedDict[tuple[bytes, str, bytes, Headers], Understood] = OrderedDict()
+        self._remembered: OrderedDict[tuple[bytes, str, bytes, Headers], Understood[R]] = OrderedDict()
         self._size_bytes = 0
 
-    def of(self, scope: Scope, raw: bytes, tenant: str = "") -> Understood:
+    def of(self, scope: Scope, raw: bytes, tenant: str = "") -> Understood[R]:
         """Read a request.
 
         What one tenant's request made known is not at hand for another's: how long an answer takes must not tell what others ask.
@@ -92,15 +111,15 @@ class Understanding:
                 self._size_bytes -= len(oldest)
         return found
 
-    def _read(self, scope: Scope, raw: bytes, meant: Headers) -> Understood:
+    def _read(self, scope: Scope, raw: bytes, meant: Headers) -> Understood[R]:
         body = parse_json(raw)
         directives = parse_directives(meant, body, default_mode=self._default_mode)
         return Understood(
-            request=self._dialect.canonical(body, key_user=self._key_user),
+            request=self._api.canonical(body, key_user=self.key_user),
             directives=directives,
             sent=body,
             body=without_own_fields(raw, body),
             distinctions=distinctions(scope),
-            prompt_chars=self._dialect.prompt_chars(body),
-            user=self._dialect.user_of(body),
+            prompt_chars=self._api.prompt_chars(body),
+            user=self._api.user_of(body),
         )

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from proxy.api import asgi
 from proxy.api.asgi import ClientLeft, Receive, Scope, Send
 from proxy.api.cache_headers import REQUEST_ID, cache_status, response_headers
 from proxy.api.errors import CLIENT_LEFT, INTERNAL, body_of, status_of
 from proxy.api.identity import Identity
-from proxy.api.model_requests import distinctions, parse_json, without_own_fields
 from proxy.api.passthrough import PassThrough
-from proxy.core.directives import parse_directives
-from proxy.core.embedding_requests import read_request
+from proxy.api.understanding import Understanding
+from proxy.core.embedding_requests import EmbeddingRequest, read_request
 from proxy.core.models import Forwarded, Mode, Reason
 from proxy.core.outcome import Outcome
 from proxy.core.records import Record, record_of
@@ -39,6 +39,22 @@ logger = logging.getLogger("deja.embeddings")
 ROUTE = "embeddings"
 PATH = "/embeddings"
 _JSON: Headers = ((b"content-type", b"application/json"),)
+
+
+class _Reads:
+    """How bodies are read. Implements `proxy.api.understanding.Reads`."""
+
+    def canonical(self, body: Mapping[str, Any], *, key_user: bool) -> EmbeddingRequest | None:
+        """None where the inputs cannot be told apart."""
+        return read_request(body, key_user=key_user)
+
+    def prompt_chars(self, _: Mapping[str, Any]) -> int:
+        """Nobody asks: usage is counted input by input."""
+        return 0
+
+    def user_of(self, body: Mapping[str, Any]) -> str | None:
+        """As in chat."""
+        return user_of(body)
 
 
 class Embeddings:
@@ -90,8 +106,7 @@ class Embeddings:
         self.metrics = metrics
         self.background = background
         self._passthrough = passthrough
-        self._default_mode = default_mode
-        self._key_user = key_user
+        self._understanding = Understanding(_Reads(), default_mode=default_mode, key_user=key_user)
         self._body_bytes = body_bytes
         self._tracing = tracing
         self._now = now
@@ -116,23 +131,23 @@ class Embeddings:
         """
         caller = self._identity.caller(scope)
         raw = await asgi.read_body(scope, receive, limit_bytes=self._body_bytes)
-        body = parse_json(raw)
-        asked = parse_directives(scope["headers"], body, default_mode=self._default_mode)
-        directives = self._policies.applied(caller.tenant, asked, family=ROUTE, model=str(body.get("model") or ""))
+        understood = self._understanding.of(scope, raw, caller.tenant)
+        model = str(understood.sent.get("model") or "")
+        directives = self._policies.applied(caller.tenant, understood.directives, family=ROUTE, model=model)
         headers = self._identity.for_upstream(end_to_end(scope["headers"]))
         trace = None if self._tracing is None else self._tracing.begin(scope["headers"])
         return EmbeddingCall(
             request_id=request_id,
             tenant=caller.tenant,
             space=self._identity.space(caller, directives.namespace)[0],
-            request=read_request(body, key_user=self._key_user),
+            request=understood.request,
             directives=directives,
-            sent=body,
+            sent=understood.sent,
             path=PATH,
             query=scope["query_string"],
             headers=headers if trace is None else trace.carried(headers),
-            body=without_own_fields(raw, body),
-            distinctions=distinctions(scope),
+            body=understood.body,
+            distinctions=understood.distinctions,
             began_at=began_at,
             trace=trace,
         )

@@ -9,13 +9,13 @@ import pytest
 
 from proxy.api.understanding import LARGEST_BYTES, REMEMBERED_BYTES, Understanding
 from proxy.core.dialects.chat import CHAT
-from proxy.core.models import Mode
+from proxy.core.models import ChatRequest, Mode
 from proxy.errors import RequestError
 
 BODY: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "What is it?"}]}
 
 
-def understanding() -> Understanding:
+def understanding() -> Understanding[ChatRequest]:
     return Understanding(CHAT, default_mode=Mode.SEMANTIC, key_user=True)
 
 
