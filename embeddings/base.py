@@ -32,12 +32,14 @@ class Embedding:
         is_truncated: the text was longer than the model reads, so the vector speaks for its beginning only.
         unknown_tokens: words or characters in what was read that the model has no token for. It saw a placeholder:
             two texts that differ only there get the same vector. Always 0 where the model cannot tell.
+        earlier: the text's place in a second space, where two embedders are asked at once because one replaces the other; else None.
     """
 
     vector: Vector
     tokens: int
     is_truncated: bool
     unknown_tokens: int = 0
+    earlier: Vector | None = None
 
 
 ALONE = 0.5

@@ -282,6 +282,7 @@ class Application:
             error_budget=self.caching.error_budget.report,
             entries=self.entries,
             policies=self.policies,
+            migration=self.caching.migrations.status,
             cached_routes={path: each for path, each in self.caching.routes.items() if isinstance(each, CachedRoute)},
             caches=self.caching.caches,
             ledger=self.ledger,

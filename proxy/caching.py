@@ -28,6 +28,7 @@ from proxy.core.dialects.responses import RESPONSES
 from proxy.core.evidence import Report
 from proxy.core.freshness import Freshness
 from proxy.fleet import Fleet
+from proxy.migration import Migrations, Parts
 from proxy.services import ids
 from proxy.services.answer_judges import Agreement, AnswerJudge, ModelJudge
 from proxy.services.asking_again import Asker
@@ -108,6 +109,7 @@ class Caching:
     Attributes:
         routes: path below `/v1` -> what answers it from the cache.
         calibration: of the models that are loaded; None until then.
+        migrations: what becomes of the entries of an embedder that was changed.
     """
 
     def __init__(
@@ -152,6 +154,9 @@ class Caching:
         self.first_level = FirstLevel(settings.cache.local_bytes)
         self._changes = Invalidations(open_client(redis_url, deadline_ms=None, max_connections=1), keys.ANSWERS)
         self.judge = VerifyingJudge(deadline_s=settings.embedder.deadline_ms / 1000, is_alone=lambda: self.active <= 1)
+        self.migrations = Migrations(
+            Parts(settings, client, guard, background, metrics, self.seal, embedder, self.vectors, self.judge)
+        )
         self.upkeep = Upkeep(
             earnings,
             guard,
@@ -199,6 +204,7 @@ class Caching:
 
     async def aclose(self) -> None:
         """Let the verifier and a connection go."""
+        await self.migrations.aclose()
         await self.judge.aclose()
         await self._changes.aclose()
         if self._flight_words is not None:
@@ -439,14 +445,15 @@ class Caching:
 
     async def _load_models(self) -> bool:
         """Open the model and its index; False when that did not succeed now."""
+        on_call = self._embedding_calls()
         try:
             await asyncio.to_thread(self.judge.warm_up)
-            models = await asyncio.to_thread(model_loading.load, self.settings, on_call=self._embedding_calls())
+            models = await asyncio.to_thread(model_loading.load, self.settings, on_call=on_call)
         except EmbedderError as error:
             logger.warning("only exact hits until the models are there: %s", error)
             return False
         embedder, self.calibration = models.embedder, models.calibration
-        self.embedder.use(BatchingEmbedder(embedder))
+        self.embedder.use(model := BatchingEmbedder(embedder))
         self.error_budget.begin(models.calibration)
         self.judge.use(
             batching := BatchingVerifier(models.verifier, threads=VERIFYING), models.calibration, self.error_budget
@@ -461,6 +468,7 @@ class Caching:
         )
         self.vectors.use(index)
         self.upkeep.watch(index)
+        await self.migrations.begin(models, model, on_call=on_call)
         return True
 
     def _embedding_calls(self) -> Callable[[int | None], None]:

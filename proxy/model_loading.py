@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from embeddings import prepare
 from embeddings.base import Embedder
 from embeddings.verifier import Verifier, shipped_folder
 from proxy.core.confidence import Calibration
 from proxy.settings import Settings
+from proxy.settings.serving import EmbedderSettings
 from proxy.tuning import own, shipped
 
 
@@ -53,10 +55,20 @@ def open_embedder(settings: Settings, *, on_call: Callable[[int | None], None] |
     Raises:
         EmbedderError: it cannot be had now.
     """
-    wanted = settings.embedder
+    return open_from(settings.embedder, settings.artifacts, on_call=on_call)
+
+
+def open_from(
+    wanted: EmbedderSettings, artifacts: Path, *, on_call: Callable[[int | None], None] | None = None
+) -> Embedder:
+    """`open_embedder` for an embedder that need not be the one in use.
+
+    Raises:
+        EmbedderError: it cannot be had now.
+    """
     return prepare.open_embedder(
         wanted.source,
-        settings.artifacts,
+        artifacts,
         wanted.precision,
         threads=wanted.threads,
         model=wanted.model or "",

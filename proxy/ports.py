@@ -169,8 +169,10 @@ class ResponseStore(Protocol):
 class VectorIndex(Protocol):
     """Nearest stored questions. Methods raise `StoreError` and its branches only."""
 
-    async def nearest(self, partition: str, vector: FloatArray, *, k: int) -> list[Candidate]:
-        """The nearest entries of one partition, nearest first."""
+    async def nearest(
+        self, partition: str, vector: FloatArray, *, k: int, earlier: FloatArray | None = None
+    ) -> list[Candidate]:
+        """The nearest entries of one partition, nearest first; with `earlier`, the vector of the embedder before, its `k` nearest, too."""
 
 
 class Embedder(Protocol):

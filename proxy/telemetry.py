@@ -21,6 +21,7 @@ _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 GAUGES = {
     "deja_wrong_hit_rate": "own",
     "deja_namespaces": "highest",
+    "deja_entries_to_move": "highest",
     "deja_acceptance_level:loosest": "lowest",
     "deja_acceptance_level:strictest": "highest",
 }
@@ -149,6 +150,16 @@ class Metrics:
             "Entries removed before their time, those that saved least for their size: the cache was over its own cap, or Redis near its "
             "maxmemory (memory).",
             ["reason"],
+            registry=self.registry,
+        )
+        self.entries_moved = Counter(
+            "deja_entries_moved",
+            "Entries embedded anew after a change of embedder, by this process.",
+            registry=self.registry,
+        )
+        self.entries_to_move = Gauge(
+            "deja_entries_to_move",
+            "Entries of the embedder before that are still to be embedded anew; they answer by meaning meanwhile.",
             registry=self.registry,
         )
         self.decisions_dropped = Counter(

@@ -70,6 +70,7 @@ COMPOSITION_ROOT = {
     "proxy.caching",
     "proxy.fleet",
     "proxy.model_loading",
+    "proxy.migration",
     "proxy.checkup",
     "proxy.secret",
     "proxy.console",
@@ -102,7 +103,8 @@ FOREIGN: dict[str, tuple[str, ...]] = {
         "proxy.accounting",
         "proxy.caching",
         "proxy.fleet",
-    ),  # the latter three name a client's type alone
+        "proxy.migration",
+    ),  # the latter four name a client's type alone
     "redisvl": ("proxy.stores",),
     "fastapi": ("proxy.api", "proxy.app"),
     "starlette": ("proxy.api", "proxy.app"),

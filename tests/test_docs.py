@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from proxy.__main__ import app as command_line
 from proxy.api.cache_headers import cache_status, response_headers
 from proxy.app import create_app
-from proxy.core import directives, follow_ups, history, keys, ledger_keys, records
+from proxy.core import directives, follow_ups, history, keys, ledger_keys, records, spaces
 from proxy.core.access import keys as access
 from proxy.core.coordination import keys as shared
 from proxy.core.gates import GateReason
@@ -282,6 +282,10 @@ def test_every_redis_key_is_documented() -> None:
         keys.EARNED,
         keys.entries_key("0e"),
         keys.ENTRY_TENANTS,
+        spaces.EMBEDDERS,
+        spaces.USERS,
+        spaces.MIGRATION,
+        spaces.TURN,
         keys.POLICIES,
         keys.POLICIES_VERSION,
         *keys.session_keys("0d"),

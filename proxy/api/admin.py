@@ -1,4 +1,4 @@
-"""/admin: keys, who shares the entries of a namespace, the audit log. The door lets in admin keys alone."""
+"""/admin: keys, who shares the entries of a namespace, the audit log, migrations. The door lets in admin keys alone."""
 
 from __future__ import annotations
 
@@ -145,6 +145,12 @@ async def share_namespace(namespace: str, request: Request, deps: Deps) -> Respo
     name = "" if namespace == NAMELESS else names.checked(namespace, "namespace")
     await _keys(deps).share(admin(request), name, wanted.sharing)
     return _json(_namespace(name, wanted.sharing))
+
+
+@router.get("/migration")
+async def read_migration(deps: Deps) -> Response:
+    """How far entries are embedded anew since the embedder was changed."""
+    return _json(await deps.migration())
 
 
 @router.get("/audit")

@@ -59,6 +59,7 @@ class Services:
         error_budget: how a namespace keeps it; RequestError 409 where nothing is calibrated, StoreError without Redis.
         entries: what tenants have stored.
         policies: what owners decided for their namespaces.
+        migration: how far entries are embedded anew after a change of embedder; StoreError without Redis.
         cached_routes: path below `/v1` -> what answers it from the cache.
         caches: named caches, for LangCache's routes.
         ledger: what calls cost and hits saved.
@@ -93,6 +94,7 @@ class Services:
     error_budget: Callable[[Scope], Awaitable[Report]]
     entries: Entries
     policies: Policies
+    migration: Callable[[], Awaitable[dict[str, Any]]]
     cached_routes: Mapping[str, CachedRoute]
     caches: NamedCaches
     ledger: Ledger

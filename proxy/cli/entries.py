@@ -1,4 +1,4 @@
-"""`deja cache list|show|delete|invalidate|warm|export|import`: parses, then calls."""
+"""`deja cache list|show|delete|invalidate|warm|export|import|policy|migration`: parses, then calls."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from proxy.cli.keys import AdminKeyOption, administer
 from proxy.cli.shared import ConfigOption, KeyOption, UrlOption, root_of, tell
 
 app = typer.Typer(
@@ -187,3 +188,11 @@ def policy(
     }
     root = root_of(url, config)
     tell(lambda: policies.decide(root, namespace, decided, is_removal=remove, api_key=api_key))
+
+
+@app.command()
+def migration(admin_key: AdminKeyOption = None, url: UrlOption = None, config: ConfigOption = None) -> None:
+    """Tell how far entries are embedded anew since the embedder was changed. For admins, as `deja keys`."""
+    from proxy.commands import migration as told
+
+    administer(lambda root, key: told.status(root, key=key), admin_key, url, config)

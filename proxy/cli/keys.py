@@ -69,7 +69,7 @@ def create(
             wanted["expires_in_s"] = keys.seconds(expires_in)
         return keys.create(root, wanted, key=key)
 
-    _administer(ask, admin_key, url, config)
+    administer(ask, admin_key, url, config)
 
 
 @app.command("list")
@@ -77,7 +77,7 @@ def list_(admin_key: AdminKeyOption = None, url: UrlOption = None, config: Confi
     """Show all keys: everything but the keys themselves."""
     from proxy.commands import keys
 
-    _administer(lambda root, key: keys.listed(root, key=key), admin_key, url, config)
+    administer(lambda root, key: keys.listed(root, key=key), admin_key, url, config)
 
 
 @app.command()
@@ -95,7 +95,7 @@ def rotate(
         grace_s = None if grace is None else keys.seconds(grace)
         return keys.rotate(root, key_id, grace_s=grace_s, key=key)
 
-    _administer(ask, admin_key, url, config)
+    administer(ask, admin_key, url, config)
 
 
 @app.command()
@@ -103,10 +103,11 @@ def revoke(key_id: KeyId, admin_key: AdminKeyOption = None, url: UrlOption = Non
     """Take a key away, at once and for good."""
     from proxy.commands import keys
 
-    _administer(lambda root, key: keys.revoke(root, key_id, key=key), admin_key, url, config)
+    administer(lambda root, key: keys.revoke(root, key_id, key=key), admin_key, url, config)
 
 
-def _administer(ask: Callable[[str, str], str], admin_key: str | None, url: str | None, config: Path | None) -> None:
+def administer(ask: Callable[[str, str], str], admin_key: str | None, url: str | None, config: Path | None) -> None:
+    """Print what a running Deja says to an admin; `ask` is given its root and the admin key."""
     from proxy.commands import keys
 
     settings = read_settings(config=config)

@@ -44,6 +44,7 @@ class Judged:
             change the outcome.
         confidence: calibrated probability that the answer serves, in [0, 1]; None where it was not computed.
         lower_logit: the verifier's, of the order of the two texts that is less sure.
+        is_earlier: the similarity is of the embedder before, and so on another scale.
     """
 
     index: int
@@ -53,6 +54,7 @@ class Judged:
     logit: float | None = None
     confidence: float | None = None
     lower_logit: float | None = None
+    is_earlier: bool = False
 
 
 @dataclass(frozen=True, slots=True)

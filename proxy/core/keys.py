@@ -20,6 +20,7 @@ never equal a context id.
     deja:v1:earned                                 zset    entries that were hit, by what they saved of late (`core.worth`)
     deja:v1:entries:{<tenant>}                     zset    redis keys of a tenant's entries by the second they expire
     deja:v1:entry-tenants                          set     tenants that have such a list
+    deja:v1:embedders, …                           what embedders there have been: `core.spaces`
     deja:v1:policies:{policies}:all                hash    what owners decided for their namespaces
     deja:v1:policies:{policies}:version            string  changes with them
     deja:v1:session:{<session>}:turns              stream  the session's messages

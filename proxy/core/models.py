@@ -284,6 +284,7 @@ class Candidate:
         created_at: unix time in seconds.
         ttl_s: seconds it stays fresh.
         answer_hash: of its answer, as in `Entry`.
+        is_earlier: the distance is of the embedder before, whose entries are on their way to the one in use.
     """
 
     redis_key: str
@@ -293,6 +294,7 @@ class Candidate:
     created_at: float
     ttl_s: int
     answer_hash: str = ""
+    is_earlier: bool = False
 
     @property
     def similarity(self) -> float:

@@ -259,7 +259,12 @@ class Completions:
         started = time.perf_counter()
         try:
             async with self._guard.within(self._policy.lookup_deadline_s):
-                found = await self._vectors.nearest(partition, decision.embedding.vector, k=self._policy.candidates)
+                found = await self._vectors.nearest(
+                    partition,
+                    decision.embedding.vector,
+                    k=self._policy.candidates,
+                    earlier=decision.embedding.earlier,
+                )
         finally:
             _took(decision, "lookup", started)
         state = lookup.after_search(plan, found, now_s=self._now(), unequal=decision.unequal)

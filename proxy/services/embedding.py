@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Protocol
 
 from embeddings.base import Embedding
-from embeddings.batching import BatchingEmbedder
 from embeddings.errors import EmbedderError
 from proxy.errors import EmbeddingError
 
@@ -16,6 +16,20 @@ NO_FINGERPRINT = "none"
 INLINE_CHARS = 120
 """Some 30 tokens, 2 to 3 ms of work. A request that is alone gets a short text embedded on the event loop: nobody is held up, and
 two thread switches to a core with cold caches cost 0.4 to 0.7 ms. With company, and for longer texts, the model runs in its thread."""
+
+
+class Model(Protocol):
+    """What embeds, as `embeddings.batching.BatchingEmbedder` does."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Name of the vector space."""
+
+    async def embed(self, text: str, *, whose: str = "", inline: bool = False) -> Embedding:
+        """Embed one text for an owner, here and now if `inline`. May raise EmbedderError."""
+
+    async def aclose(self) -> None:
+        """Let the model go."""
 
 
 class BoundedEmbedder:
@@ -29,7 +43,7 @@ class BoundedEmbedder:
     def __init__(self, *, deadline_s: float, is_alone: Callable[[], bool]) -> None:
         self._deadline_s = deadline_s
         self._is_alone = is_alone
-        self._inner: BatchingEmbedder | None = None
+        self._inner: Model | None = None
 
     @property
     def is_ready(self) -> bool:
@@ -41,7 +55,7 @@ class BoundedEmbedder:
         """Name of the vector space."""
         return self._inner.fingerprint if self._inner is not None else NO_FINGERPRINT
 
-    def use(self, inner: BatchingEmbedder) -> None:
+    def use(self, inner: Model) -> None:
         """The model is there."""
         self._inner = inner
 

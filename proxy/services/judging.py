@@ -53,14 +53,16 @@ class VerifyingJudge:
         self._is_alone = is_alone
         self._verifier: BatchingVerifier | None = None
         self._calibration: Calibration | None = None
+        self._earlier: Calibration | None = None
         self._levels: Levels | None = None
-        self._worth_verifying = decision.WORTH_VERIFYING
 
     def use(self, verifier: BatchingVerifier, calibration: Calibration, levels: Levels) -> None:
         """The models are there, and what the confidence has to reach."""
         self._verifier, self._calibration, self._levels = verifier, calibration, levels
-        # Another embedder's cosines mean something else: a calibration that leaves them out knows no cosine that is too low.
-        self._worth_verifying = decision.WORTH_VERIFYING if calibration.uses_cosine else -1.0
+
+    def use_earlier(self, calibration: Calibration | None) -> None:
+        """There are candidates of the embedder before, too, whose cosines this one reads; None once there are none any more."""
+        self._earlier = calibration
 
     async def aclose(self) -> None:
         """Let the model go."""
@@ -88,7 +90,7 @@ class VerifyingJudge:
         worth = min(level, self._levels.judging_level(scope))
         try:
             async with asyncio.timeout(self._deadline_s):
-                verdict = decision.choose(await self._look(asked, candidates, level, worth, scope.tenant), level)
+                verdict = decision.choose(await self._look_at_all(asked, candidates, level, worth, scope.tenant), level)
                 return replace(verdict, reason=Reason.BUDGET) if level > 1.0 else verdict
         except TimeoutError:
             logger.debug("not verified: no score within %.0f ms", self._deadline_s * 1000)
@@ -103,17 +105,39 @@ class VerifyingJudge:
         confidence = self._confidence(replace(judged, logit=judged.lower_logit))
         return confidence if confidence >= self._levels.merge_level(scope) else None
 
-    async def _look(
+    async def _look_at_all(
         self, asked: str, candidates: Sequence[Candidate], level: float, worth: float, whose: str
     ) -> list[Judged]:
-        """Judge the nearest, then if it does not serve the others, as far as they can reach `worth`; most similar first."""
-        order = sorted(range(len(candidates)), key=lambda index: -candidates[index].similarity)
+        """Judge the candidates, those of the embedder before by themselves: nearest there is another matter than nearest here."""
+        every = range(len(candidates))
+        if self._earlier is None or not any(one.is_earlier for one in candidates):
+            return await self._look(asked, candidates, every, level, worth, whose)
+        judged: list[Judged] = []
+        for is_earlier in (False, True):
+            some = [index for index in every if candidates[index].is_earlier is is_earlier]
+            if some and not any((one.confidence or 0.0) >= level for one in judged):
+                judged += await self._look(asked, candidates, some, level, worth, whose)
+        return sorted(judged, key=lambda one: -one.similarity)
+
+    async def _look(
+        self,
+        asked: str,
+        candidates: Sequence[Candidate],
+        some: Sequence[int],
+        level: float,
+        worth: float,
+        whose: str,
+    ) -> list[Judged]:
+        """Judge the nearest of some, then if it does not serve the others, as far as they can reach `worth`; most similar first."""
+        order = sorted(some, key=lambda index: -candidates[index].similarity)
         reading = read(asked)
         judged: list[Judged] = []
         left = VERIFIED
         groups = (order[:1], order[1:]) if candidates[order[0]].similarity >= LIKELY else (order,)
         for group in groups:
             screened = decision.screen(reading, [(i, candidates[i].question, candidates[i].similarity) for i in group])
+            if candidates[order[0]].is_earlier:
+                screened = [replace(one, is_earlier=True) for one in screened]
             open_ = [one for one in screened if self._is_open(one, worth)][:left]
             left -= len(open_)
             verified = await self._verify(asked, candidates, open_, level, worth, whose)
@@ -165,16 +189,21 @@ class VerifyingJudge:
 
     def _is_open(self, judged: Judged, worth: float) -> bool:
         """Whether the verifier could make it worth serving."""
-        return judged.gate is None and judged.similarity >= self._worth_verifying and self._ceiling(judged) >= worth
-
-    def _ceiling(self, judged: Judged) -> float:
-        """The confidence at the verifier's highest praise."""
-        assert self._calibration is not None
-        return self._calibration.ceiling(_evidence(judged))
+        if judged.gate is not None:
+            return False
+        calibration = self._scale(judged)
+        # Other embedders' cosines mean something else: a calibration that leaves them out knows no cosine that is too low.
+        is_near = judged.similarity >= decision.WORTH_VERIFYING or not calibration.uses_cosine
+        return is_near and calibration.ceiling(_evidence(judged)) >= worth
 
     def _confidence(self, judged: Judged) -> float:
-        assert self._calibration is not None
-        return self._calibration.confidence(_evidence(judged))
+        return self._scale(judged).confidence(_evidence(judged))
+
+    def _scale(self, judged: Judged) -> Calibration:
+        """What reads the cosine of a candidate: the calibration of the embedder that it comes from."""
+        found = self._earlier if judged.is_earlier and self._earlier is not None else self._calibration
+        assert found is not None
+        return found
 
 
 def _screened(asked: str, candidates: Sequence[Candidate]) -> tuple[Judged, ...]:

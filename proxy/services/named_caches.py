@@ -325,6 +325,7 @@ class NamedCaches:
                     keys.attributes_tag(looking.room, wanted.attributes),
                     embedding.vector,
                     k=max(self.policy.candidates, wanted.max_results),
+                    earlier=embedding.earlier,
                 )
         fresh = looking.not_yet_taken(found, now_s=self._now())
         looking.reason = Reason.BELOW_CONFIDENCE if fresh else Reason.NO_CANDIDATE

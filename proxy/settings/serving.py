@@ -126,6 +126,27 @@ class EmbedderSettings(Section):
     deadline_ms: float = Field(
         1000.0, gt=0, description="An embedding, or a verification, that takes longer is given up."
     )
+    previous_source: str | None = Field(
+        None,
+        description="The source until now, after a change: what it embedded goes on answering, and is embedded anew in the background.",
+    )
+    previous_model: str | None = Field(None, description="Its model name, of a remote one.")
+    previous_api_key: SecretStr | None = Field(None, description="Its credential, of a remote one.")
+    previous_precision: Literal["int8", "fp32"] = Field("int8", description="Its weights, of a local one.")
+
+    @property
+    def previous(self) -> EmbedderSettings | None:
+        """The embedder that was used until now; None where none is named."""
+        if self.previous_source is None:
+            return None
+        return EmbedderSettings(
+            source=self.previous_source,
+            model=self.previous_model,
+            api_key=self.previous_api_key,
+            precision=self.previous_precision,
+            threads=self.threads,
+            deadline_ms=self.deadline_ms,
+        )
 
 
 class AuditSettings(Section):

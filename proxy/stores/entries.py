@@ -15,6 +15,7 @@ from proxy.core.entries import EMBEDDINGS, SHOWN, Cursor, Listed, Page, listed
 from proxy.core.entry_lines import Line
 from proxy.core.worth import name_of
 from proxy.stores.client import translated
+from proxy.stores.embedder_names import EmbedderNames
 from proxy.stores.embeddings import sealed_vector
 from proxy.stores.entry_lists import note
 from proxy.stores.erasure import CONDEMNED_S
@@ -34,6 +35,7 @@ class EntryStore:
         self._client = client
         self._seal = seal
         self._vector = sealed_vector(seal)
+        self._names = EmbedderNames(client)
         self._erase = client.register_script(script("erase_entry"))
         self._restore = client.register_script(script("restore_entry"))
 
@@ -72,6 +74,9 @@ class EntryStore:
                 for redis_key in redis_keys:
                     pipe.hgetall(redis_key)
                 found: Any = await pipe.execute()
+            for at, places in await self._elsewhere(redis_keys, [not fields for fields in found]):
+                for place in places:
+                    found[at] = found[at] or await self._client.hgetall(place)
         return [self._opened({name.decode(): value for name, value in fields.items()}) for fields in found]
 
     async def restore(self, tenant: str, lines: Sequence[Line], *, now_s: float) -> int:
@@ -130,15 +135,16 @@ class EntryStore:
         """Remove entries with what leads to them and through them; how many were still there. One round trip."""
         if not entries:
             return 0
-        gone = [one.redis_key for one in entries]
+        homes = await self._names.homes([one.redis_key for one in entries])
+        gone = [place for places in homes for place in places]
         with translated():
             await self._client.script_load(self._erase.script)
             async with self._client.pipeline(transaction=False) as pipe:
-                for one in entries:
+                for one, places in zip(entries, homes, strict=True):
                     if one.is_vector:
                         pipe.unlink(one.redis_key)
                         continue
-                    at = (keys.condemned_key(one.room), one.redis_key, keys.exact_key(one.room, one.fingerprint))
+                    at = (keys.condemned_key(one.room), keys.exact_key(one.room, one.fingerprint), *places)
                     pipe.evalsha(self._erase.sha, len(at), *at, one.entry_id, CONDEMNED_S)
                 pipe.zrem(keys.EXPIRY, *gone)
                 pipe.zrem(keys.EARNED, *map(name_of, gone))
@@ -147,18 +153,32 @@ class EntryStore:
         return sum(map(int, removed))
 
     async def _read(self, redis_keys: Sequence[str]) -> list[Listed]:
-        """What lies under some keys; those that are gone are left out."""
+        """What lies, or lay, under some keys; those that are gone are left out."""
         if not redis_keys:
             return []
         async with self._client.pipeline(transaction=False) as pipe:
             for redis_key in redis_keys:
                 pipe.hmget(redis_key, list(SHOWN))
             read = await pipe.execute()
+        for at, places in await self._elsewhere(redis_keys, [fields[0] is None for fields in read]):
+            for place in places:
+                read[at] = read[at] if read[at][0] else await self._client.hmget(place, list(SHOWN))
         found = [
             listed(redis_key, self._shown(dict(zip(SHOWN, fields, strict=True))))
             for redis_key, fields in zip(redis_keys, read, strict=True)
         ]
-        return [one for one in found if one is not None]
+        # One on its way is listed under both its names.
+        return list({one.entry_id: one for one in found if one is not None}.values())
+
+    async def _elsewhere(
+        self, redis_keys: Sequence[str], are_gone: Sequence[bool]
+    ) -> list[tuple[int, tuple[str, ...]]]:
+        """Of keys where nothing is, their positions and where else what was there may lie by now."""
+        gone = [at for at, is_gone in enumerate(are_gone) if is_gone]
+        if not gone:
+            return []
+        homes = await self._names.homes([redis_keys[at] for at in gone])
+        return [(at, places[1:]) for at, places in zip(gone, homes, strict=True) if places[1:]]
 
 
 def _is_vector(fields: Mapping[str, bytes]) -> bool:

@@ -17,6 +17,7 @@ from proxy.core.traces import Trace
 from proxy.core.worth import name_of
 from proxy.stores.client import translated
 from proxy.stores.decisions import sealed_decision
+from proxy.stores.embedder_names import EmbedderNames
 from proxy.stores.responses import script
 from proxy.stores.sealing import NO_SEAL, NoSeal, Seal
 
@@ -35,17 +36,19 @@ class EntryEraser:
 
     def __init__(self, client: Redis) -> None:
         self._client = client
+        self._names = EmbedderNames(client)
         self._erase = client.register_script(script("erase_entry"))
 
     async def erase(self, traces: Iterable[Trace]) -> int:
         """Remove the entries that requests stored, with what leads to them; returns how many were still there."""
-        erased = 0
+        erased, wanted = 0, list(traces)
+        homes = await self._names.homes([trace.entry_key for trace in wanted])
         with translated():
-            for trace in traces:
-                at = [trace.condemned_key, trace.entry_key, trace.exact_key]
+            for trace, places in zip(wanted, homes, strict=True):
+                at = [trace.condemned_key, trace.exact_key, *places]
                 erased += int(await self._erase(keys=at, args=[trace.entry_id, CONDEMNED_S]))
                 # Beside the script: the sets span all rooms and so live in other slots of a cluster.
-                await self._client.zrem(keys.EXPIRY, trace.entry_key)
+                await self._client.zrem(keys.EXPIRY, *places)
                 await self._client.zrem(keys.EARNED, name_of(trace.entry_id))
         return erased
 

@@ -16,6 +16,7 @@ from redis.exceptions import NoScriptError
 from proxy.core import keys
 from proxy.core.models import Entry
 from proxy.stores.client import translated
+from proxy.stores.embedder_names import EmbedderNames
 from proxy.stores.responses import entry_of, field_names, fields_of, script
 from proxy.stores.sealing import NO_SEAL, NoSeal, Seal
 
@@ -29,6 +30,7 @@ class NamedCacheStore:
     def __init__(self, client: Redis, seal: Seal | NoSeal = NO_SEAL) -> None:
         self._client = client
         self._seal = seal
+        self._names = EmbedderNames(client)
         self._put = client.register_script(script("put_named"))
         self._find = client.register_script(script("find_named"))
         self._drop = client.register_script(script("drop_named"))
@@ -91,7 +93,15 @@ class NamedCacheStore:
         return None if entry is None else (int(found[0]), entry)
 
     async def fetch(self, redis_key: str) -> Entry | None:
-        """Read an entry by its Redis key; None if it is gone. One round trip."""
+        """Read an entry by its Redis key, wherever it moved since; None if it is gone. One round trip."""
+        entry = await self._read(redis_key)
+        if entry is None:
+            (places,) = await self._names.homes([redis_key])
+            for place in places[1:]:
+                entry = entry or await self._read(place)
+        return entry
+
+    async def _read(self, redis_key: str) -> Entry | None:
         with translated():
             fields: Any = await self._client.hmget(redis_key, list(field_names()))
         return entry_of(fields, self._seal)
@@ -103,11 +113,15 @@ class NamedCacheStore:
         return None if found is None else str(found, "ascii")
 
     async def drop(self, room: str, redis_keys: Sequence[str], *, tag: str) -> int:
-        """Remove those of some entries of a room that bear a TAG, each with all its exact keys; how many. One round trip, atomic."""
+        """Remove those of some entries of a room that bear a TAG, each with all its exact keys; how many.
+
+        Two round trips; the removal is atomic.
+        """
         if not redis_keys:
             return 0
+        places = [place for homes in await self._names.homes(redis_keys) for place in homes]
         with translated():
-            return int(await self._drop(keys=list(redis_keys), args=[keys.pointer_prefix(room), tag]))
+            return int(await self._drop(keys=places, args=[keys.pointer_prefix(room), tag]))
 
     async def scan(self, room: str, cursor: int) -> tuple[int, list[str]]:
         """Take one step of a walk over the Redis keys of a room's entries, `SCAN_COUNT` of all that Redis holds. One round trip.

@@ -18,6 +18,7 @@ from proxy.core.keys import EXPIRY, LookUpKeys
 from proxy.core.models import About, ContextRecord, Entry, WireMode
 from proxy.stores.client import translated
 from proxy.stores.coalescing import Coalescer
+from proxy.stores.embedder_names import EmbedderNames
 from proxy.stores.entry_lists import note
 from proxy.stores.sealing import NO_SEAL, NoSeal, Seal
 
@@ -54,6 +55,7 @@ class ResponseStore:
     def __init__(self, client: Redis, seal: Seal | NoSeal = NO_SEAL) -> None:
         self._client = client
         self._seal = seal
+        self._names = EmbedderNames(client)
         self._look_up = client.register_script(script("look_up"))
         self._looking_up = Coalescer(self._look_up_many)
         self._taking = Coalescer(self._take_many)
@@ -92,9 +94,10 @@ class ResponseStore:
             keep_s: seconds this is remembered, at least.
 
         Returns:
-            Whether the entry was still there. Two round trips.
+            Whether the entry was still there. Three round trips.
         """
-        found = [condemned_key, at, *(key for key, _ in pair)]
+        (places,) = await self._names.homes([at])
+        found = [condemned_key, *(key for key, _ in pair), *places]
         with translated():
             removed = await self._condemn(keys=found, args=[entry_id, keep_s, *(digest for _, digest in pair)])
             if removed is not None:
@@ -102,8 +105,10 @@ class ResponseStore:
         return removed is not None
 
     async def fetch(self, redis_key: str) -> Entry | None:
-        """Read an entry by its Redis key; None if it is gone. One round trip, shared with the requests that wait at the same time."""
-        return await self._taken(redis_key, None)
+        """Read an entry by its Redis key, wherever it moved since; None if it is gone. One round trip, shared with the requests that wait
+        at the same time.
+        """
+        return await self._taken(redis_key, None) or await self._moved(redis_key, None)
 
     async def fetch_and_link(
         self, redis_key: str, context_key: str, record: ContextRecord, *, ttl_s: int
@@ -116,7 +121,16 @@ class ResponseStore:
             record: what it is to stand for.
             ttl_s: how long at least.
         """
-        return await self._taken(redis_key, (context_key, context.to_wire(record), ttl_s))
+        link = (context_key, context.to_wire(record), ttl_s)
+        return await self._taken(redis_key, link) or await self._moved(redis_key, link)
+
+    async def _moved(self, redis_key: str, link: _Link | None) -> Entry | None:
+        """The same of an entry that is not where it was: hardly any, so the round trips are no matter."""
+        (places,) = await self._names.homes([redis_key])
+        for place in places[1:]:
+            if (entry := await self._taken(place, link)) is not None:
+                return entry
+        return None
 
     async def _taken(self, redis_key: str, link: _Link | None) -> Entry | None:
         fields = await self._taking.get((redis_key, link))

@@ -104,6 +104,18 @@ class VectorIndex:
             await self._replace_older()
         return self._is_whole
 
+    @property
+    def documents(self) -> int:
+        """Entries in it, when `is_complete` was last asked."""
+        return self._policy.documents
+
+    async def drop(self) -> None:
+        """Let it go, in whatever definition; its documents, the entries, stay."""
+        with translated():
+            for name in await self._command("FT._LIST"):
+                if self.is_of_this_embedder(name.decode()):
+                    await self._command("FT.DROPINDEX", name)
+
     async def _replace_older(self) -> None:
         # Once: a Deja of an earlier version that runs beside this one may want its index back, and shall not build it again and again.
         self._has_replaced = True

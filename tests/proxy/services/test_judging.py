@@ -11,7 +11,7 @@ import pytest
 from embeddings.base import ALONE, OneWay, Score
 from embeddings.batching import BatchingVerifier
 from embeddings.errors import EmbedderError
-from proxy.core.confidence import EXACT_ONLY, Calibration
+from proxy.core.confidence import EXACT_ONLY, Calibration, Evidence
 from proxy.core.decision import Judged, Scope
 from proxy.core.gates import HARD, GateReason
 from proxy.core.models import Candidate, Reason
@@ -287,3 +287,52 @@ async def test_unlikely_pairs_are_read_together(judge: VerifyingJudge, scripted:
     verdict = await judge.judge(ASKED, [near(FAR, 0.75), near(other, 0.7)], scope=SCOPE)
     assert set(scripted.asked) == {OneWay(FAR, ASKED), OneWay(other, ASKED)}
     assert verdict.chosen is None
+
+
+# --- while entries move from one embedder to another ---------------------------------------------------------------------------------
+
+
+COSINE = replace(CALIBRATION, scale="cosine", weights=(24.0, 0.0, 0.5, 0.0, 0.0), bias=-18.0)
+"""Of an embedder that was calibrated: counts cosines, from 0.6 on."""
+
+
+def moving(question: str, similarity: float) -> Candidate:
+    return replace(near(question, similarity), is_earlier=True)
+
+
+async def test_each_candidates_cosine_is_read_on_the_scale_of_its_own_embedder(
+    judge: VerifyingJudge, scripted: Scripted
+) -> None:
+    judge.use_earlier(COSINE)
+    scripted.logits["How can I reset my password?"] = 9.0
+    served = await judge.judge(ASKED, [moving("How can I reset my password?", 0.99)], scope=SCOPE)
+    assert served.chosen == 0
+    assert served.confidence == pytest.approx(COSINE.confidence(Evidence(0.99, served.judged[0].logit)))
+    refused = await judge.judge(ASKED, [moving("How can I reset my password?", 0.61)], scope=SCOPE)
+    assert refused.chosen is None
+    now = await judge.judge(ASKED, [near("How can I reset my password?", 0.61)], scope=SCOPE)
+    assert now.chosen == 0, "the embedder in use has a calibration that leaves cosines out"
+
+
+async def test_candidates_of_the_embedder_before_do_not_push_out_those_of_the_one_in_use_nor_the_other_way_round(
+    judge: VerifyingJudge, scripted: Scripted
+) -> None:
+    judge.use_earlier(CALIBRATION)
+    scripted.logits["How can I reset my password?"] = 9.0
+    wrong = ["How do I choose my password?", "How do I store my password?", "How do I share my password?"]
+    right = "How can I reset my password?"
+    many = [near(question, 0.9) for question in wrong]
+    assert (await judge.judge(ASKED, [*many, moving(right, 0.4)], scope=SCOPE)).chosen == 3
+    many = [moving(question, 0.9) for question in wrong]
+    assert (await judge.judge(ASKED, [*many, near(right, 0.4)], scope=SCOPE)).chosen == 3
+
+
+async def test_the_candidate_in_use_is_looked_at_first_and_may_settle_it(
+    judge: VerifyingJudge, scripted: Scripted
+) -> None:
+    judge.use_earlier(CALIBRATION)
+    scripted.logits["How can I reset my password?"] = 9.0
+    candidates = [moving("How could I reset my password?", 0.95), near("How can I reset my password?", 0.9)]
+    verdict = await judge.judge(ASKED, candidates, scope=SCOPE)
+    assert verdict.chosen == 1
+    assert [one.index for one in verdict.judged] == [1]

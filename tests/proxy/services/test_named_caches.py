@@ -127,7 +127,7 @@ class Parts:
             raise self.embedding
         return self.embedding
 
-    async def nearest(self, partition: str, vector: Any, *, k: int) -> list[Candidate]:
+    async def nearest(self, partition: str, vector: Any, *, k: int, earlier: Any = None) -> list[Candidate]:
         self.partitions.append((partition, k))
         if self.search_failure is not None:
             raise self.search_failure
