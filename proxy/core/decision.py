@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from proxy.core.gates import HARD, GateReason, Reading, objections, read, refusal
+from proxy.core.gates import HARD, MERGE_GATES, SURE_MERGE_GATES, GateReason, Reading, objections, read, refusal
 from proxy.core.models import Reason
 
 WORTH_VERIFYING = 0.6
@@ -76,22 +76,23 @@ class Verdict:
     judged: tuple[Judged, ...] = ()
 
 
-def screen(asked: str | Reading, candidates: Sequence[tuple[int, str, float]]) -> list[Judged]:
+def screen(asked: str | Reading, candidates: Sequence[tuple[int, str, float]], whose: str = "") -> list[Judged]:
     """Ask the gates about candidates.
 
     Args:
         asked: the question to answer, or its reading where it is screened more than once.
         candidates: (index, stored question, cosine in [-1, 1]), all of the same partition.
+        whose: tenant for whom it is remembered how texts read.
 
     Returns:
         One for each, in the order given.
     """
     if not candidates:
         return []
-    reading = read(asked) if isinstance(asked, str) else asked
+    reading = read(asked, whose) if isinstance(asked, str) else asked
     judged = []
     for index, stored, similarity in candidates:
-        found = objections(read(stored), reading)
+        found = objections(read(stored, whose), reading)
         gate = next((reason for reason in GateReason if reason in found & HARD), None)
         judged.append(Judged(index, similarity, gate, found))
     return judged
@@ -112,19 +113,27 @@ def choose(judged: Sequence[Judged], level: float) -> Verdict:
     return Verdict(None, _why_not(judged[0]), confidence, level, tuple(judged))
 
 
-def why_not_merge(stored: str, asked: str) -> GateReason | None:
+def why_not_merge(stored: str | Reading, asked: str | Reading, *, is_sure: bool = False) -> GateReason | None:
     """Why two conversations opened with these questions may not go on as one, though one's answer serves the other; symmetric.
 
     Stricter than serving, since every later turn is read in the light of this one: what one wording says of its writer, or
     adds beside the question, the other must say too.
+
+    Args:
+        stored, asked: the questions, or their readings.
+        is_sure: the less sure order of the two suffices by itself for a hit.
     """
-    return refusal(stored, asked, strictly=True, without=_NOT_FOR_MERGING)
+    if is_sure:
+        return refusal(stored, asked, also=SURE_MERGE_GATES, without=_NOT_FOR_SURE_MERGING)
+    return refusal(stored, asked, also=MERGE_GATES, without=_NOT_FOR_MERGING)
 
 
 _NOT_FOR_MERGING = frozenset({
     GateReason.WORDING, GateReason.FOCUS_SOFT, GateReason.TENSE, GateReason.ANTONYM_SOFT, GateReason.DIRECTION_SOFT,
 })  # fmt: skip
 """How it is said: weighed in the confidence, for merging, too. What is said must agree: a number, a name, a "my" on one side only."""
+_NOT_FOR_SURE_MERGING = _NOT_FOR_MERGING | {GateReason.QUANTIFIER_SOFT}
+"""Besides, "how much sleep" and "how many hours of sleep", or "both" in one wording of two things."""
 
 
 def _why_not(judged: Judged) -> Reason | GateReason:

@@ -5,8 +5,18 @@ first, `hard_refusal` the first that refuses by itself whatever a model says (`H
 compares in `compare`, the words it knows in `proxy/core/words`. No similarity is known here.
 """
 
-from proxy.core.gates.compare import hard_refusal, objections, refusal
+from proxy.core.gates.compare import MERGE_GATES, SURE_MERGE_GATES, hard_refusal, objections, refusal
 from proxy.core.gates.reading import Reading, read
 from proxy.core.gates.reasons import HARD, GateReason
 
-__all__ = ["HARD", "GateReason", "Reading", "hard_refusal", "objections", "read", "refusal"]
+__all__ = [
+    "HARD",
+    "MERGE_GATES",
+    "SURE_MERGE_GATES",
+    "GateReason",
+    "Reading",
+    "hard_refusal",
+    "objections",
+    "read",
+    "refusal",
+]

@@ -141,6 +141,11 @@ _MODALS = frozenset({"can", "could", "should"})
 
 def own_facts(pair: Pairing) -> Iterator[GateReason]:
     """What the writer says of himself or herself must be the same to go on as one conversation."""
-    a, b = pair.a, pair.b
-    if a.tells != b.tells or ("my" in a.persons) != ("my" in b.persons):
+    if pair.a.tells != pair.b.tells:
+        yield GateReason.PERSON_SOFT
+
+
+def own_things(pair: Pairing) -> Iterator[GateReason]:
+    """And so must whose thing it is, unless it is quite sure that the two ask the same: "my tap", "a tap"."""
+    if ("my" in pair.a.persons) != ("my" in pair.b.persons):
         yield GateReason.PERSON_SOFT

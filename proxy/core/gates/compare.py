@@ -16,14 +16,15 @@ GATES: tuple[Gate, ...] = (
     facts.numbers, facts.identifiers, facts.code, facts.language, asking.negation, asking.focus, asking.tense, asking.person,
     alignment.antonyms, alignment.names, alignment.quantifiers, direction, alignment.wording,
 )  # fmt: skip
-MERGE_GATES: tuple[Gate, ...] = (asking.own_facts,)
+SURE_MERGE_GATES: tuple[Gate, ...] = (asking.own_facts,)
+MERGE_GATES: tuple[Gate, ...] = (asking.own_facts, asking.own_things)
 
 
 def refusal(
     stored: str | Reading,
     asked: str | Reading,
     *,
-    strictly: bool = False,
+    also: Sequence[Gate] = (),
     without: Collection[GateReason] = (),
 ) -> GateReason | None:
     """The first reason why the answer to `stored` may not serve `asked`; None when no gate objects.
@@ -33,11 +34,10 @@ def refusal(
     Args:
         stored: the question whose answer is at hand, or its reading.
         asked: the question to answer, or its reading.
-        strictly: also ask the gates for merging conversations.
+        also: gates to ask besides, such as those for merging conversations.
         without: reasons to leave out, for measuring; a hit can only be added by it.
     """
-    gates = (*GATES, *MERGE_GATES) if strictly else GATES
-    return next((reason for reason in _objecting(stored, asked, gates) if reason not in without), None)
+    return next((reason for reason in _objecting(stored, asked, (*GATES, *also)) if reason not in without), None)
 
 
 def hard_refusal(stored: str | Reading, asked: str | Reading) -> GateReason | None:

@@ -88,8 +88,8 @@ class Reading:
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def read(text: str) -> Reading:
-    """Parse a text for the gates; the same text is parsed once."""
+def read(text: str, whose: str = "") -> Reading:  # noqa: ARG001  a part of what is remembered under
+    """Parse a text for the gates; the same text is parsed once for each tenant (`whose`), so that time does not tell what others asked."""
     lex = lexicon()
     parts = tokenise(text)
     plain = tuple([token.text for token in parts.words if token.kind is not Kind.STOP])

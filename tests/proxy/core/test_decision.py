@@ -87,5 +87,20 @@ def test_conversations_that_may_differ_later_are_not_merged(stored: str, asked: 
     assert why_not_merge(asked, stored) is not None
 
 
+@pytest.mark.parametrize(
+    ("stored", "asked", "may"),
+    [
+        ("How much sleep does a teenager need?", "How many hours of sleep do teenagers need?", True),
+        ("How do I stop a tap from dripping?", "My tap keeps dripping, how can I stop it?", True),
+        ("I'm writing to my wife: how do I say sorry?", "How do I say sorry?", False),
+        ("How do I boil an egg?", "How do I boil 3 eggs?", False),
+    ],
+)
+def test_what_is_surely_the_same_may_differ_in_how_much_and_whose(stored: str, asked: str, may: bool) -> None:
+    assert why_not_merge(stored, asked) is not None
+    assert (why_not_merge(stored, asked, is_sure=True) is None) is may
+    assert (why_not_merge(asked, stored, is_sure=True) is None) is may
+
+
 def test_a_plain_rewording_may_be_merged() -> None:
     assert why_not_merge("How do I reset my password?", "What is the way to reset my password?") is None

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.gates import HARD, GateReason, hard_refusal, objections, read, refusal
+from proxy.core.gates import HARD, MERGE_GATES, GateReason, hard_refusal, objections, read, refusal
 from proxy.core.gates.lexicon import lexicon, lines, stem
 from proxy.core.gates.rewrites import spelled_out
 from proxy.core.gates.slips import is_slip
@@ -106,7 +106,7 @@ def test_a_hard_refusal_is_a_hard_one_of_the_objections(one: str, other: str) ->
 @given(_TEXTS, _TEXTS)
 def test_merging_is_never_looser_than_serving(one: str, other: str) -> None:
     if refusal(one, other) is not None:
-        assert refusal(one, other, strictly=True) is not None
+        assert refusal(one, other, also=MERGE_GATES) is not None
 
 
 @given(
@@ -174,9 +174,9 @@ def test_a_language_without_rules_is_compared_word_for_word() -> None:
 
 def test_a_wording_that_tells_of_its_writer_is_not_merged() -> None:
     plain, told = "How do I learn Spanish?", "I am new. How do I learn Spanish?"
-    assert refusal(plain, told, strictly=True) is not None
-    assert refusal("How do I reset my password?", "How can I reset my password?", strictly=True) is None
-    assert refusal("What is the capital of France?", "What's France's capital city?", strictly=True) is None
+    assert refusal(plain, told, also=MERGE_GATES) is not None
+    assert refusal("How do I reset my password?", "How can I reset my password?", also=MERGE_GATES) is None
+    assert refusal("What is the capital of France?", "What's France's capital city?", also=MERGE_GATES) is None
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.core.gates import refusal
+from proxy.core.gates import MERGE_GATES, refusal
 
 _TABLES = Path(__file__).parent / "everyday"
 # Shares of each half that pass, one point below what was measured when the rules were written (decision 0003).
@@ -48,5 +48,5 @@ def test_every_trap_of_the_same_shapes_is_refused(half: str) -> None:
 @pytest.mark.parametrize("half", ["seen", "kept"])
 def test_an_everyday_rewording_that_serves_mostly_merges_too(half: str) -> None:
     served = [pair for pair in _halves("rewordings")[half] if refusal(*pair) is None]
-    merged = [pair for pair in served if refusal(*pair, strictly=True) is None]
+    merged = [pair for pair in served if refusal(*pair, also=MERGE_GATES) is None]
     assert len(merged) >= 0.95 * len(served), set(served) - set(merged)

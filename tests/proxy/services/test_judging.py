@@ -222,6 +222,14 @@ def test_a_merge_is_as_sure_as_the_weaker_order(judge: VerifyingJudge) -> None:
     assert found == pytest.approx(0.95)
 
 
+def test_where_the_weaker_order_suffices_for_a_hit_how_much_is_no_matter(judge: VerifyingJudge, levels: Levels) -> None:
+    two = ("How much sleep does a teenager need?", "How many hours of sleep do teenagers need?")
+    served = Judged(0, 0.9, logit=11.4, lower_logit=10.8, confidence=0.96)
+    assert judge.merge_confidence(*two, served, scope=SCOPE) == pytest.approx(0.95)
+    levels.now = 0.955
+    assert judge.merge_confidence(*two, served, scope=SCOPE) is None
+
+
 def test_what_the_verifier_never_read_is_not_merged(judge: VerifyingJudge) -> None:
     assert judge.merge_confidence(ASKED, ASKED, Judged(0, 1.0, confidence=1.0), scope=SCOPE) is None
 
