@@ -358,7 +358,7 @@ def test_every_redis_key_is_documented() -> None:
 
 def test_every_field_of_an_entry_is_documented() -> None:
     documented = [row[0].strip("`") for row in rows(section(REFERENCE / "redis.md", "An entry"))]
-    assert documented == [*responses._FIELDS, "partition", "vector", *responses.ABOUT_FIELDS]
+    assert documented == [*responses._FIELDS, "partition", "vector", *responses.ABOUT_FIELDS, responses.OPENS]
 
 
 def test_every_field_of_a_stored_vector_is_documented() -> None:

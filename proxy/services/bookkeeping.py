@@ -108,9 +108,10 @@ class Books:
             usage = Usage(sum(one.tokens for one in served)).to_wire()
             is_estimated = any(one.is_estimated for one in served)
             self._ledger.saved(account, Saving.EXACT, usage, is_estimated=is_estimated)
-            for one in served if self._hits is not None else ():
-                size = len(one.vector.data)
-                self._hits.served(one.entry_id, usage=one.tokens, tariff=account.tariff, size_bytes=size)
+            if self._hits is not None:
+                for one in served:
+                    size = len(one.vector.data)
+                    self._hits.served(one.entry_id, usage=one.tokens, tariff=account.tariff, size_bytes=size)
 
     def embedded_text(self, model: str, tokens: int | None) -> None:
         """Deja had texts embedded by a server, of several tenants at once perhaps."""

@@ -14,8 +14,9 @@ from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
 from proxy.core import context
-from proxy.core.keys import EXPIRY, LookUpKeys
+from proxy.core.keys import EARNED, EXPIRY, LookUpKeys
 from proxy.core.models import About, ContextRecord, Entry, WireMode
+from proxy.core.worth import name_of
 from proxy.stores.client import translated
 from proxy.stores.coalescing import Coalescer
 from proxy.stores.embedder_names import EmbedderNames
@@ -39,6 +40,8 @@ _FIELDS = (
 
 ABOUT_FIELDS = ("namespace", "model", "family", "fingerprint")
 """What an entry is listed and removed by; no look-up reads them."""
+OPENS = "opens"
+"""The context it opened, which goes with it (`lua/evict.lua`)."""
 _Link = tuple[str, bytes, int]
 """A context key, what it is to stand for, and for how many seconds."""
 _NO_TEXTS: frozenset[str] = frozenset()
@@ -187,7 +190,7 @@ class ResponseStore:
         fields = [
             *fields_of(entry, partition=partition, vector=vector, seal=self._seal),
             *_about_fields(about, exact_key),
-            *(("opens", context_key.rpartition(":")[2]) if context_key is not None else ()),
+            *((OPENS, context_key.rpartition(":")[2]) if context_key is not None else ()),
         ]
         written = (redis_key, exact_key, context_key or exact_key, condemned_key)
         with translated():
@@ -214,7 +217,18 @@ class ResponseStore:
             # Beside the script: the sets span all rooms and so live in other slots of a cluster.
             pipe.zadd(EXPIRY, {written[0]: expires_at})
             note(pipe, owner, written[:1], expires_at=expires_at)
-            await pipe.execute()
+            replaced, *_ = await pipe.execute()
+        if replaced is not None:
+            await self._inherit(name_of(replaced.decode()), name_of(written[0]))
+
+    async def _inherit(self, before: str, now: str) -> None:
+        """What the answer before had earned is the new one's: the same question goes on being asked. Two round trips."""
+        earned = await self._client.zscore(EARNED, before)
+        if earned is not None:
+            async with self._client.pipeline(transaction=False) as pipe:
+                pipe.zadd(EARNED, {now: earned})
+                pipe.zrem(EARNED, before)
+                await pipe.execute()
 
 
 def fields_of(entry: Entry, *, partition: str, vector: bytes | None, seal: Seal | NoSeal = NO_SEAL) -> list[Any]:

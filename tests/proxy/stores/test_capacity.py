@@ -44,6 +44,7 @@ async def put(
     body: bytes = BODY,
     age_s: float = 0.0,
     ttl_s: int = 60,
+    exact: str | None = None,
 ) -> str:
     """An entry of some 10 KB, its exact key and its context; entry n is stored, and expires, n seconds after entry 0. Its id."""
     entry_id = f"ent_{number:03}"
@@ -53,7 +54,7 @@ async def put(
         redis_key=keys.entry_key("f", "room", entry_id),
         partition="aa",
         vector=vector,
-        exact_key=keys.exact_key("room", entry_id),
+        exact_key=keys.exact_key("room", exact or entry_id),
         context_key=keys.context_key("room", f"prefix-{number:03}"),
         condemned_key=keys.condemned_key("room"),
         record=ContextRecord(entry_id, 1.0),
@@ -264,3 +265,13 @@ async def test_other_processes_are_told_what_went(own_url: str, own_client: Redi
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
         await changes.aclose()
+
+
+async def test_an_answer_that_takes_the_place_of_another_inherits_what_that_earned(own_client: Redis) -> None:
+    await put(own_client, 0)
+    await Earnings(own_client).add({"ent_000": 7.5})
+    await put(own_client, 1, exact="ent_000")
+    assert await own_client.zrange(keys.EARNED, 0, -1, withscores=True) == [(b"ent_001", 7.5)]
+    await put(own_client, 2, exact="ent_002")
+    await put(own_client, 3, exact="ent_002")
+    assert await own_client.zcard(keys.EARNED) == 1, "what had earned nothing leaves nothing"
