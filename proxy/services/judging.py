@@ -34,8 +34,8 @@ MARGIN = 2.0
 """By how much the mean of both orders may lie above the first, in logits. Of 728 pairs that reached a logit of 2 one lay further, of 556
 that reached 3 none; 73 to 84 % of the pairs that did not reach theirs were settled by the first order (groups of questions of our own)."""
 BELOW_ALONE = 1.5
-"""By how much the second order may lie below a first one that settled it alone: merging asks for the less sure of both. It lay further below
-in one of twenty of 204 such pairs."""
+"""By how much the second order may lie below a first one that settled it alone: merging asks for the less sure of both. It lay
+further below in one of twenty of 204 such pairs."""
 VERIFIED = 2
 """Candidates shown to the verifier, at most: the nearest of those that no gate refuses. The index offers more, since near misses crowd
 round a question and the gates thin them out. Each costs a miss as much as an embedding (decision 0010)."""
