@@ -134,7 +134,7 @@ def _input_output(told: Mapping[str, Any]) -> Usage | None:
         asked,
         told.get("output_tokens", 0),
         cached=read or inner.get("cached_tokens"),
-        written=written,
+        written=written or inner.get("cache_write_tokens"),
         written_1h=written_1h,
         input_audio=inner.get("audio_tokens"),
         input_image=inner.get("image_tokens"),

@@ -1,9 +1,8 @@
-"""Providers that do not speak OpenAI's HTTP API, called through LiteLLM and rendered back as OpenAI's wire format.
+"""Providers that do not speak OpenAI's HTTP API, called through LiteLLM and rendered back in the API that was asked.
 
-LiteLLM takes some 4 s and 180 MB to import, so the import waits for the first call and runs in a thread. Only chat
-completions go this way, and Anthropic's own dialect to Anthropic (`anthropic.py`). What a caller may set is a list:
-LiteLLM reads its own controls (`api_base`, `fallbacks`, `mock_response`, …) from the same arguments as the model's
-parameters, and a caller who could set those could send the configured key to a host of their own.
+LiteLLM takes some 4 s and 180 MB to import, so the import waits for the first call and runs in a thread. Chat, legacy completions,
+embeddings, responses and messages go this way (`litellm_dialects.py` says how each of them does), and Anthropic's own dialect to
+Anthropic without it (`anthropic.py`).
 """
 
 from __future__ import annotations
@@ -19,58 +18,13 @@ import httpx
 import orjson
 
 from proxy.core.dialects.base import Fault
-from proxy.core.dialects.messages import MESSAGES
-from proxy.core.remote_content import address_in
 from proxy.errors import UpstreamBrokenError, UpstreamError, UpstreamTimeoutError
 from proxy.ports import Headers, UpstreamRequest, UpstreamResponse
 from proxy.upstream import anthropic
 from proxy.upstream.deployments import SECRET_ENDINGS
+from proxy.upstream.litellm_dialects import APIS, Refused, error_body
+from proxy.upstream.litellm_streams import close
 from proxy.upstream.openai import OpenAIUpstream
-
-CALLERS_FIELDS = frozenset(
-    [
-        "audio",
-        "frequency_penalty",
-        "function_call",
-        "functions",
-        "logit_bias",
-        "logprobs",
-        "max_completion_tokens",
-        "max_tokens",
-        "messages",
-        "metadata",
-        "modalities",
-        "model",
-        "n",
-        "parallel_tool_calls",
-        "prediction",
-        "presence_penalty",
-        "prompt_cache_key",
-        "reasoning_effort",
-        "response_format",
-        "safety_identifier",
-        "seed",
-        "service_tier",
-        "stop",
-        "store",
-        "stream",
-        "stream_options",
-        "temperature",
-        "tool_choice",
-        "tools",
-        "top_logprobs",
-        "top_p",
-        "user",
-        "verbosity",
-        "web_search_options",
-        "thinking",
-        "top_k",
-        "min_p",
-        "repetition_penalty",
-    ]
-)
-"""Body fields handed to LiteLLM: OpenAI's chat parameters (API reference, 2026), then four that other providers share.
-None of them is a LiteLLM control but `metadata`, which is taken from the caller and not handed over."""
 
 _JSON: Headers = ((b"content-type", b"application/json"),)
 _EVENTS: Headers = ((b"content-type", b"text/event-stream; charset=utf-8"),)
@@ -102,7 +56,7 @@ class LiteLLMUpstream:
         return self._identity
 
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
-        """Make the call; a provider's refusal is a normal return in OpenAI's shape, with `Retry-After` kept.
+        """Make the call; a provider's refusal is a normal return in the shape of the API that was asked, with `Retry-After` kept.
 
         Raises:
             UpstreamTimeoutError: no answer in time.
@@ -113,30 +67,28 @@ class LiteLLMUpstream:
                 timeout_s = float(self._params["timeout"])
                 self._anthropic = anthropic.native_upstream(self._params, os.environ, read_timeout_s=timeout_s)
             return await self._anthropic.send(native)
-        if (request.method, request.path) != ("POST", "/chat/completions") or not isinstance(request.body, bytes):
+        api = APIS.get(request.path) if request.method == "POST" else None
+        if api is None or not isinstance(request.body, bytes):
             return _unserved(request.path)
         try:
             body = orjson.loads(request.body)
         except orjson.JSONDecodeError:
-            return _refusal(400, "The body is not valid JSON.", code="invalid_json")
+            body = None
         if not isinstance(body, dict):
-            return _refusal(400, "The body has to be a JSON object.", code="invalid_json")
-        if unknown := sorted(body.keys() - CALLERS_FIELDS):
-            message = f"This model is reached through LiteLLM, which is not given '{unknown[0]}'; remove it."
-            return _refusal(400, message, code="unknown_parameter", param=unknown[0])
-        if (where := address_in(body.get("messages"))) is not None:
-            message = f"LiteLLM would fetch what '{where}' names, from where Deja runs; send it along as a data: URL in base64."
-            return _refusal(400, message, code="remote_content", param=where)
+            return _refusal(request.path, 400, "The body has to be a JSON object.", code="invalid_json")
+        if (refused := api.refused(body)) is not None:
+            return _not_handed_over(request.path, refused)
         litellm = await self._litellm()
         times = {"timeout": self._stream_timeout_s} if body.get("stream") else {}
         try:
-            answer = await litellm.acompletion(**{**self._params, **times, **body, "metadata": None})
+            if (refused := api.unable(body, self._params)) is not None:
+                return _not_handed_over(request.path, refused)
+            answer = await api.call(litellm)(**{**self._params, **times, **api.given(body), "metadata": None})
             if body.get("stream"):
-                # Some adapters (Gemini's) call no sooner than for the first chunk: only then is it known whether they were refused.
-                return LiteLLMStream(answer, await anext(answer, None))
+                return await _begun(answer, api.events(answer, body))
         except Exception as error:  # LiteLLM's adapters raise whatever their provider's library does
-            return _as_response(error)
-        return WholeAnswer(200, _JSON, orjson.dumps(_message(answer.model_dump(exclude_none=True))))
+            return _as_response(request.path, error)
+        return WholeAnswer(200, _JSON, orjson.dumps(api.whole(answer, body)))
 
     async def aclose(self) -> None:
         """Close LiteLLM's clients, if it was ever imported."""
@@ -170,41 +122,51 @@ class WholeAnswer:
 
 
 class LiteLLMStream:
-    """LiteLLM's chunks as server-sent events. Implements `proxy.ports.UpstreamResponse`."""
+    """LiteLLM's chunks as server-sent events. Implements `proxy.ports.UpstreamResponse`.
+
+    Args:
+        stream: LiteLLM's own.
+        events: that it is made into.
+        first: of them.
+    """
 
     status = 200
     headers = _EVENTS
     served_by = None
 
-    def __init__(self, stream: Any, first: Any) -> None:
+    def __init__(self, stream: Any, events: AsyncIterator[bytes], first: bytes) -> None:
         self._stream = stream
+        self._events = events
         self._first = first
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield one event per chunk as it comes, then `[DONE]`.
+        """Yield each event as it comes, the closing one of its API last.
 
         Raises:
             UpstreamTimeoutError: the provider fell silent.
             UpstreamBrokenError: anything else that ended the stream early.
         """
+        yield self._first
         try:
-            if self._first is not None:
-                yield _event(self._first)
-                async for chunk in self._stream:
-                    yield _event(chunk)
+            async for event in self._events:
+                yield event
         except Exception as error:  # as in send
             if _is_timeout(error):
                 raise UpstreamTimeoutError("The provider fell silent in the middle of its answer.") from error
             raise UpstreamBrokenError("The provider ended its answer before the end.") from error
-        yield b"data: [DONE]\n\n"
 
     async def aclose(self) -> None:
         """Stop reading, which closes the connection to the provider."""
-        await self._stream.aclose()
+        await close(self._stream)
 
 
-def _event(chunk: Any) -> bytes:
-    return b"data: " + orjson.dumps(_delta(chunk.model_dump(exclude_none=True, exclude_unset=True))) + b"\n\n"
+async def _begun(stream: Any, events: AsyncIterator[bytes]) -> LiteLLMStream:
+    """Some adapters (Gemini's) call no sooner than for the first chunk: only then is it known whether they were refused."""
+    try:
+        return LiteLLMStream(stream, events, await anext(events))
+    except BaseException:
+        await close(stream)
+        raise
 
 
 def _import_litellm() -> Any:
@@ -218,6 +180,9 @@ def _import_litellm() -> Any:
     litellm: Any = importlib.import_module("litellm")
     litellm.telemetry = False
     litellm.suppress_debug_info = True
+    litellm.DEFAULT_MAX_RETRIES = 0  # which embeddings take a `max_retries` of 0 for
+    # Anthropic's API to `openai/…` would become OpenAI's Responses API, which few other servers of that protocol speak.
+    litellm.use_chat_completions_url_for_anthropic_messages = True
     return litellm
 
 
@@ -228,25 +193,28 @@ def _identity(params: Mapping[str, Any]) -> str:
     return f"litellm:{httpx.URL(str(base)).host if base else 'default'}:{digest}"
 
 
-def _refusal(status: int, message: str, *, code: str, param: str | None = None, headers: Headers = ()) -> WholeAnswer:
+def _refusal(
+    path: str, status: int, message: str, *, code: str, param: str | None = None, headers: Headers = ()
+) -> WholeAnswer:
     kind = "invalid_request_error" if status < 429 else "rate_limit_error" if status == 429 else "server_error"
-    error = {"message": message, "type": kind, "param": param, "code": code}
-    return WholeAnswer(status, (*_JSON, *headers), orjson.dumps({"error": error}))
+    body = error_body(path, Fault(status, message, kind, code, param))
+    return WholeAnswer(status, (*_JSON, *headers), body)
+
+
+def _not_handed_over(path: str, why: Refused) -> WholeAnswer:
+    return _refusal(path, 400, why.message, code=why.code, param=why.param)
 
 
 def _unserved(path: str) -> WholeAnswer:
-    """What a caller is told who asks for another path than chat's, in the dialect of that path."""
+    """What a caller is told who asks for a path that LiteLLM is not asked for."""
     message = (
-        f"This model is reached through LiteLLM, which is asked for chat completions only, not for {path}. Send it as "
-        "/v1/chat/completions, or configure the model with an address that speaks this API itself (`openai/…` with `api_base`)."
+        f"This model is reached through LiteLLM, which is asked for {', '.join(APIS)}, and not for {path}. Configure "
+        "the model with an address that speaks this API itself (`openai/…` with `api_base`)."
     )
-    if path == MESSAGES.path:
-        fault = Fault(400, message, "invalid_request_error", "unsupported_endpoint", "model")
-        return WholeAnswer(400, _JSON, MESSAGES.error_body(fault))
-    return _refusal(400, message, code="unsupported_endpoint", param="model")
+    return _refusal(path, 400, message, code="unsupported_endpoint", param="model")
 
 
-def _as_response(error: Exception) -> WholeAnswer:
+def _as_response(path: str, error: Exception) -> WholeAnswer:
     """Render a provider's refusal; raise ours for what never was an answer."""
     original = getattr(error, "original_exception", None)
     if type(error).__name__ == "MidStreamFallbackError" and isinstance(original, Exception):
@@ -266,7 +234,7 @@ def _as_response(error: Exception) -> WholeAnswer:
     headers = ((b"retry-after", str(retry_after).encode("ascii", "ignore")),) if retry_after else ()
     code = getattr(error, "code", None)
     message = str(getattr(error, "message", error))
-    return _refusal(status, message, code=str(code or type(error).__name__), headers=headers)
+    return _refusal(path, status, message, code=str(code or type(error).__name__), headers=headers)
 
 
 def _was_sent(error: BaseException | None) -> bool:
@@ -283,31 +251,3 @@ def _was_sent(error: BaseException | None) -> bool:
 def _is_timeout(error: Exception) -> bool:
     """Whether it is LiteLLM's `Timeout`, which is its name for every provider's; by name, as no type is imported."""
     return type(error).__name__ == "Timeout" or isinstance(error, TimeoutError)
-
-
-def _message(answer: dict[str, Any]) -> dict[str, Any]:
-    """Put back the nulls that OpenAI's own answers have, and drop LiteLLM's empty additions."""
-    for choice in answer.get("choices", ()):
-        _drop_empty_additions(choice)
-        message = choice.get("message", {})
-        _drop_empty_additions(message)
-        message.setdefault("content", None)
-    return answer
-
-
-def _delta(chunk: dict[str, Any]) -> dict[str, Any]:
-    """The same for one chunk; a chunk that only tells usage has no choices in OpenAI's format."""
-    choices = chunk.get("choices", [])
-    for choice in choices:
-        _drop_empty_additions(choice)
-        _drop_empty_additions(choice.get("delta", {}))
-        choice.setdefault("finish_reason", None)
-    if "usage" in chunk and not any(choice.get("delta") or choice["finish_reason"] for choice in choices):
-        chunk["choices"] = []
-    return chunk
-
-
-def _drop_empty_additions(part: dict[str, Any]) -> None:
-    added = part.get("provider_specific_fields")
-    if isinstance(added, dict) and not any(value is not None for value in added.values()):
-        del part["provider_specific_fields"]

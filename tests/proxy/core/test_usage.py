@@ -61,6 +61,15 @@ COUNTS = st.integers(0, 10**9)
         ),
         pytest.param(
             {
+                "input_tokens": 1250,
+                "input_tokens_details": {"cached_tokens": 1000, "cache_write_tokens": 200},
+                "output_tokens": 7,
+            },
+            Usage(1250, 7, cached_tokens=1000, written_tokens=200),
+            id="LiteLLM's responses count Anthropic's in, too",
+        ),
+        pytest.param(
+            {
                 "prompt_tokens": 10,
                 "completion_tokens": 5,
                 "total_tokens": 115,

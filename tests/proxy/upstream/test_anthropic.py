@@ -58,14 +58,14 @@ def test_a_callers_credential_stays_here() -> None:
     assert native.headers == ((b"anthropic-version", b"v"),)
 
 
-async def test_another_provider_says_in_anthropics_shape_what_to_do() -> None:
+async def test_for_another_provider_litellm_is_asked_and_what_it_is_not_given_is_said_in_anthropics_shape() -> None:
     upstream = LiteLLMUpstream({"api_key": "ours"}, read_timeout_s=5.0)
-    response = await upstream.send(request(model="gemini/gemini-x"))
+    response = await upstream.send(request(model="gemini/gemini-x", mcp_servers=[]))
     error = json.loads(b"".join([piece async for piece in response.chunks()]))
     await upstream.aclose()
     assert response.status == 400
     assert error["type"] == "error"
-    assert "/v1/chat/completions" in error["error"]["message"]
+    assert error["error"]["param"] == "mcp_servers"
 
 
 async def test_a_model_of_the_list_is_asked_in_either_dialect(fake_upstream: FakeUpstream) -> None:

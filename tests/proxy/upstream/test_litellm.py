@@ -179,9 +179,8 @@ async def test_a_caller_cannot_set_litellms_own_controls(field: str, fake_upstre
 @pytest.mark.parametrize(
     ("path", "body", "status"),
     [
-        ("/embeddings", b"{}", 400),
-        ("/responses", b"{}", 400),
-        ("/messages", b"{}", 400),
+        ("/audio/speech", b"{}", 400),
+        ("/images/generations", b"{}", 400),
         ("/chat/completions", b"{", 400),
         ("/chat/completions", b"[]", 400),
     ],

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
+from proxy.core.dialects.base import Dialect
 from proxy.core.dialects.chat import CHAT
+from proxy.core.dialects.completions import COMPLETIONS
+from proxy.core.dialects.messages import MESSAGES as MESSAGES_API
+from proxy.core.dialects.responses import RESPONSES
 from proxy.core.usage import Usage, usage_of
 from proxy.errors import UpstreamError
 from proxy.ports import Upstream, UpstreamRequest
@@ -193,9 +198,15 @@ def wire(request: pytest.FixtureRequest) -> Wire:
 
 @pytest.fixture
 async def registry(wire: Wire, fake_upstream: FakeUpstream) -> AsyncIterator[UpstreamRegistry]:
-    address = fake_upstream.base_url.removesuffix("/v1") + wire.suffix
+    async with opened(wire, fake_upstream) as made:
+        yield made
+
+
+@asynccontextmanager
+async def opened(wire: Wire, fake: FakeUpstream) -> AsyncIterator[UpstreamRegistry]:
+    address = fake.base_url.removesuffix("/v1") + wire.suffix
     params = {"model": wire.model, "api_base": address, "api_key": "ours", **wire.params}
-    opened = build_registry(
+    made = build_registry(
         None,
         [{"model_name": "m", "litellm_params": params}],
         environ={},
@@ -203,8 +214,8 @@ async def registry(wire: Wire, fake_upstream: FakeUpstream) -> AsyncIterator[Ups
         read_timeout_s=5,
         max_connections=4,
     )
-    yield opened
-    await opened.aclose()
+    yield made
+    await made.aclose()
 
 
 def only_at(path: str, behave: Behaviour) -> Behaviour:
@@ -219,10 +230,14 @@ def only_at(path: str, behave: Behaviour) -> Behaviour:
 
 
 async def send(registry: UpstreamRegistry, **fields: Any) -> tuple[int, dict[str, str], bytes]:
-    body = json.dumps({"model": "m", "messages": MESSAGES, **fields}).encode()
+    return await send_to(registry, "/chat/completions", messages=MESSAGES, **fields)
+
+
+async def send_to(registry: UpstreamRegistry, path: str, **fields: Any) -> tuple[int, dict[str, str], bytes]:
+    body = json.dumps({"model": "m", **fields}).encode()
     headers = ((b"authorization", b"Bearer the-callers"), (b"content-type", b"application/json"))
     route = registry.resolve("m")
-    request = UpstreamRequest("POST", "/chat/completions", b"", headers, body, "m", bool(fields.get("stream")))
+    request = UpstreamRequest("POST", path, b"", headers, body, "m", bool(fields.get("stream")))
     upstream: Upstream = route.upstream
     response = await upstream.send(route.rewrite(request))
     whole = b"".join([piece async for piece in response.chunks()])
@@ -272,6 +287,35 @@ async def test_a_tool_call_comes_back_with_its_arguments(
     assert (call["function"]["name"], json.loads(call["function"]["arguments"])) == ("weather", {"place": "Wales"})
     assert answer.finish_reasons == ("tool_calls",)
     assert any("weather" in json.dumps(request.json) for request in fake_upstream.requests)
+
+
+OTHER_APIS: dict[Dialect, dict[str, Any]] = {
+    COMPLETIONS: {"prompt": "What is it?"},
+    RESPONSES: {"input": "What is it?"},
+    MESSAGES_API: {"messages": MESSAGES[1:], "max_tokens": 50},
+}
+
+
+@pytest.mark.parametrize("name", ["anthropic", "gemini", "ollama"])
+@pytest.mark.parametrize("dialect", OTHER_APIS, ids=lambda dialect: dialect.family)
+async def test_every_api_asks_a_provider_that_speaks_none_of_openais(
+    name: str, dialect: Dialect, fake_upstream: FakeUpstream
+) -> None:
+    wire = WIRES[name]
+    async with opened(wire, fake_upstream) as registry:
+        fake_upstream.script(only_at(wire.path, fakes.answer(wire.text)))
+        status, _, whole = await send_to(registry, dialect.path, **OTHER_APIS[dialect])
+        assert status == 200, whole
+        path = wire.path.replace(":generateContent", ":streamGenerateContent")
+        fake_upstream.script(only_at(path, sent_as(wire.pieces, (("content-type", wire.content_type),))))
+        options = {"stream_options": {"include_usage": True}} if dialect is COMPLETIONS else {}
+        status, _, stream = await send_to(registry, dialect.path, **OTHER_APIS[dialect], stream=True, **options)
+        assert status == 200, stream
+    for answer in (dialect.read_json(whole), dialect.read_stream(stream, prompt_chars=10)):
+        assert answer.message["content"] == SAID
+        assert answer.finish_reasons == ("stop",)
+        assert not answer.usage_estimated
+        assert counts(usage_of(answer.usage, body=answer.body)) == counts(wire.usage)
 
 
 @pytest.mark.parametrize("is_stream", [False, True])
