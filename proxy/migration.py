@@ -159,54 +159,60 @@ class _Finder:
         previous = parts.settings.embedder.previous
         self.configured = None if previous is None else _Before(previous, None)
         self._told: set[str] = set()
+        self._gone: set[str] = set()
 
     async def find(self) -> Earlier | None:
         """Open an embedder of before whose entries have an index, and have that searched, too; None where there is none."""
         async with self._parts.guard.within(CALLS_S):
-            others = [one for one in await self._names.known() if one.tag != self._in_use.tag]
-            indexed = await self._names.indexed()
+            indexed = await self._names.indexed() - {self._in_use.tag}
+            others = [one for one in await self._names.known() if one.tag in indexed]
             used = await self._names.in_use(now_s=time.time())
-        for before in self._candidates(others, indexed, used):
+        for before in self._candidates(indexed, others, used):
             try:
                 model = await asyncio.to_thread(self._open, before.settings)
             except EmbedderError as error:
-                self._tell(repr(before.settings), "the embedder before cannot be opened: %s", str(error))
+                self._tell(repr(before.settings), logging.WARNING, "the embedder before cannot be opened: %s", error)
                 continue
-            known = before.known = _known(model, before.settings)
-            if known.tag in indexed and known.tag != self._in_use.tag:
+            expected, known = before.known, _known(model, before.settings)
+            before.known = known
+            if known.tag in indexed:
                 return self._serve(model, known)
             model.close()
-            self._tell(known.tag, "the embedder before, %s, has no entries left", known.fingerprint)
+            if expected is not None:  # its files are others by now: it cannot be had any more
+                self._gone.add(expected.tag)
+            what = "is the one in use" if known.tag == self._in_use.tag else "has no entries left"
+            self._tell(known.tag, logging.INFO, f"the embedder before, %s, {what}", known.fingerprint)
         return None
 
     def _open(self, wanted: EmbedderSettings) -> Embedder:
         return model_loading.open_from(wanted, self._parts.settings.artifacts, on_call=self._on_call)
 
     def _candidates(
-        self, others: Collection[KnownEmbedder], indexed: Collection[str], used: Collection[str]
+        self, indexed: Collection[str], others: Collection[KnownEmbedder], used: Collection[str]
     ) -> Iterator[_Before]:
-        """Embedders that are worth opening: the one the settings name first."""
+        """Of the embedders whose entries have an index those that are worth opening: the one the settings name first."""
         configured, own = self.configured, self._parts.settings.embedder
         if configured is not None and (configured.known is None or configured.known.tag in indexed):
             yield configured
         for one in others:
             # One that is in use elsewhere may be another deployment's: nobody has said that it is to be replaced.
-            if one.tag not in indexed or one.tag in used:
+            if one.tag in used or one.tag in self._gone or (configured is not None and one == configured.known):
                 continue
             if one.source and one.source in ("package", own.source):
                 yield _Before(own.model_copy(update={"source": one.source, "precision": one.precision}), one)
             else:
                 self._tell(
                     one.tag,
+                    logging.WARNING,
                     "entries of the embedder %s serve exact repeats alone; name it in DEJA_EMBEDDER__PREVIOUS_SOURCE to find them by "
                     "meaning, too (docs/guide/changing-the-embedder.md)",
                     one.fingerprint,
                 )
 
-    def _tell(self, once: str, sentence: str, value: str) -> None:
+    def _tell(self, once: str, level: int, sentence: str, value: object) -> None:
         if once not in self._told:
             self._told.add(once)
-            logger.info(sentence, value)
+            logger.log(level, sentence, value)
 
     def _serve(self, model: Embedder, known: KnownEmbedder) -> Earlier:
         parts, before = self._parts, BatchingEmbedder(model)

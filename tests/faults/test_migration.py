@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx
 import openai
 import pytest
 from redis import Redis
-from typer.testing import CliRunner
 
-from proxy.__main__ import app
-from proxy.core import keys, spaces
+from proxy.core import spaces
 from tests.deja_process import DejaProcess, running_deja
 from tests.e2e.asking import MODEL, ask
 from tests.redis_server import private_redis
@@ -22,6 +21,8 @@ STORED, REWORDED = "How do I reset my password?", "How can I reset my password?"
 READ_ONLY = {"X-Deja-Mode": "read-only"}
 COUNT = 200
 """Entries: a second or two of moving, of which the kill needs a moment."""
+ALL = COUNT + 2
+"""With one of another tenant, and one of a named cache."""
 AT_ONCE = 100
 GIVE_UP_S = 60.0
 
@@ -58,6 +59,16 @@ def store(deja: DejaProcess, key: str, questions: list[str]) -> list[str]:
         ).json()
         ids += [one["id"] for one in told["data"]]
     return ids
+
+
+def named(deja: DejaProcess, what: str, **body: object) -> dict[str, Any]:
+    """Ask ALICE's named cache."""
+    answer = httpx.post(
+        f"{deja.base_url}/caches/faq/entries{what}", json=body, headers={"Authorization": f"Bearer {ALICE}"}, timeout=20
+    )
+    assert answer.is_success, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
 
 
 def listed(deja: DejaProcess, key: str) -> list[str]:
@@ -110,6 +121,7 @@ def test_entries_answer_by_meaning_before_during_and_after_and_kill_9_loses_and_
         assert len(set(mine)) == COUNT
         with client_of(before, ALICE) as client:
             assert ask(client, REWORDED).hit == "semantic"
+        name = named(before, "", prompt=STORED, response="Ask us.")["entryId"]
     (old,) = [one.decode() for one in redis.hkeys(spaces.EMBEDDERS)]
     # As if a process of before were still there: nothing moves until it is gone.
     redis.zadd(spaces.USERS, {f"{old} still there": time.time() + 3600})
@@ -117,12 +129,13 @@ def test_entries_answer_by_meaning_before_during_and_after_and_kill_9_loses_and_
         with client_of(deja, ALICE) as alice, client_of(deja, BOB) as bob:
             assert ask(alice, "Please tell me how I reset my password.").hit == "semantic"
             assert ask(bob, REWORDED, headers=READ_ONLY).hit is None
-        assert count_of(redis, old) == COUNT + 1
+        assert [one["id"] for one in named(deja, "/search", prompt=REWORDED)["data"]] == [name]
+        assert count_of(redis, old) == ALL
         redis.delete(spaces.USERS)
         until(lambda moved: moved > 0, redis)
         deja.kill()
         left = count_of(redis, old)
-        assert 0 < left < COUNT + 1, "it was killed in the middle"
+        assert 0 < left < ALL, "it was killed in the middle"
         deja.start()
         with client_of(deja, ALICE) as alice, client_of(deja, BOB) as bob:
             during = ask(alice, REWORDED)
@@ -135,29 +148,10 @@ def test_entries_answer_by_meaning_before_during_and_after_and_kill_9_loses_and_
             after = ask(alice, "How could I reset my password?")
             assert (after.hit, after.text) == ("semantic", f"The answer to: {STORED}")
             assert ask(alice, questions[-1]).hit == "exact"
+        assert [one["id"] for one in named(deja, "/search", prompt=REWORDED)["data"]] == [name]
         indexes = [name.decode() for name in redis.execute_command("FT._LIST")]
         assert not [name for name in indexes if spaces.tag_of_index(name) == old]
         admin = {"Authorization": f"Bearer {(deja.data_dir / 'admin-key').read_text()}"}
         told = httpx.get(f"{deja.root}/admin/migration", headers=admin, timeout=20).json()
-        assert (told["state"], told["left"], told["moved"]) == ("ended", 0, COUNT + 1)
+        assert (told["state"], told["left"], told["moved"]) == ("ended", 0, ALL)
         assert httpx.get(f"{deja.root}/admin/migration", timeout=20).status_code in (401, 403)
-
-
-@pytest.mark.timeout(180)
-def test_a_local_embedder_is_found_by_itself(redis_url: str, redis: Redis) -> None:
-    secret = {"DEJA_SECRET": "migration", "DEJA_REDIS__URL": redis_url}
-    with running_deja(**secret, DEJA_EMBEDDER__PRECISION="fp32") as before:
-        (stored,) = store(before, ALICE, [STORED])
-    with running_deja(**secret) as deja:
-        with client_of(deja, ALICE) as client:
-            assert ask(client, REWORDED).hit == "semantic"
-            until_ended(redis)
-            assert ask(client, "How could I reset my password?").hit == "semantic"
-        assert listed(deja, ALICE) == [stored]
-        (entry,) = [key.decode() for key in redis.scan_iter("deja:v1:entry:*", count=1000)]
-        known = {tag.decode(): spaces.known_from_wire(raw) for tag, raw in (redis.hgetall(spaces.EMBEDDERS)).items()}
-        now = next(tag for tag, one in known.items() if one.precision == "int8")
-        assert entry.startswith(f"{keys.PREFIX}entry:{now}:")
-        key = (deja.data_dir / "admin-key").read_text()
-        told = CliRunner().invoke(app, ["cache", "migration", "--url", deja.root, "--admin-key", key]).output
-        assert told.startswith("Done: 1 entries have moved from all-minilm-l6-v2-384-fp32")
