@@ -4,9 +4,10 @@
     python -m loadtest.timing_walls --calls 1000       a first look
 
 In each round the victim asks a question, and the attacker, on one connection, asks either the same one or another of the same form, drawn
-by lot; both are new to the attacker, so both are misses. It asks with `only-if-cached`, which is the sharpest: no provider's time blurs the
-cache's. Were anything remembered across tenants (an embedding, a score, a parsed body), the first kind would be quicker. To see that the
-test sees it, run it with `--same-tenant`, where the attacker has the victim's key: its calls are then hits, and p is next to nothing.
+by lot; both are new to the attacker, so both are misses, and near to what it has stored itself, so that they are read, compared and judged.
+It asks with `only-if-cached`, which is the sharpest: no provider's time blurs the cache's. Were anything remembered across tenants (an
+embedding, a score, how a text reads, a parsed body), the first kind would be quicker. To see that the test sees it, run it with
+`--same-tenant`, where the attacker has the victim's key: its calls are then hits, and p is next to nothing.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from typing import Any
 
 import httpx
 
+OWN = 50
+"""Questions of the attacker's own that have been answered: neighbours, without which nothing would be read, compared or judged."""
 WARM_UP = 100
 """Rounds that are not counted: first calls of a model, of a connection, of a page of memory."""
 P_MIN = 0.01
@@ -133,6 +136,8 @@ def measure(root: str, victim: str, attacker: str, *, calls: int, seed: int) -> 
     same: list[float] = []
     other: list[float] = []
     with httpx.Client(base_url=root, timeout=30) as theirs, httpx.Client(base_url=root, timeout=30) as mine:
+        for question in itertools.islice(fresh, OWN):
+            _ask(mine, attacker, question, {})
         for number in range(WARM_UP + calls):
             question = next(fresh)
             _ask(theirs, victim, question, {})

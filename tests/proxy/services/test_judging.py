@@ -13,7 +13,7 @@ from embeddings.batching import BatchingVerifier
 from embeddings.errors import EmbedderError
 from proxy.core.confidence import EXACT_ONLY, Calibration, Evidence
 from proxy.core.decision import Judged, Scope
-from proxy.core.gates import HARD, GateReason
+from proxy.core.gates import HARD, GateReason, read
 from proxy.core.models import Candidate, Reason
 from proxy.services.judging import BELOW_ALONE, LIKELY, MARGIN, VerifyingJudge
 
@@ -102,6 +102,19 @@ async def test_what_verifier_and_gates_accept_is_served(judge: VerifyingJudge, s
     assert verdict.confidence == pytest.approx(0.5 + (9.0 - ALONE) / 24)
     assert verdict.level == 0.75
     assert verdict.judged[0].logit == 9.0 - ALONE
+
+
+async def test_how_texts_read_is_remembered_for_the_tenant_that_asked_alone(judge: VerifyingJudge) -> None:
+    texts = ("How do I reset the password of my beehive?", "How can I reset my beehive's password?")
+    await judge.judge(texts[0], [near(texts[1], 0.9)], scope=SCOPE)
+    before = read.cache_info()
+    for text in texts:
+        read(text, SCOPE.tenant)
+    assert (read.cache_info().hits, read.cache_info().misses) == (before.hits + 2, before.misses)
+    for text in texts:
+        read(text, "another tenant")
+        read(text)
+    assert read.cache_info().misses == before.misses + 4, "nobody else could tell by time"
 
 
 async def test_only_the_nearest_is_verified_when_it_serves(judge: VerifyingJudge, scripted: Scripted) -> None:
