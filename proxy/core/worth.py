@@ -46,7 +46,7 @@ class Trimmed:
     Attributes:
         count: entries that went.
         why: what there was too much of.
-        is_behind: there is still too much; the next round should come soon.
+        is_behind: there is still too much, or will be before long: the next round should come soon.
     """
 
     count: int = 0

@@ -20,7 +20,7 @@ CALLS_S = 5.0
 ROUND_S = 5.0
 """Between rounds when all is well: some 2 ms of Redis each."""
 BEHIND_S = 0.5
-"""Between rounds while there is still too much in the cache: each takes up to 400 ms of Redis, in pieces."""
+"""Between rounds while there is still too much in the cache, or Redis fills up: each takes up to 400 ms of it, in pieces."""
 
 
 class Index(Protocol):
@@ -63,6 +63,7 @@ class Upkeep:
         self._on_evict = on_evict
         self._now = now
         self._wake = asyncio.Event()
+        self._is_trimming = False
         self.has_looked = asyncio.Event()
         self.index_state = "waiting for the embedder"
 
@@ -109,8 +110,10 @@ class Upkeep:
             return INDEX_RETRY_S
         if trimmed.count:
             self._on_evict(trimmed)
-            over = "Redis is near its maxmemory" if trimmed.why is Why.MEMORY else "the cache is over its cap"
-            logger.info("%s: %d entries were removed, those that saved least for their size", over, trimmed.count)
+            if not self._is_trimming:  # once; the metric tells how it goes on
+                over = "Redis is near its maxmemory" if trimmed.why is Why.MEMORY else "the cache is over its cap"
+                logger.info("%s: %d entries are removed, those that saved least for their size", over, trimmed.count)
+        self._is_trimming = trimmed.count > 0
         if trimmed.is_behind:
             return BEHIND_S
         return ROUND_S if self._index is not None and self.index_state == "ready" else INDEX_RETRY_S

@@ -43,6 +43,8 @@ INDEXED_BYTES = 810
 """What the index takes for a vector besides a copy of it: neighbours in the graph and a row of each table (M 16, at 100,000)."""
 MEMORY_SHARE = 0.88
 """Of maxmemory, below what the doctor calls nearly full: further on Redis may have to evict before the next round, and sessions, too."""
+FILLING_S = 30.0
+"""Redis would be full within so many seconds, as fast as it grows: rounds come sooner then. Six of the usual ones."""
 FORGOTTEN_AT_ONCE = 2000
 """Expired entries that are forgotten by one round trip."""
 
@@ -83,6 +85,10 @@ class Capacity:
         self._max_bytes = max_bytes
         self._cost_of = cost_of
         self._evict = client.register_script(script("evict"))
+        self._seen_at, self._left_bytes = (
+            0.0,
+            0.0,
+        )  # when Redis' memory was last looked at, and what was used after the round
 
     async def trim(self, *, now_s: float) -> Trimmed:
         """Remove what is too much."""
@@ -91,15 +97,17 @@ class Capacity:
             count = int(await self._client.zcard(EXPIRY))
             await self._bound_earnings(count)
             mean_bytes = await self._mean_bytes()
-            excess_bytes, why = await self._excess(count * mean_bytes)
-            if excess_bytes <= 0:
-                return Trimmed()
-            wanted = min(ROUND, math.ceil(excess_bytes / mean_bytes))
-            worst = await self._worst(wanted, excess_bytes)
+            used_bytes, maxmemory = await self._memory()
+            is_filling = self._is_filling(used_bytes, maxmemory, now_s)
+            excess_bytes, why = self._excess(count * mean_bytes, used_bytes, maxmemory)
+            worst: list[_Candidate] = []
+            if excess_bytes > 0:
+                worst = await self._worst(min(ROUND, math.ceil(excess_bytes / mean_bytes)), excess_bytes)
             parts = (worst[start : start + AT_ONCE] for start in range(0, len(worst), AT_ONCE))
             removed = sum([await self._remove([one.redis_key for one in part]) for part in parts])
         freed_bytes = sum(one.size_bytes for one in worst)
-        return Trimmed(removed, why, is_behind=bool(worst) and freed_bytes < excess_bytes)
+        self._seen_at, self._left_bytes = now_s, used_bytes - freed_bytes
+        return Trimmed(removed, why, is_behind=is_filling or 0 < freed_bytes < excess_bytes)
 
     async def _forget_expired(self, now_s: float) -> None:
         while True:
@@ -122,14 +130,22 @@ class Capacity:
         if surplus > 0:
             await self._client.zremrangebyrank(EARNED, 0, surplus - 1)
 
-    async def _excess(self, weight_bytes: float) -> tuple[float, Why]:
-        """How many bytes of entries have to go, and why."""
+    async def _memory(self) -> tuple[int, int]:
+        """Bytes that Redis uses, as it counts when it evicts (not what it holds for replicas and its file), and may use; 0: no limit."""
         memory: Any = await self._client.info("memory")
-        over_cap, over_memory = weight_bytes - self._max_bytes, 0.0
-        if memory.get("maxmemory"):
-            # As Redis counts when it evicts: without what it holds for replicas and its file.
-            used = memory["used_memory"] - memory.get("mem_not_counted_for_evict", 0)
-            over_memory = min(weight_bytes, used - MEMORY_SHARE * memory["maxmemory"])
+        return memory["used_memory"] - memory.get("mem_not_counted_for_evict", 0), memory.get("maxmemory", 0)
+
+    def _is_filling(self, used_bytes: int, maxmemory: int, now_s: float) -> bool:
+        """Whether Redis would soon be full if it went on as since the last round."""
+        grown_bytes, passed_s = used_bytes - self._left_bytes, now_s - self._seen_at
+        if not (maxmemory and self._seen_at and grown_bytes > 0 and passed_s > 0):
+            return False
+        return (maxmemory - used_bytes) / (grown_bytes / passed_s) < FILLING_S
+
+    def _excess(self, weight_bytes: float, used_bytes: int, maxmemory: int) -> tuple[float, Why]:
+        """How many bytes of entries have to go, and why."""
+        over_cap = weight_bytes - self._max_bytes
+        over_memory = min(weight_bytes, used_bytes - MEMORY_SHARE * maxmemory) if maxmemory else 0.0
         return (over_memory, Why.MEMORY) if over_memory > max(over_cap, 0) else (over_cap, Why.CAP)
 
     async def _worst(self, wanted: int, excess_bytes: float) -> list[_Candidate]:

@@ -275,3 +275,14 @@ async def test_an_answer_that_takes_the_place_of_another_inherits_what_that_earn
     await put(own_client, 2, exact="ent_002")
     await put(own_client, 3, exact="ent_002")
     assert await own_client.zcard(keys.EARNED) == 1, "what had earned nothing leaves nothing"
+
+
+async def test_while_redis_fills_fast_the_next_round_should_come_soon(own_client: Redis) -> None:
+    capacity = capacity_of(own_client)
+    await own_client.config_set("maxmemory", 64 << 20)
+    assert not (await capacity.trim(now_s=NOW)).is_behind
+    await own_client.setbit("deja:v1:queue:1", 8 << 24, 1)  # 16 MiB in five seconds: full in less than ten more
+    assert (await capacity.trim(now_s=NOW + 5)).is_behind
+    assert not (await capacity.trim(now_s=NOW + 10)).is_behind
+    await own_client.setbit("deja:v1:queue:2", 8 << 20, 1)  # a MiB in a minute
+    assert not (await capacity.trim(now_s=NOW + 70)).is_behind
