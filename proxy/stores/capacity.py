@@ -85,10 +85,8 @@ class Capacity:
         self._max_bytes = max_bytes
         self._cost_of = cost_of
         self._evict = client.register_script(script("evict"))
-        self._seen_at, self._left_bytes = (
-            0.0,
-            0.0,
-        )  # when Redis' memory was last looked at, and what was used after the round
+        self._seen_at = 0.0  # when Redis' memory was last looked at
+        self._left_bytes = 0.0  # what was used after that round
 
     async def trim(self, *, now_s: float) -> Trimmed:
         """Remove what is too much."""
@@ -100,9 +98,7 @@ class Capacity:
             used_bytes, maxmemory = await self._memory()
             is_filling = self._is_filling(used_bytes, maxmemory, now_s)
             excess_bytes, why = self._excess(count * mean_bytes, used_bytes, maxmemory)
-            worst: list[_Candidate] = []
-            if excess_bytes > 0:
-                worst = await self._worst(min(ROUND, math.ceil(excess_bytes / mean_bytes)), excess_bytes)
+            worst = await self._worst(excess_bytes, mean_bytes) if excess_bytes > 0 else []
             parts = (worst[start : start + AT_ONCE] for start in range(0, len(worst), AT_ONCE))
             removed = sum([await self._remove([one.redis_key for one in part]) for part in parts])
         freed_bytes = sum(one.size_bytes for one in worst)
@@ -148,10 +144,10 @@ class Capacity:
         over_memory = min(weight_bytes, used_bytes - MEMORY_SHARE * maxmemory) if maxmemory else 0.0
         return (over_memory, Why.MEMORY) if over_memory > max(over_cap, 0) else (over_cap, Why.CAP)
 
-    async def _worst(self, wanted: int, excess_bytes: float) -> list[_Candidate]:
-        """Look at some entries; the least worth of them that weigh so much together, `wanted` of average size."""
-        looked_at = max(LOOKED_AT, wanted * LOOKS)
-        found = await self._look_at(await self._random(looked_at))
+    async def _worst(self, excess_bytes: float, mean_bytes: float) -> list[_Candidate]:
+        """Look at some entries; the least worth of them that weigh so much together."""
+        wanted = min(ROUND, math.ceil(excess_bytes / mean_bytes))
+        found = await self._look_at(await self._random(max(LOOKED_AT, wanted * LOOKS)))
         found.sort(key=lambda one: one.worth)
         worst: list[_Candidate] = []
         freed_bytes = 0
