@@ -17,6 +17,8 @@ import binascii
 import os
 from collections.abc import Sequence
 
+_PLAIN = b"plain:1:"
+"""Before a text that lies in the clear and begins as if it did not: callers write what they like."""
 MARK = b"sealed:1:"
 """No stored answer begins so when it is not sealed: those are JSON objects."""
 KEY_BYTES = 32
@@ -113,11 +115,14 @@ class SealedField:
 
     def put(self, text: bytes, *, of: str) -> bytes:
         """A value as it is stored; it can be opened as this field of this record alone."""
-        return self._seal.seal(text, entry_id=of, field=self._field)
+        stored = self._seal.seal(text, entry_id=of, field=self._field)
+        return _PLAIN + text if stored is text and text.startswith((MARK, _PLAIN)) else stored
 
     def get(self, stored: bytes, *, of: str) -> bytes | None:
         """A value as it was; None where it is sealed, and no key opens it."""
-        return self._seal.open(stored, entry_id=of, field=self._field) if stored.startswith(MARK) else stored
+        if stored.startswith(MARK):
+            return self._seal.open(stored, entry_id=of, field=self._field)
+        return stored.removeprefix(_PLAIN)
 
 
 def _bound(entry_id: str, field: str) -> bytes:

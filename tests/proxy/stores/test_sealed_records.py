@@ -10,6 +10,8 @@ from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from proxy.core import keys
@@ -32,7 +34,7 @@ from proxy.stores.extraction import ExtractionStore
 from proxy.stores.flights import FlightStore, FlightWords
 from proxy.stores.recording_edits import RecordingEdits
 from proxy.stores.recordings import RecordingStore
-from proxy.stores.sealing import NO_SEAL, NoSeal, Seal
+from proxy.stores.sealing import NO_SEAL, NoSeal, Seal, SealedField
 from proxy.stores.session_index import SessionIndex
 from proxy.stores.session_records import SessionRecords
 from proxy.stores.sessions import Limits, SessionStore
@@ -260,6 +262,24 @@ async def test_a_stored_vector_is_sealed_listed_exported_and_restored(client: Re
 
     await EmbeddingStore(client).put(at, made, about=about)
     assert await EmbeddingStore(client, MINE).get(at) == made, "from before there were keys"
+
+
+@given(st.sampled_from([b"", b"sealed:1:", b"plain:1:", b"plain:1:sealed:1:"]), st.binary(max_size=60))
+def test_whatever_a_caller_writes_comes_back_with_and_without_keys(beginning: bytes, rest: bytes) -> None:
+    for seal in (MINE, NO_SEAL):
+        field = SealedField(seal, "context")
+        assert field.get(field.put(beginning + rest, of="s"), of="s") == beginning + rest
+    in_the_clear = SealedField(NO_SEAL, "context").put(beginning + rest, of="s")
+    assert SealedField(MINE, "context").get(in_the_clear, of="s") == beginning + rest
+
+
+async def test_words_that_are_waited_for_are_opened_and_without_the_key_their_leader_dropped_them(
+    client: Redis, name: str
+) -> None:
+    await write_words(client, MINE, name)
+    for seal, kinds in ((MINE, ["head", "data"]), (OTHERS, ["head", "dropped"])):
+        came = await FlightWords(client, client, seal).wait({_words(name): "0-0"}, block_ms=1000)
+        assert [entry.fields["kind"] for entry in came[_words(name)]] == kinds
 
 
 async def test_a_fork_takes_sealed_steps_and_turns_along(client: Redis, name: str) -> None:
