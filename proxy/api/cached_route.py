@@ -70,7 +70,8 @@ class CachedRoute:
         key_user: whether the `user` field keeps answers apart.
         body_bytes: the largest body.
         now: unix time in seconds.
-        follow_ups: keeps what is replayed, for a dialect whose requests go on from an answer by its id; None for any other.
+        follow_ups: keeps what is replayed, and what no provider keeps, for a dialect whose requests go on from an answer by its id;
+            None for any other.
         tracing: makes traces, None where there are none.
 
     Attributes:
@@ -190,6 +191,7 @@ class CachedRoute:
             places=understood.places,
             began_at=began_at,
             trace=None if self._tracing is None else self._tracing.begin(scope["headers"]),
+            answered=None if self._follow_ups is None else self._follow_ups.keep_answer,
         )
         if self._follow_ups is None:
             return call

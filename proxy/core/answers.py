@@ -29,6 +29,7 @@ class Answer:
         has_tool_calls: some choice calls a tool.
         usage: as the provider sent it, or counted.
         usage_estimated: `usage` is a count of our own.
+        answer_id: its id, where callers may go on from it; else "".
         is_exact_only: holds what belongs to this very request (signed reasoning, say) and is never served to another wording.
     """
 
@@ -40,6 +41,7 @@ class Answer:
     usage: Mapping[str, Any] | None
     usage_estimated: bool = False
     is_exact_only: bool = False
+    answer_id: str = ""
 
     @property
     def message(self) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 With OpenAI's Responses API a caller may name the response it goes on from (`previous_response_id`), and the provider knows what was
 said. It knows nothing of a replay, whose id is Deja's own; and the response that was replayed is another caller's, who may delete it.
 So Deja keeps what the replay's caller said and was told, under the replay's id, and a follow-up goes to the provider with all of it in its
-input, as from a caller who keeps conversations himself. Only ids that the provider gave to this very caller ever go there.
+input, as from a caller who keeps conversations himself. Only ids that the provider gave to this very caller ever go there. Providers
+reached through LiteLLM give none: their responses get such an id as they come, and are kept in the same way.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +41,7 @@ class Call:
         user: whose request it is, None if it names nobody.
         places: where requests of the same bytes belong, by tenant or what stands for it, upstream and memories.
         trace: its place in a trace, None where there are no traces.
+        answered: told of the provider's answer before the last byte of it leaves, None for nobody.
     """
 
     dialect: Dialect
@@ -61,6 +62,7 @@ class Call:
     sharing: str = ""
     places: dict[tuple[str, str, str | None], Place] = field(default_factory=dict)
     trace: Trace | None = None
+    answered: Callable[[Call, Answer], Awaitable[None]] | None = None
 
     @property
     def headers(self) -> Headers:

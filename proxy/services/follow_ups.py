@@ -1,18 +1,20 @@
-"""Keeps replayed responses for those who go on from them, under ids that Deja gives out (`core.follow_ups`).
+"""Keeps responses for those who go on from them, under ids that Deja gives out (`core.follow_ups`).
 
-A replay is kept before it leaves. Where it cannot be, it does not leave: the request goes to the provider instead.
+A replay is kept before it leaves. Where it cannot be, it does not leave: the request goes to the provider instead. An answer of a provider
+that keeps none comes under such an id, too; it is kept before its last byte leaves, and it leaves all the same where it cannot be.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import orjson
 
 from proxy.core import follow_ups, keys
+from proxy.core.answers import Answer
 from proxy.core.dialects import response_answers
 from proxy.core.follow_ups import Kept
 from proxy.core.models import Forwarded, Reason
@@ -126,11 +128,7 @@ class FollowUps:
         own = response_answers.identity(call.sent, answer_id=answer_id, created=int(self._now()))
         try:
             stored = response_answers.whole(orjson.loads(entry.body))
-            kept = follow_ups.kept_of(orjson.loads(call.body), response_answers.replayed(stored, own))
-            room = follow_ups.room_of(call.tenant, answer_id)
-            async with self._guard.within(self._deadline_s):
-                await self._leave_trace(call, room, answer_id)
-                await self._store.put(room, answer_id, follow_ups.to_wire(kept), ttl_s=self._ttl_s)
+            await self._put(call, answer_id, response_answers.replayed(stored, own))
             decision.answer_id = answer_id
         except StoreError as error:
             logger.debug("request %s: a replay is not kept, so it is not served: %s", call.request_id, error)
@@ -141,6 +139,26 @@ class FollowUps:
             logger.error("request %s: keeping a replay failed with %s", call.request_id, where(error))
             decision.outcome.forward(Forwarded.BYPASS, Reason.CACHE_ERROR)
             decision.outcome.entry = None
+
+    async def keep_answer(self, call: Call, answer: Answer) -> None:
+        """Keep a provider's answer that has an id of ours, unless nothing is to be stored; never raises on account of Redis."""
+        answer_id = answer.answer_id
+        if not follow_ups.is_ours(answer_id) or call.sent.get("store") is False or call.directives.no_store:
+            return
+        own = response_answers.identity(call.sent, answer_id=answer_id, created=int(self._now()))
+        try:
+            await self._put(call, answer_id, {**own, **response_answers.whole(answer.body)})
+        except StoreError as error:
+            logger.debug("request %s: its response is not kept: %s", call.request_id, error)
+        except Exception as error:  # the wall around the cache
+            logger.error("request %s: keeping its response failed with %s", call.request_id, where(error))
+
+    async def _put(self, call: Call, answer_id: str, response: Mapping[str, Any]) -> None:
+        kept = follow_ups.kept_of(orjson.loads(call.body), response)
+        room = follow_ups.room_of(call.tenant, answer_id)
+        async with self._guard.within(self._deadline_s):
+            await self._leave_trace(call, room, answer_id)
+            await self._store.put(room, answer_id, follow_ups.to_wire(kept), ttl_s=self._ttl_s)
 
     async def _leave_trace(self, call: Call, room: str, answer_id: str) -> None:
         user = call.user

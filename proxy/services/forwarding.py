@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from proxy.core import keys
 from proxy.core.answers import Answer, can_replay
@@ -123,7 +123,8 @@ class Forwarding:
 
     async def refresh(self, decision: Decision) -> str | None:
         """Ask the provider what a call asks, though something stored has served it; the id of the new entry."""
-        again = Decision(decision.call, decision.route, decision.place, exact_only=decision.exact_only)
+        call = replace(decision.call, answered=None)  # nobody gets this answer
+        again = Decision(call, decision.route, decision.place, exact_only=decision.exact_only)
         again.outcome.forward(Forwarded.STALE, Reason.MAX_AGE)
         flight = self._board(again)
         reader = flight.attach()
@@ -225,6 +226,8 @@ class Forwarding:
             flight.not_stored = NotStored.CACHE_ERROR
             return
         flight.entry_id, flight.not_stored, flight.answer = kept.entry_id, kept.not_stored, kept.answer
+        if decision.call.answered is not None and kept.answer is not None:
+            await decision.call.answered(decision.call, kept.answer)
         if kept.entry_id is not None:  # Redis will say so too, perhaps a moment after the caller asks again
             self._first_level.changed(keys.exact_key(decision.place.room, decision.place.fingerprint))
 

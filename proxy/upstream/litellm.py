@@ -76,13 +76,11 @@ class LiteLLMUpstream:
             body = None
         if not isinstance(body, dict):
             return _refusal(request.path, 400, "The body has to be a JSON object.", code="invalid_json")
-        if (refused := api.refused(body)) is not None:
+        if (refused := api.refused(body) or api.unable(body, self._params)) is not None:
             return _not_handed_over(request.path, refused)
         litellm = await self._litellm()
         times = {"timeout": self._stream_timeout_s} if body.get("stream") else {}
         try:
-            if (refused := api.unable(body, self._params)) is not None:
-                return _not_handed_over(request.path, refused)
             answer = await api.call(litellm)(**{**self._params, **times, **api.given(body), "metadata": None})
             if body.get("stream"):
                 return await _begun(answer, api.events(answer, body))

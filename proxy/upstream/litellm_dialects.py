@@ -10,8 +10,8 @@ How a call is made, and how it fails, is `litellm.py`'s.
 from __future__ import annotations
 
 import base64
-import importlib
 import re
+import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from proxy.core import sse
+from proxy.core import follow_ups, sse
 from proxy.core.dialects import DIALECTS
 from proxy.core.dialects.base import Fault
 from proxy.core.dialects.chat import CHAT
@@ -68,7 +68,7 @@ class Api:
         needed: those of them that LiteLLM cannot be called without, beside `model`.
         turns: the field whose contents may name what would have to be fetched; "" where there is none.
         given: a body -> the arguments.
-        unable: what else cannot be done, None for nothing; asked with the body and the deployment's parameters, LiteLLM imported.
+        unable: what else cannot be done, None for nothing; asked with the body and the deployment's parameters.
         whole: LiteLLM's answer -> JSON.
         events: LiteLLM's stream -> the bytes of server-sent events, the closing one among them.
     """
@@ -243,8 +243,8 @@ def _vector(given: Any, *, as_base64: bool) -> Any:
 
 # --- responses -------------------------------------------------------------------------------------------------------------------
 
-_KEPT_BY_PROVIDER = ("previous_response_id", "conversation", "prompt")
-"""Fields that name what a provider of OpenAI's Responses API keeps; LiteLLM leaves them out for all others."""
+_KEPT_BY_PROVIDER = ("background", "conversation", "previous_response_id", "prompt")
+"""Fields that need a provider which keeps something: LiteLLM leaves them out for most. An id of Deja's never comes here."""
 _RESPONSE_TOOLS = re.compile(r"function\Z|custom\Z|web_search")
 """Types of tools that LiteLLM hands on; it would search files and call MCP servers by itself, with the operator's keys."""
 
@@ -253,25 +253,12 @@ def _response_given(body: Body) -> dict[str, Any]:
     return {name: value for name, value in body.items() if name != "stream_options"}
 
 
-def _response_unable(body: Body, params: Params) -> Refused | None:
-    if body.get("background"):
-        message = "This model is reached through LiteLLM, which answers while one waits; leave out 'background'."
-        return Refused(message, "unsupported_parameter", "background")
-    if refused := _tool_unable(body, _RESPONSE_TOOLS):
-        return refused
+def _response_unable(body: Body, _: Params) -> Refused | None:
     name = next((name for name in _KEPT_BY_PROVIDER if body.get(name)), None)
-    if name is None or _keeps_responses(str(body.get("model")), params):
-        return None
-    message = (
-        f"This model's provider keeps no responses that '{name}' could name; send the whole conversation in `input`."
-    )
+    if name is None:
+        return _tool_unable(body, _RESPONSE_TOOLS)
+    message = f"This model is reached through LiteLLM, where no provider keeps what '{name}' needs; send the conversation in `input`."
     return Refused(message, "unsupported_parameter", name)
-
-
-def _keeps_responses(model: str, params: Params) -> bool:
-    """Whether LiteLLM asks for a response, and not for a chat that it makes one of; where it no longer tells, a chat."""
-    told = getattr(importlib.import_module("litellm.responses.main"), "provider_stores_the_conversation", None)
-    return told is not None and bool(told(model, params.get("custom_llm_provider"), params))
 
 
 def _tool_unable(body: Body, known: re.Pattern[str]) -> Refused | None:
@@ -287,24 +274,29 @@ def _tool_unable(body: Body, known: re.Pattern[str]) -> Refused | None:
 
 
 def _response_whole(answer: Any, body: Body) -> dict[str, Any]:
-    return _response(answer.model_dump(mode="json", warnings=False), body)
+    return _response(answer.model_dump(mode="json", warnings=False), body, _response_id())
 
 
-def _response(told: dict[str, Any], body: Body) -> dict[str, Any]:
+def _response_id() -> str:
+    """An id that Deja keeps a response under: nobody would know LiteLLM's again."""
+    return f"{follow_ups.ID_PREFIX}{secrets.token_hex(16)}"
+
+
+def _response(told: dict[str, Any], body: Body, answer_id: str) -> dict[str, Any]:
     """As OpenAI's own are: with the metadata of its request, and details of the usage, whoever tells none."""
     usage = told.get("usage")
     if usage is not None:
         details = {"input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
         usage = usage | {name: least | _filled(usage.get(name) or {}) for name, least in details.items()}
-    return {**told, "object": "response", "metadata": body.get("metadata") or {}, "usage": usage}
+    return {**told, "id": answer_id, "object": "response", "metadata": body.get("metadata") or {}, "usage": usage}
 
 
 async def _response_events(stream: Any, body: Body) -> AsyncIterator[bytes]:
-    number = 0
+    number, answer_id = 0, _response_id()
     async for event in stream:
         told = event.model_dump(mode="json", warnings=False)
         if isinstance(told.get("response"), dict):
-            told["response"] = _response(told["response"], body)
+            told["response"] = _response(told["response"], body, answer_id)
         yield sse.named_event(told["type"], orjson.dumps({**told, "sequence_number": number}))
         number += 1
         if told["type"] in FINAL:

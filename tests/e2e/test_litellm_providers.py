@@ -180,9 +180,38 @@ def test_what_cannot_be_handed_over_is_refused_by_name(caller: Caller, provider:
     assert not provider.requests
 
 
-def test_a_replayed_response_can_be_gone_on_from(caller: Caller, provider: FakeUpstream) -> None:
-    caller.openai.responses.create(model="chats", input=QUESTION)
-    hit = caller.openai.responses.create(model="chats", input=QUESTION)
-    further = caller.openai.responses.create(model="chats", input="And of Chile?", previous_response_id=hit.id)
-    assert "And of Chile?" in further.output_text
-    assert [message["role"] for message in provider.requests[-1].json["messages"]] == ["user", "assistant", "user"]
+@pytest.mark.parametrize("model", ["chats", "speaks"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_response_can_be_gone_on_from_replayed_or_not(
+    caller: Caller, provider: FakeUpstream, model: str, stream: bool
+) -> None:
+    """No provider behind LiteLLM keeps a response under an id that could be named again: Deja does."""
+
+    def ask(text: str, previous: str | None = None) -> Any:
+        given: Any = {"model": model, "input": text} | ({"previous_response_id": previous} if previous else {})
+        if not stream:
+            return caller.openai.responses.create(**given)
+        with caller.openai.responses.stream(**given) as events:
+            return events.get_final_response()
+
+    first, again = ask(QUESTION), ask(QUESTION)
+    assert first.id != again.id
+    further = [ask("And of Chile?", one.id) for one in (first, again)]
+    assert len(provider.requests) == 2, "the same conversation, whoever's answer it goes on from"
+    last = ask("And of Bolivia?", further[0].id)
+    assert "And of Bolivia?" in last.output_text
+    sent = provider.requests[-1].json
+    said = [one["role"] for one in sent.get("messages") or sent["input"]]
+    assert said == ["user", "assistant", "user", "assistant", "user"]
+    assert caller.openai.responses.retrieve(last.id).output_text == last.output_text
+    caller.openai.responses.delete(last.id)
+    with pytest.raises(openai.BadRequestError) as gone:
+        ask("And?", last.id)
+    assert gone.value.code == "previous_response_not_found"
+
+
+def test_a_response_that_is_not_to_be_stored_cannot_be_gone_on_from(caller: Caller) -> None:
+    first = caller.openai.responses.create(model="chats", input=QUESTION, store=False)
+    with pytest.raises(openai.BadRequestError) as told:
+        caller.openai.responses.create(model="chats", input="And?", previous_response_id=first.id)
+    assert told.value.code == "previous_response_not_found"

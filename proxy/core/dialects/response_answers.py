@@ -94,6 +94,7 @@ def _answer(
         usage=usage,
         usage_estimated=is_estimated,
         is_exact_only=any(item["type"] == "reasoning" or not _is_known(item) for item in output),
+        answer_id=str(response.get("id") or ""),
     )
 
 

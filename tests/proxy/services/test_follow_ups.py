@@ -7,6 +7,7 @@ import orjson
 import pytest
 
 from proxy.core import follow_ups
+from proxy.core.answers import Answer
 from proxy.core.dialects.responses import RESPONSES
 from proxy.core.models import HitKind
 from proxy.core.outcome import Outcome
@@ -119,3 +120,42 @@ async def test_a_users_replay_can_be_found_for_erasing() -> None:
     (trace,) = bench.left.traces
     assert trace.entry_id == decision.answer_id
     assert trace.entry_key == follow_ups.replayed_key(next(iter(bench.kept.found)))
+
+
+def answered(answer_id: str) -> Answer:
+    return RESPONSES.read_json(orjson.dumps(response(output_text("Because."), id=answer_id)))
+
+
+OURS = f"{follow_ups.ID_PREFIX}1"
+
+
+async def test_an_answer_under_an_id_of_ours_is_kept_as_it_came() -> None:
+    bench = Bench()
+    await bench.follow_ups.keep_answer(bench.hit(metadata={"a": "b"}).call, answered(OURS))
+    whole = await bench.follow_ups.resolved(bench.hit(previous_response_id=OURS).call, key_user=True)
+    assert len(orjson.loads(whole.body)["input"]) == 3
+    kept = await bench.follow_ups.find(whole.tenant, OURS)
+    assert (kept.response["id"], kept.response["metadata"]) == (OURS, {"a": "b"})
+    assert kept.response["output"] == [output_text("Because.")]
+
+
+@pytest.mark.parametrize(
+    ("answer_id", "fields"),
+    [("resp_of_the_provider", {}), (OURS, {"store": False}), (OURS, {"deja": {"mode": "exact"}})],
+    ids=["the provider's", "not to be stored", "no-store"],
+)
+async def test_an_answer_that_is_not_to_be_kept_is_not(answer_id: str, fields: dict[str, Any]) -> None:
+    bench = Bench()
+    call = bench.hit(**fields).call
+    if "deja" in fields:
+        call = dataclasses.replace(call, directives=dataclasses.replace(call.directives, no_store=True))
+    await bench.follow_ups.keep_answer(call, answered(answer_id))
+    assert bench.kept.found == {}
+
+
+@pytest.mark.parametrize("error", [StoreUnavailableError("away"), ValueError("odd")])
+async def test_an_answer_that_cannot_be_kept_leaves_all_the_same(error: Exception) -> None:
+    bench = Bench()
+    bench.kept.error = error
+    await bench.follow_ups.keep_answer(bench.hit().call, answered(OURS))
+    assert bench.kept.found == {}

@@ -13,11 +13,13 @@ import numpy as np
 import openai
 import pytest
 
+from proxy.core import sse
 from proxy.core.dialects import BY_PATH, DIALECTS
 from proxy.core.dialects.base import Dialect
 from proxy.core.dialects.completions import COMPLETIONS
 from proxy.core.dialects.messages import MESSAGES
 from proxy.core.dialects.responses import RESPONSES
+from proxy.core.follow_ups import is_ours
 from proxy.core.storability import why_not_stored
 from proxy.core.usage import usage_of
 from proxy.errors import UpstreamBrokenError, UpstreamTimeoutError
@@ -319,16 +321,19 @@ async def test_what_is_missing_is_named(
     assert await refused(upstream, path, **{field: None}) == (400, "invalid_request", field)
 
 
-async def test_a_provider_that_keeps_responses_is_told_which_one_goes_on(
-    upstream: LiteLLMUpstream, fake_upstream: FakeUpstream
+@either
+async def test_responses_come_under_ids_of_deja(
+    model: str, upstream: LiteLLMUpstream, fake_upstream: FakeUpstream
 ) -> None:
+    """Each under its own, the same in all events: under LiteLLM's nobody could go on."""
     fake_upstream.script(saying(SAID))
-    first = json.loads((await ask(upstream, "/responses", SPEAKS_IT))[2])
-    status, _, _ = await ask(upstream, "/responses", SPEAKS_IT, previous_response_id=first["id"])
-    assert status == 200
-    sent = fake_upstream.requests[-1].json["previous_response_id"]
-    assert sent.startswith("resp_")
-    assert sent != first["id"], "LiteLLM's id holds the provider's"
+    whole = json.loads((await ask(upstream, "/responses", model))[2])["id"]
+    events = sse.events((await ask(upstream, "/responses", model, stream=True))[2])
+    streamed = {json.loads(event)["response"]["id"] for event in events if b'"response":' in event}
+    assert len(streamed) == 1
+    assert is_ours(whole)
+    assert is_ours(*streamed)
+    assert whole not in streamed
 
 
 async def test_one_prompt_in_a_list_is_one_prompt(upstream: LiteLLMUpstream, fake_upstream: FakeUpstream) -> None:
