@@ -27,6 +27,19 @@ WORD = "zanzibarite"
 QUESTION = f"What is the melting point of {WORD}?"
 REWORDED = f"What's the melting point of {WORD}?"
 KEY = base64.b64encode(b"k" * 32).decode()
+OTHER_KEY = base64.b64encode(b"o" * 32).decode()
+READ = {
+    "/sessions/chat": 200,
+    "/sessions/chat/data": 200,
+    "/sessions/chat/recording": 200,
+    "/sessions/chat/replay": 200,
+    "/sessions/chat/timeline": 200,
+    "/cache/decisions?outcome=semantic": 200,
+    "/cache/entries": 200,
+    "/cache/entries/export": 200,
+    "/working-memory/s1": 404,
+}
+"""Paths, and what they answer where nothing can be opened: things that are there, without what was said."""
 IN_THE_CLEAR = {"memory", "agent", "agent-history", "agents-feed", "events", "queue"}
 """Kinds of keys that docs/guide/keys.md says are not encrypted, and that hold callers' words."""
 
@@ -137,3 +150,31 @@ def test_what_is_said_to_lie_in_the_clear_does_and_nothing_else(sealed: DejaProc
         assert http.post("/events", json=event).status_code == 201
         assert http.post("/queues/dig/tasks", json={"payload": word}).status_code == 201
         assert kinds_with(sealed, word) == IN_THE_CLEAR
+
+
+def test_with_another_key_all_of_it_is_not_there_and_nothing_fails(
+    provider: FakeUpstream, upstream: FakeUpstream
+) -> None:
+    upstream.script(saying(f"{WORD} melts at 3 °C."))
+    settings = {"DEJA_UPSTREAM__BASE_URL": provider.base_url}
+    with running_deja(**settings, DEJA_CACHE__ENCRYPTION_KEYS=KEY) as deja, caller(deja) as (client, http):
+        talk(client)
+        use_everything_that_seals(client, http)
+        wait_for(deja, http, steps=3)
+        asked = http.get("/cache/decisions", params={"outcome": "semantic"}).json()["data"][0]["request_id"]
+        deja.stop()
+        other = DejaProcess(deja.data_dir, settings | {"DEJA_CACHE__ENCRYPTION_KEYS": OTHER_KEY})
+        other.start()
+        try:
+            http.base_url = other.base_url
+            read = {path: http.get(path) for path in READ}
+            assert {path: answer.status_code for path, answer in read.items()} == READ
+            assert not any(WORD in answer.text for answer in read.values())
+            assert http.get(f"/cache/explain/{asked}").status_code == 404
+            found = http.post("/caches/minerals/entries/search", json={"prompt": QUESTION})
+            assert (found.status_code, found.json()["data"]) == (200, [])
+            assert ask(client.with_options(base_url=other.base_url), QUESTION).hit is None
+            assert http.post("/sessions/chat/fork", json={"at": 1, "as": "fork"}).status_code == 201
+            assert http.delete("/sessions/chat").status_code == 200
+        finally:
+            other.stop()
