@@ -27,6 +27,7 @@ from proxy.core.dialects import DIALECTS
 from proxy.core.dialects.responses import RESPONSES
 from proxy.core.evidence import Report
 from proxy.core.freshness import Freshness
+from proxy.core.worth import Why
 from proxy.fleet import Fleet
 from proxy.migration import Migrations, Parts
 from proxy.services import ids
@@ -157,10 +158,13 @@ class Caching:
         self.migrations = Migrations(
             Parts(settings, client, guard, background, metrics, self.seal, embedder, self.vectors, self.judge)
         )
+        evicted = {
+            why: metrics.entries_evicted.labels(why) for why in Why
+        }  # at 0 first, so that Prometheus sees the first 1
         self.upkeep = Upkeep(
             earnings,
             guard,
-            on_evict=lambda trimmed: metrics.entries_evicted.labels(trimmed.why).inc(trimmed.count),
+            on_evict=lambda trimmed: evicted[trimmed.why].inc(trimmed.count),
             now=time.time,
         )
         self._flight_words: FlightWords | None = None
