@@ -36,13 +36,17 @@ WATCH_S = 60.0
 FOLLOW_S = 1.0
 """Between looks at what is left, where another process moves it, or nothing may move yet."""
 LEFT_S = 30.0
-"""Between two walks where something stays that cannot be moved: it expires."""
+"""Between two walks where something stays that cannot be moved: it expires. And after the embedder failed."""
 RETRY_S = 2.0
-"""After Redis or the embedder failed."""
+"""After Redis failed."""
+PLAIN = "plain"
+"""A text that every embedder reads."""
 CALLS_S = 5.0
 """For the Redis commands of one step; nobody waits for it."""
 AT_ONCE = 8
-"""Entries embedded and moved together, as many as requests go to the model together."""
+"""Entries embedded and moved together, as many as requests go to the model together: some 10 ms of Redis."""
+REMOTE_AT_ONCE = 64
+"""Questions in one call to a remote embedder, whose time is its own."""
 REST = 2.0
 """Times as long as a step took before the next: a third of the model's core and of Redis' thread, at most, is spent on moving."""
 TOLD_S = 30.0
@@ -200,7 +204,7 @@ class Migration:
                 pause_s = await self._round()
             except (StoreError, EmbedderError) as error:
                 logger.debug("moving entries put off: %s", error)
-                pause_s = RETRY_S
+                pause_s = RETRY_S if isinstance(error, StoreError) else LEFT_S
             except Exception as error:  # whatever it is, the next round must still come
                 logger.error("moving entries failed with %s", where(error))
                 pause_s = LEFT_S
@@ -237,6 +241,7 @@ class Migration:
         is_whole = await earlier.index.is_complete()
         self.left = earlier.index.documents
         if earlier.embedder.tag in await self._names.in_use(now_s=self._now()):
+            await earlier.entries.begin(now_s=self._now())
             await earlier.entries.leave_turn(self._process)
             return _Step.HOLD
         if not await earlier.entries.take_turn(self._process):
@@ -283,11 +288,14 @@ class Migration:
     async def _walk(self, earlier: Earlier, moved_before: int) -> int:
         """Move what can be moved; how many entries did."""
         moved = 0
-        async for owner, found in self._left(earlier.entries):
-            for start in range(0, len(found), AT_ONCE):
+        async for owner, embedded in self._embedded(earlier.entries):
+            for start in range(0, len(embedded), AT_ONCE):
                 started = time.monotonic()
-                part = found[start : start + AT_ONCE]
-                moved += await self._move(earlier.entries, owner, part)
+                part = embedded[start : start + AT_ONCE]
+                async with self._guard.within(CALLS_S):
+                    count = await earlier.entries.move(owner, part)
+                self._on_moved(count)
+                moved += count
                 self.left = max(0, (self.left or 0) - len(part))
                 self._tell(earlier, moved_before + moved)
                 async with self._guard.within(CALLS_S):
@@ -322,15 +330,46 @@ class Migration:
             # What no key opens stays: it may be that the keys are mended.
             yield [one for one in found if one.question is not None]
 
-    async def _move(self, entries: Entries, owner: str | None, part: Sequence[Waiting]) -> int:
-        texts = [one.question for one in part if one.question]
-        # Beside the threads that requests wait for, and not among what those remember.
-        embedded = iter(await asyncio.to_thread(self._embed, texts) if texts else ())
-        vectors = [_vector(next(embedded)) if one.question else None for one in part]
-        async with self._guard.within(CALLS_S):
-            moved = await entries.move(owner, list(zip(part, vectors, strict=True)))
-        self._on_moved(moved)
-        return moved
+    async def _embedded(
+        self, entries: Entries
+    ) -> AsyncIterator[tuple[str | None, Sequence[tuple[Waiting, bytes | None]]]]:
+        """The same with new vectors, some at a time."""
+        is_remote = not self._embedder.source
+        at_once = REMOTE_AT_ONCE if is_remote else AT_ONCE
+        async for owner, found in self._left(entries):
+            for start in range(0, len(found), at_once):
+                started = time.monotonic()
+                part = found[start : start + at_once]
+                vectors = await self._vectors([one.question for one in part if one.question])
+                if not is_remote:
+                    await asyncio.sleep(REST * (time.monotonic() - started))
+                yield (
+                    owner,
+                    [
+                        (one, vectors[one.question] if one.question else None)
+                        for one in part
+                        if not one.question or one.question in vectors
+                    ],
+                )
+
+    async def _vectors(self, texts: Sequence[str]) -> dict[str, bytes | None]:
+        """Vectors of texts, None for those that are not read whole; without those that the embedder refuses. May raise EmbedderError."""
+        if not texts:
+            return {}
+        try:
+            # Beside the threads that requests wait for, and not among what those remember.
+            embedded = await asyncio.to_thread(self._embed, texts)
+        except EmbedderError:
+            await asyncio.to_thread(self._embed, [PLAIN])  # raises where it is not the texts that are at fault
+            return {} if len(texts) == 1 else await self._one_by_one(texts)
+        return dict(zip(texts, map(_vector, embedded), strict=True))
+
+    async def _one_by_one(self, texts: Sequence[str]) -> dict[str, bytes | None]:
+        """A text that is refused must not hold the others up for ever."""
+        found: dict[str, bytes | None] = {}
+        for text in texts:
+            found |= await self._vectors([text])
+        return found
 
 
 def _vector(embedding: Embedding) -> bytes | None:

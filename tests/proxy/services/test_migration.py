@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -116,11 +117,12 @@ class Names:
 
 
 class Rig:
-    def __init__(self, redis: Redis, process: str = "p1") -> None:
+    def __init__(self, redis: Redis, process: str = "p1", *, source: str = "package") -> None:
+        self.batches: list[int] = []
         self.redis, self.found, self.let_go, self.counted = redis, 0, 0, 0
         self.fault: EmbedderError | None = None
         self.migration = Migration(
-            embedder=NOW,
+            embedder=replace(NOW, source=source),
             embed=self.embed,
             names=Names(redis),
             find=self.find,
@@ -131,8 +133,9 @@ class Rig:
         )
 
     def embed(self, texts: Sequence[str]) -> list[Embedding]:
-        if self.fault is not None:
-            raise self.fault
+        self.batches.append(len(texts))
+        if self.fault is not None or "refused" in texts:
+            raise self.fault or EmbedderError("no such text")
         return MODEL.embed(texts)
 
     async def find(self) -> Earlier | None:
@@ -195,6 +198,36 @@ async def test_what_no_key_opens_stays_and_with_it_the_embedder_before() -> None
     assert [name for _, name, _ in redis.moved] == ["e0"]
     assert await rig.round() == LEFT_S
     assert (rig.let_go, rig.migration.left) == (0, 1)
+
+
+async def test_a_text_that_the_embedder_refuses_stays_and_holds_no_other_up() -> None:
+    redis = Redis(alice=[*waiting(3), entry("stays", "refused"), *waiting(9, "after")])
+    rig = Rig(redis)
+    assert await rig.round() == 0.0
+    assert len(redis.moved) == 12
+    assert [one.entry_id for one in redis.left["alice"]] == ["stays"]
+    assert await rig.round() == LEFT_S
+    assert rig.let_go == 0
+    rig.fault = EmbedderError("away")
+    with pytest.raises(EmbedderError, match="away"):
+        await rig.round()
+
+
+async def test_a_remote_embedder_is_asked_for_many_at_once_and_redis_for_few() -> None:
+    redis = Redis(alice=waiting(100))
+    moves: list[int] = []
+    move = redis.move
+
+    async def noting(owner: str | None, entries: Sequence[tuple[Waiting, bytes | None]]) -> int:
+        moves.append(len(entries))
+        return await move(owner, entries)
+
+    redis.move = noting  # type: ignore[method-assign]
+    rig = Rig(redis, source="")
+    await rig.round()
+    assert rig.batches == [module.REMOTE_AT_ONCE, 100 - module.REMOTE_AT_ONCE]
+    assert max(moves) == module.AT_ONCE
+    assert len(redis.moved) == 100
 
 
 async def test_nothing_moves_while_somebody_embeds_with_the_embedder_before() -> None:
