@@ -158,9 +158,8 @@ class Caching:
         self.migrations = Migrations(
             Parts(settings, client, guard, background, metrics, self.seal, embedder, self.vectors, self.judge)
         )
-        evicted = {
-            why: metrics.entries_evicted.labels(why) for why in Why
-        }  # at 0 first, so that Prometheus sees the first 1
+        # At 0 from the start: Prometheus sees no increase to a first 1.
+        evicted = {why: metrics.entries_evicted.labels(why) for why in Why}
         self.upkeep = Upkeep(
             earnings,
             guard,
