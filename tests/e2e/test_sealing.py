@@ -156,14 +156,17 @@ def test_with_another_key_all_of_it_is_not_there_and_nothing_fails(
     provider: FakeUpstream, upstream: FakeUpstream
 ) -> None:
     upstream.script(saying(f"{WORD} melts at 3 °C."))
-    settings = {"DEJA_UPSTREAM__BASE_URL": provider.base_url}
-    with running_deja(**settings, DEJA_CACHE__ENCRYPTION_KEYS=KEY) as deja, caller(deja) as (client, http):
+    with (
+        running_deja(DEJA_UPSTREAM__BASE_URL=provider.base_url, DEJA_CACHE__ENCRYPTION_KEYS=KEY) as deja,
+        caller(deja) as (client, http),
+    ):
         talk(client)
         use_everything_that_seals(client, http)
         wait_for(deja, http, steps=3)
         asked = http.get("/cache/decisions", params={"outcome": "semantic"}).json()["data"][0]["request_id"]
         deja.stop()
-        other = DejaProcess(deja.data_dir, settings | {"DEJA_CACHE__ENCRYPTION_KEYS": OTHER_KEY})
+        settings = {"DEJA_UPSTREAM__BASE_URL": provider.base_url, "DEJA_CACHE__ENCRYPTION_KEYS": OTHER_KEY}
+        other = DejaProcess(deja.data_dir, settings)
         other.start()
         try:
             http.base_url = other.base_url
