@@ -140,6 +140,27 @@ async def test_a_remote_one_has_to_be_named(
     assert server.url not in str(await redis.hgetall(spaces.EMBEDDERS)), "nothing of a URL is kept"
 
 
+async def test_of_several_processes_each_entry_moves_once_and_all_let_go(
+    redis_url: str, redis: Redis, server: EmbeddingsServer, tmp_path: Path
+) -> None:
+    async with serving(redis_url, tmp_path, SOURCE=server.url, MODEL="m") as before:
+        for number in range(20):
+            await before.ask(f"What is the {number}th river of the atlas?")
+        assert "stored" in await before.ask(STORED)
+    previous = {"PREVIOUS_SOURCE": server.url, "PREVIOUS_MODEL": "m"}
+    async with (
+        serving(redis_url, tmp_path, SOURCE="hashing", **previous) as one,
+        serving(redis_url, tmp_path, SOURCE="hashing", **previous) as other,
+    ):
+        assert (await one.until_ended())["moved"] == 21
+        for deja in (one, other):
+            assert "hit; detail=semantic" in await deja.ask(REWORDED, mode="read-only")
+    (left,) = {spaces.tag_of_index(name.decode()) for name in await redis.execute_command("FT._LIST")} - {None}
+    entries = [key async for key in redis.scan_iter("deja:v1:entry:*", count=1000)]
+    assert len(entries) == 21
+    assert all(key.decode().startswith(f"deja:v1:entry:{left}:") for key in entries)
+
+
 async def test_what_somebody_else_embeds_with_is_left_alone(redis_url: str, redis: Redis, tmp_path: Path) -> None:
     async with serving(redis_url, tmp_path, PRECISION="fp32") as before:
         assert "stored" in await before.ask(STORED)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.core import keys
 from proxy.core.spaces import KnownEmbedder, Progress, homes, known_from_wire, progress_of, tag_of_index
@@ -19,6 +21,16 @@ def test_an_entry_is_looked_for_where_it_was_first_and_then_under_every_other_em
 @pytest.mark.parametrize("key", [keys.exact_key("0a", "0b"), keys.embedding_key("0a", "text"), ""])
 def test_what_is_no_entry_has_one_home(key: str) -> None:
     assert homes(key, [OLD, NEW]) == (key,)
+
+
+@given(st.sets(st.text("0123456789abcdef", min_size=12, max_size=12), min_size=1, max_size=5), st.data())
+def test_whichever_of_its_homes_names_an_entry_the_homes_are_the_same(tags: set[str], data: st.DataObject) -> None:
+    first = f"deja:v1:entry:{data.draw(st.sampled_from(sorted(tags)))}:{{0a}}:ent_1"
+    found = homes(first, sorted(tags))
+    assert found[0] == first
+    assert len(found) == len(tags)
+    for place in found:
+        assert set(homes(place, sorted(tags))) == set(found)
 
 
 def test_a_home_is_never_in_another_room_or_of_another_entry() -> None:
