@@ -76,7 +76,7 @@ class LiteLLMUpstream:
             body = None
         if not isinstance(body, dict):
             return _refusal(request.path, 400, "The body has to be a JSON object.", code="invalid_json")
-        if (refused := api.refused(body) or api.unable(body, self._params)) is not None:
+        if (refused := api.refused(body, self._params)) is not None:
             return _not_handed_over(request.path, refused)
         litellm = await self._litellm()
         times = {"timeout": self._stream_timeout_s} if body.get("stream") else {}

@@ -20,12 +20,12 @@ import numpy as np
 import orjson
 
 from proxy.core import follow_ups, sse
-from proxy.core.dialects import DIALECTS
+from proxy.core.dialects import BY_PATH
 from proxy.core.dialects.base import Fault
 from proxy.core.dialects.chat import CHAT
 from proxy.core.dialects.completions import COMPLETIONS
 from proxy.core.dialects.messages import MESSAGES
-from proxy.core.dialects.response_answers import FINAL
+from proxy.core.dialects.response_answers import ECHOED, FINAL, identity
 from proxy.core.dialects.responses import RESPONSES
 from proxy.core.remote_content import address_in
 from proxy.errors import UpstreamBrokenError
@@ -68,7 +68,7 @@ class Api:
         needed: those of them that LiteLLM cannot be called without, beside `model`.
         turns: the field whose contents may name what would have to be fetched; "" where there is none.
         given: a body -> the arguments.
-        unable: what else cannot be done, None for nothing; asked with the body and the deployment's parameters.
+        unable: why else a body is not handed over, from it and the deployment's parameters.
         whole: LiteLLM's answer -> JSON.
         events: LiteLLM's stream -> the bytes of server-sent events, the closing one among them.
     """
@@ -82,8 +82,8 @@ class Api:
     whole: Callable[[Any, Body], Mapping[str, Any]]
     events: Callable[[Any, Body], AsyncIterator[bytes]] = _no_events
 
-    def refused(self, body: Body) -> Refused | None:
-        """Why a body is not handed over, as far as its own fields say; None where nothing is in the way."""
+    def refused(self, body: Body, params: Params) -> Refused | None:
+        """Why a body is not handed over under a deployment's parameters; None where nothing is in the way."""
         if unknown := sorted(body.keys() - self.fields):
             message = f"This model is reached through LiteLLM, which is not given '{unknown[0]}'; remove it."
             return Refused(message, "unknown_parameter", unknown[0])
@@ -92,7 +92,7 @@ class Api:
         if self.turns and (where := address_in(body.get(self.turns), self.turns)) is not None:
             message = f"LiteLLM would fetch what '{where}' names, from where Deja runs; send it along as base64."
             return Refused(message, "remote_content", where)
-        return None
+        return self.unable(body, params)
 
     def call(self, litellm: Any) -> Callable[..., Any]:
         """LiteLLM's function."""
@@ -104,8 +104,7 @@ class Api:
 
 def error_body(path: str, fault: Fault) -> bytes:
     """An error as the API of a path words it; OpenAI's way where the path is none that Deja knows."""
-    dialect = next((one for one in DIALECTS if one.path == path), CHAT)
-    return dialect.error_body(fault)
+    return BY_PATH.get(path, CHAT).error_body(fault)
 
 
 def _filled(body: Body) -> dict[str, Any]:
@@ -283,12 +282,13 @@ def _response_id() -> str:
 
 
 def _response(told: dict[str, Any], body: Body, answer_id: str) -> dict[str, Any]:
-    """As OpenAI's own are: with the metadata of its request, and details of the usage, whoever tells none."""
+    """As OpenAI's own are: with what they repeat of their request, and details of the usage, whoever tells none."""
+    own = identity(body, answer_id=answer_id, created=0)
     usage = told.get("usage")
     if usage is not None:
         details = {"input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
-        usage = usage | {name: least | _filled(usage.get(name) or {}) for name, least in details.items()}
-    return {**told, "id": answer_id, "object": "response", "metadata": body.get("metadata") or {}, "usage": usage}
+        usage = _filled(usage) | {name: least | _filled(usage.get(name) or {}) for name, least in details.items()}
+    return {**told, "object": "response", "usage": usage, **{name: own[name] for name in ("id", *ECHOED)}}
 
 
 async def _response_events(stream: Any, body: Body) -> AsyncIterator[bytes]:

@@ -136,7 +136,7 @@ async def test_the_sdks_read_what_comes(model: str, upstream: LiteLLMUpstream, f
     response = json.loads((await ask(upstream, "/responses", model))[2])
     openai.types.responses.ResponseOutputMessage.model_validate(response["output"][0])
     assert (response["object"], response["status"], response["metadata"]) == ("response", "completed", {"run": "1"})
-    assert response["usage"]["input_tokens_details"]["cached_tokens"] == 0
+    assert (response["store"], response["usage"]["input_tokens_details"]["cached_tokens"]) == (True, 0)
     completion = openai.types.Completion.model_validate_json((await ask(upstream, "/completions", model))[2])
     assert (completion.choices[0].text, completion.object) == (SAID, "text_completion")
     message = anthropic.types.Message.model_validate_json((await ask(upstream, "/messages", model))[2])
