@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Annotated, Any, Literal
@@ -57,7 +58,9 @@ async def read_history(
         "object": "cache.history",
         "step": step,
         "step_s": STEPS[step].seconds,
-        "data": history.series(slots),
+        "data": await asyncio.to_thread(
+            history.series, slots
+        ),  # an interval each slot, 0.6 ms: requests do not wait for them
         "total": history.total(counts for _, counts in slots),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
@@ -23,4 +24,7 @@ async def read_overview(
     """Requests, wrong hits and money of all tenants together and of each that asked lately; agents, queues and tasks in sum."""
     usual = {"minute": 60, "quarter": 96}[step]
     seen = await deps.overviews.read(STEPS[step], slots_of(step, limit) or usual)
-    return {"object": "admin.overview", "step": step, "step_s": STEPS[step].seconds, **overview.as_json(seen)}
+    told = await asyncio.to_thread(
+        overview.as_json, seen
+    )  # an interval each slot, 0.6 ms: requests do not wait for them
+    return {"object": "admin.overview", "step": step, "step_s": STEPS[step].seconds, **told}

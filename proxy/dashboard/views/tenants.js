@@ -59,12 +59,12 @@ export function tenants(place, signal) {
     for (const each of [hits, money]) each.update(slots);
     showTiles(tiles, seen.total, seen.total.wrong_hit_rate);
     showShared(shared, seen);
-    fill(list, el("h2", {}, "Tenants"), el("p.note", {}, "Those that asked last, 50 at most; the tiles above are of all."), byTenant(seen.tenants));
+    fill(list, el("h2", {}, "Tenants"), el("p.note", {}, "Those that asked last, up to 50, of a week fewer; the tiles above are of all."), byTenant(seen.tenants));
   }
 
   press();
   place.append(...all);
-  return { refresh, every_s: 10 };
+  return { refresh, every_s: 20 };
 }
 
 function showLocked(place) {

@@ -8,10 +8,10 @@ from contextlib import nullcontext
 from typing import Any
 
 from proxy.core import overview
-from proxy.core.history import MINUTE
+from proxy.core.history import MINUTE, QUARTER
 from proxy.core.overview import FleetTotals, TenantName
 from proxy.services.history import History
-from proxy.services.overview import Overviews
+from proxy.services.overview import SHOWN, SLOTS, Overviews
 from tests.proxy.services.test_history import NOON_S, Guard, MemoryStore
 
 FLEET = FleetTotals(agents=3, alive=2, queues=1, tasks={"working": 1}, dead=4)
@@ -25,7 +25,7 @@ class Around:
         self.asked: list[Any] = []
 
     async def latest(self, *, since_s: float, count: int) -> list[str]:
-        self.asked.append(since_s)
+        self.asked.append((since_s, count))
         return self.tenants[:count]
 
     async def tenant_names(self) -> dict[str, TenantName]:
@@ -54,7 +54,7 @@ async def test_all_together_and_the_busiest_first_each_under_its_name() -> None:
     assert rows == [("b", None, [], {"miss": 2}), ("a", "shop", ["shop-key"], {"exact": 1})]
     assert told["agents"] == {"agents": 3, "alive": 2}
     assert told["queues"] == {"queues": 1, "tasks": {"working": 1}, "dead": 4}
-    assert around.asked == [NOON_S - 120, (["a", "b"], NOON_S * 1000)]
+    assert around.asked == [(NOON_S - 120, SHOWN), (["a", "b"], NOON_S * 1000)]
 
 
 async def test_where_nobody_asked_there_are_empty_slots() -> None:
@@ -65,3 +65,12 @@ async def test_where_nobody_asked_there_are_empty_slots() -> None:
     seen = await overviews.read(MINUTE, 2)
     assert [dict(counts) for _, counts in seen.slots] == [{}, {}]
     assert Counter(seen.tenants) == Counter()
+
+
+async def test_the_longer_the_time_the_fewer_tenants_are_read() -> None:
+    around = Around()
+    history = History(MemoryStore(), Guard(), now=lambda: NOON_S)
+    await Overviews(history, around, around, around, around, now=lambda: NOON_S).read(QUARTER, QUARTER.slots)
+    (_, count), *_ = around.asked
+    assert 1 <= count < SHOWN
+    assert count * QUARTER.slots <= SLOTS
