@@ -323,14 +323,47 @@ def _message_whole(answer: Any, _: Body) -> dict[str, Any]:
 
 
 async def _message_events(stream: Any, _: Body) -> AsyncIterator[bytes]:
-    ending, is_over = MESSAGES.ending(), False
+    """LiteLLM's events; those that come before the provider was asked wait for one of its own, since it may refuse."""
+    ending, is_over, waiting, has_begun = MESSAGES.ending(), False, b"", False
     async for given in stream:
         piece = sse.named_event(given["type"], orjson.dumps(given)) if isinstance(given, Mapping) else given
         piece = piece.encode() if isinstance(piece, str) else piece
+        if piece.startswith(b"event: error"):
+            raise UpstreamBrokenError("The provider broke off its message.") if has_begun else _RefusedMessage(piece)
         is_over = is_over or ending.feed(piece)
-        yield piece
+        waiting += piece
+        has_begun = has_begun or not piece.startswith(_BEFORE_IT_IS_ASKED)
+        if has_begun:
+            yield waiting
+            waiting = b""
     if not is_over:
         raise UpstreamBrokenError("The provider ended its message before the end.")
+    if waiting:
+        yield waiting
+
+
+_BEFORE_IT_IS_ASKED = (b"event: message_start", b"event: content_block_start", b"event: ping")
+_STATUS = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "overloaded_error": 529,
+}
+"""Anthropic's error types -> HTTP status, from its API reference; all others are 500."""
+
+
+class _RefusedMessage(Exception):  # noqa: N818 - like LiteLLM's own, it has a status and a message
+    """A provider's refusal that LiteLLM has made an event of."""
+
+    def __init__(self, event: bytes) -> None:
+        told = orjson.loads(sse.events(event + b"\n\n")[0]).get("error") or {}
+        self.code = str(told.get("type"))
+        self.status_code = _STATUS.get(self.code, 500)
+        self.message = str(told.get("message"))
+        super().__init__(self.message)
 
 
 _SAMPLING = frozenset({"model", "metadata", "stream", "temperature", "top_p", "user"})

@@ -319,6 +319,23 @@ async def test_every_api_asks_a_provider_that_speaks_none_of_openais(
 
 
 @pytest.mark.parametrize("is_stream", [False, True])
+@pytest.mark.parametrize("name", ["anthropic", "gemini", "ollama"])
+@pytest.mark.parametrize("dialect", OTHER_APIS, ids=lambda dialect: dialect.family)
+async def test_a_rate_limit_is_one_in_every_api(
+    name: str, dialect: Dialect, is_stream: bool, fake_upstream: FakeUpstream
+) -> None:
+    wire = WIRES[name]
+    fake_upstream.script(fakes.answer(wire.refusal, status=429, headers=(("retry-after", "3"),)))
+    async with opened(wire, fake_upstream) as registry:
+        stream = {"stream": True} if is_stream else {}
+        status, _, body = await send_to(registry, dialect.path, **OTHER_APIS[dialect], **stream)
+    assert status == 429
+    assert "too fast" in json.loads(body)["error"]["message"]
+    assert json.loads(body).get("type") == ("error" if dialect is MESSAGES_API else None)
+    assert len(fake_upstream.requests) == 1
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
 async def test_a_rate_limit_keeps_its_status_and_retry_after(
     wire: Wire, registry: UpstreamRegistry, fake_upstream: FakeUpstream, is_stream: bool
 ) -> None:
