@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import importlib
+import logging
 import os
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -178,6 +179,7 @@ def _import_litellm() -> Any:
     litellm: Any = importlib.import_module("litellm")
     litellm.telemetry = False
     litellm.suppress_debug_info = True
+    logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)  # it logs what providers say, which may repeat prompts
     litellm.DEFAULT_MAX_RETRIES = 0  # which embeddings take a `max_retries` of 0 for
     # Anthropic's API to `openai/…` would become OpenAI's Responses API, which few other servers of that protocol speak.
     litellm.use_chat_completions_url_for_anthropic_messages = True

@@ -265,6 +265,16 @@ async def test_silence_is_a_timeout(path: str, model: str, fake_upstream: FakeUp
     await impatient.aclose()
 
 
+async def test_litellm_logs_nothing_of_what_a_provider_says(
+    upstream: LiteLLMUpstream, fake_upstream: FakeUpstream, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It might repeat a prompt; of a message that breaks off LiteLLM would tell with a traceback."""
+    fake_upstream.script(begins(MESSAGES, CHATS_ALONE, fakes.cut_after))
+    with pytest.raises(UpstreamBrokenError):
+        await ask(upstream, MESSAGES.path, stream=True)
+    assert not [record for record in caplog.records if record.name.startswith("LiteLLM")]
+
+
 # --- what is not handed over -----------------------------------------------------------------------------------------------------
 
 
