@@ -95,6 +95,8 @@ class LiteLLMUpstream:
             await self._anthropic.aclose()
         if self._module is not None:
             await self._module.close_litellm_async_clients()
+            # It would go on with closed ones: it knows an event loop by an address, which another loop may have later.
+            self._module.in_memory_llm_clients_cache.flush_cache()
 
     async def _litellm(self) -> Any:
         if self._module is None:

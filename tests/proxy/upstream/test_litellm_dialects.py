@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import base64
-import gc
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import anthropic
@@ -42,7 +41,7 @@ from tests.fake_upstream import Behaviour, FakeUpstream
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*using the `ReadOnly` qualifier"),
     pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince211"),
-    # LiteLLM leaves sessions of aiohttp behind; see `leavings`
+    # LiteLLM leaves sessions of aiohttp behind; see `leavings` in conftest.py
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
@@ -62,16 +61,9 @@ either = pytest.mark.parametrize("model", [SPEAKS_IT, CHATS_ALONE])
 each = pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.family)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def leavings() -> Iterator[None]:
-    """Collects what LiteLLM left open, before that is told of another module's test."""
-    yield
-    gc.collect()
-
-
 @pytest.fixture
 async def upstream(fake_upstream: FakeUpstream) -> AsyncIterator[LiteLLMUpstream]:
-    """One for the whole test: LiteLLM goes on with clients that were closed."""
+    """LiteLLM's real providers, pointed at the fake one."""
     made = LiteLLMUpstream({"api_base": fake_upstream.base_url, "api_key": "ours"}, read_timeout_s=5.0)
     yield made
     await made.aclose()

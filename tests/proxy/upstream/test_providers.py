@@ -25,6 +25,8 @@ from tests.fake_upstream import Behaviour, Exchange, FakeUpstream
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*using the `ReadOnly` qualifier"),
     pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince211"),
+    # LiteLLM leaves sessions of aiohttp behind; see `leavings` in conftest.py
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
 SAID = "The tallest mountain in Wales is Yr Wyddfa."
