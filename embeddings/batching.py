@@ -32,8 +32,8 @@ _MAX_BATCH = 8
 _MAX_BATCH_CHARS = 3_000
 # Half a second of work for short texts; whoever can wait longer than that may ask again.
 _MAX_WAITING = 256
-# With 384 floats and the text itself, some 8 MB of short texts.
-_REMEMBERED = 4_096
+# With 384 floats and the text itself, some 4 MB of short texts.
+_REMEMBERED = 2_048
 # Longer texts are not remembered, so that memory is bounded; they rarely repeat outside the exact tier.
 _REMEMBERED_CHARS = 8_192
 

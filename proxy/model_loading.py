@@ -10,6 +10,7 @@ from embeddings import prepare
 from embeddings.base import Embedder
 from embeddings.verifier import Verifier, shipped_folder
 from proxy.core.confidence import Calibration
+from proxy.services.garbage import give_back
 from proxy.settings import Settings
 from proxy.settings.serving import EmbedderSettings
 from proxy.tuning import own, shipped
@@ -46,6 +47,7 @@ def load(settings: Settings, *, on_call: Callable[[int | None], None]) -> Models
     calibration = shipped.calibration(embedder.fingerprint, verifier.fingerprint)
     if settings.cache.calibration is not None:
         calibration = own.load(settings.cache.calibration, scale=calibration.scale)
+    give_back()  # what reading the files took, in this thread
     return Models(embedder, verifier, calibration)
 
 

@@ -8,6 +8,7 @@ switched off, the small ones of young objects stay, and this task collects when 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import time
 from collections.abc import Callable
@@ -26,13 +27,29 @@ LONGEST_S = 600.0
 """A process that is never quiet is collected all the same: garbage in cycles would otherwise pile up."""
 
 
+def give_back() -> None:
+    """Return freed memory to the system: glibc keeps it for each thread that ever allocated much. 2 to 4 ms; nothing on other systems.
+
+    After loading the models that is 18 MB, after batches in three threads another 18 to 29.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def collect() -> None:
+    """Collect everything, and give back what it was."""
+    gc.collect()
+    give_back()
+
+
 class Collector:
     """Collects garbage when it disturbs nobody.
 
     Args:
         busy_s: processor seconds of this process so far.
         now: monotonic seconds.
-        collect: a full collection.
+        collect: a full collection, and whatever else is for a quiet second.
     """
 
     def __init__(
@@ -40,7 +57,7 @@ class Collector:
         *,
         busy_s: Callable[[], float] = time.process_time,
         now: Callable[[], float] = time.monotonic,
-        collect: Callable[[], object] = gc.collect,
+        collect: Callable[[], object] = collect,
     ) -> None:
         self._busy_s = busy_s
         self._now = now

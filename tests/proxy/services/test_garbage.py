@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Iterator
 
 import pytest
 
-from proxy.services.garbage import DUE, LONGEST_S, Collector
+from proxy.services.garbage import DUE, LONGEST_S, Collector, collect
 
 
 class Process:
@@ -56,3 +57,15 @@ def test_what_is_alive_at_the_beginning_is_not_walked_again_and_nothing_is_colle
     process.collector.begin()
     assert gc.get_freeze_count() > 10_000
     assert gc.get_threshold()[2] > 1 << 20
+
+
+def test_collecting_is_full() -> None:
+    class Ring:
+        pass
+
+    ring = Ring()
+    ring.self = ring  # type: ignore[attr-defined]
+    gone = weakref.ref(ring)
+    del ring
+    collect()
+    assert gone() is None
