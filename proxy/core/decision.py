@@ -43,7 +43,7 @@ class Judged:
         logit: the verifier's (`Score.decisive_logit`, or as much of it as decided); None where it was not asked because it could not
             change the outcome.
         confidence: calibrated probability that the answer serves, in [0, 1]; None where it was not computed.
-        lower_logit: the verifier's, of the order of the two texts that is less sure.
+        lower_logit: the verifier's, of the order of the two texts that is less sure; a careful guess where one order decided.
         is_earlier: the similarity is of the embedder before, and so on another scale.
     """
 
