@@ -69,7 +69,7 @@ class CacheSettings(Section):
     )
     max_bytes: int = Field(512 << 20, ge=1 << 20, description="Bytes the cache may take in Redis, below maxmemory.")
     local_bytes: int = Field(
-        16 << 20,
+        8 << 20,
         ge=0,
         description="Bytes of exact answers that each process keeps at hand while Redis tells it of changes; 0: none.",
     )
