@@ -9,30 +9,17 @@ from collections.abc import Callable, Iterator
 import httpx
 import openai
 import pytest
-from playwright.sync_api import BrowserContext, Page, Route, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.deja_process import DejaProcess
 from tests.e2e.asking import ask
-from tests.e2e.browsing import Watched, browser
+from tests.e2e.browsing import Watched
 from tests.fake_upstream import FakeUpstream
 
 FIRST = "How do I sort a list in Python?"
 REWORDED = "In Python, how do I sort a list?"
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"> What is the <b>capital</b> of France?"
 SECTIONS = ("Overview", "Requests", "Near misses", "Sessions", "Agents", "Queues", "Memory")
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[BrowserContext]:
-    with browser() as context:
-        yield context
-
-
-@pytest.fixture
-def watched(chromium: BrowserContext) -> Iterator[Watched]:
-    watched = Watched(chromium)
-    yield watched
-    watched.page.close()
 
 
 @pytest.fixture

@@ -5,33 +5,19 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Iterator
 
 import httpx
 import openai
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import Page, expect
 
 from tests.deja_process import DejaProcess
 from tests.e2e.asking import ask
-from tests.e2e.browsing import Watched, browser
+from tests.e2e.browsing import Watched
 from tests.fake_answers import saying
 from tests.fake_upstream import FakeUpstream
 
 QUESTION = "Which wood do violins need?"
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[BrowserContext]:
-    with browser() as context:
-        yield context
-
-
-@pytest.fixture
-def watched(chromium: BrowserContext) -> Iterator[Watched]:
-    watched = Watched(chromium)
-    yield watched
-    watched.page.close()
 
 
 @pytest.fixture(scope="module")
