@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from tokenizers import Tokenizer
 
+from embeddings.base import OneWay
 from embeddings.checkpoint import read_config, read_weights
 from embeddings.conversion import convert
 from embeddings.onnx import OnnxEmbedder
@@ -288,7 +289,7 @@ def _reread(folder: Path) -> recipe.Reread:
         found = [0.0] * len(pairs)
         for start in range(0, len(order), _REREAD_BATCH):
             some = order[start : start + _REREAD_BATCH]
-            scores = verifier.score([(pairs[at].stored, pairs[at].asked) for at in some])
+            scores = verifier.score([OneWay(pairs[at].stored, pairs[at].asked) for at in some])
             for at, score in zip(some, scores, strict=True):
                 found[at] = score.logit
         return found

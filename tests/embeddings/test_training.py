@@ -176,19 +176,6 @@ def test_labels_that_an_earlier_verifier_contradicts_are_left_out(small_data: Pa
     assert not any("make a?" in text for text in texts)
 
 
-def test_what_an_earlier_verifier_is_sure_of_is_taught_seldom(small_data: Path) -> None:
-    def sure(pairs: Sequence[Pair]) -> list[float]:
-        return [5.0 if pair.is_same else -5.0 for pair in pairs]
-
-    def unsure(pairs: Sequence[Pair]) -> list[float]:
-        return [0.0 for _ in pairs]
-
-    taught = {name: recipe.build(small_data, ("qqp",), _no_embedder, seed=1, reread=name) for name in (sure, unsure)}
-    assert taught[unsure] == recipe.build(small_data, ("qqp",), _no_embedder, seed=1)
-    assert 0.1 < len(taught[sure]) / len(taught[unsure]) < 0.3
-    assert set(taught[sure]) <= set(taught[unsure])
-
-
 def test_leaving_out_quora_leaves_out_what_was_made_from_it() -> None:
     assert not {"qqp", "checklist_perturbed"} & set(recipe.sources_without(["qqp"]))
     with pytest.raises(ValueError, match="choose among"):
