@@ -79,7 +79,7 @@ class VerifierManifest:
 
 def shipped_folder() -> Path:
     """Where the weights that come with this package lie."""
-    return Path(__file__).parent / "weights" / "verifier-v4"
+    return Path(__file__).parent / "weights" / "verifier-v5"
 
 
 class Verifier:
