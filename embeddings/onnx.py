@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from embeddings import runtime
 from embeddings.base import Embedding, make_fingerprint, unit_vector
 from embeddings.errors import EmbedderError, ModelFormatError
+from embeddings.grouping import groups
 
 MODEL_FILE, TOKENIZER_FILE, MANIFEST_FILE = "model.onnx", "tokenizer.json", "manifest.json"
 
@@ -121,7 +122,7 @@ class OnnxEmbedder:
         """
         read = [self._tokenize(text) for text in texts]
         vectors: list[NDArray[np.float32] | None] = [None] * len(read)
-        for group in _groups([len(ids) for ids, _, _ in read]):
+        for group in groups([len(ids) for ids, _, _ in read], most=_GROUP_TEXTS, longest=_GROUP_MAX_TOKENS):
             for index, vector in zip(group, self._run([read[index][0] for index in group]), strict=True):
                 vectors[index] = vector
         return [
@@ -154,17 +155,6 @@ class OnnxEmbedder:
         except Exception as error:  # onnxruntime's exceptions have no common base but this
             raise EmbedderError(f"the model failed on {len(rows)} texts: {type(error).__name__}") from error
         return output
-
-
-def _groups(lengths: Sequence[int]) -> list[list[int]]:
-    """Split indices into groups to run together: like lengths, so that little is padding; long texts alone."""
-    groups: list[list[int]] = []
-    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if groups and len(groups[-1]) < _GROUP_TEXTS and lengths[index] <= _GROUP_MAX_TOKENS:
-            groups[-1].append(index)
-        else:
-            groups.append([index])
-    return groups
 
 
 def _load_tokenizer(path: Path, max_tokens: int) -> Any:

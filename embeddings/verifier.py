@@ -19,6 +19,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from embeddings.base import OneWay, Pair, Score
 from embeddings.errors import EmbedderError, ModelFormatError
+from embeddings.grouping import groups
 from embeddings.onnx import _load_session as load_session
 
 MODEL_FILE, TOKENIZER_FILE, MANIFEST_FILE = "model.onnx", "tokenizer.json", "manifest.json"
@@ -131,8 +132,10 @@ class Verifier:
         ]
         logits = np.full(len(rows), -np.inf)
         fitting = [index for index, row in enumerate(rows) if 0 < len(row) <= self.max_tokens]
-        for group in _groups(fitting, [len(row) for row in rows]):
-            logits[group] = self.score_tokens([rows[index] for index in group])
+        lengths = [len(rows[index]) for index in fitting]
+        for group in groups(lengths, most=_GROUP_PAIRS, longest=_GROUP_MAX_TOKENS):
+            chosen = [fitting[at] for at in group]
+            logits[chosen] = self.score_tokens([rows[index] for index in chosen])
         scores, at = [], 0
         for _, _, is_one_way in read:
             there, back = float(logits[at]), float(logits[at if is_one_way else at + 1])
@@ -197,17 +200,6 @@ def padded(
         mask[index, : len(row)] = 1
         segments[index, list(row).index(_SEP_ID) + 1 : len(row)] = 1
     return ids, mask, segments
-
-
-def _groups(indices: Sequence[int], lengths: Sequence[int]) -> list[list[int]]:
-    """Split indices into groups to run together: like lengths, so that little is padding; long pairs alone."""
-    groups: list[list[int]] = []
-    for index in sorted(indices, key=lengths.__getitem__):
-        if groups and len(groups[-1]) < _GROUP_PAIRS and lengths[index] <= _GROUP_MAX_TOKENS:
-            groups[-1].append(index)
-        else:
-            groups.append([index])
-    return groups
 
 
 def _load_tokenizer(path: Path) -> Any:

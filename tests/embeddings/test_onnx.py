@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from embeddings.errors import ModelFormatError
-from embeddings.onnx import Manifest, OnnxEmbedder, _groups
+from embeddings.onnx import Manifest, OnnxEmbedder
 
 
 def test_the_model_reads_256_tokens(int8_embedder: OnnxEmbedder) -> None:
@@ -26,15 +26,6 @@ def test_a_text_of_megabytes_is_truncated_without_being_tokenised_whole(int8_emb
 )
 def test_what_the_vocabulary_lacks_is_counted(int8_embedder: OnnxEmbedder, text: str, unknown: int) -> None:
     assert int8_embedder.embed([text])[0].unknown_tokens == unknown
-
-
-def test_every_text_is_in_one_group_and_long_texts_are_alone() -> None:
-    lengths = [5, 200, 7, 6, 64, 65, *[10] * 20]
-    groups = _groups(lengths)
-    assert sorted(index for group in groups for index in group) == list(range(len(lengths)))
-    assert all(len(group) <= 8 for group in groups)
-    assert [1] in groups
-    assert [5] in groups
 
 
 def test_a_damaged_model_says_to_delete_it(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from embeddings.base import ALONE, OneWay, Score
 from embeddings.checkpoint import file_sha256
 from embeddings.errors import ModelFormatError
-from embeddings.verifier import Verifier, VerifierManifest, _groups, padded, shipped_folder
+from embeddings.verifier import Verifier, VerifierManifest, padded, shipped_folder
 
 PAIRS = [
     ("How do I reset my password?", "how can I reset my password"),
@@ -127,15 +127,6 @@ def test_padding_stands_right_and_the_second_text_is_segment_one() -> None:
     assert mask.tolist() == [[1] * 6, [1, 1, 1, 0, 0, 0]]
     assert segments.tolist() == [[0, 0, 0, 1, 1, 1], [0, 0, 1, 0, 0, 0]]
     assert ids.dtype == np.int32
-
-
-def test_every_pair_is_in_one_group_and_long_pairs_are_alone() -> None:
-    lengths = [5, 200, 96, 97, *[10] * 20]
-    groups = _groups(range(len(lengths)), lengths)
-    assert sorted(index for group in groups for index in group) == list(range(len(lengths)))
-    assert max(map(len, groups)) == 8
-    assert [1] in groups
-    assert [3] in groups
 
 
 @pytest.mark.parametrize("logit", [-800.0, -1.0, 0.0, 3.0, 800.0])
