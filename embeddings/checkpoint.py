@@ -93,10 +93,13 @@ def read_weights(folder: Path) -> Weights:
     return {name.removeprefix("bert."): array.astype(np.float32, copy=False) for name, array in tensors.items()}
 
 
-def file_sha256(path: Path) -> str:
-    """Hash a file's content, hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def file_sha256(*paths: Path) -> str:
+    """Hash the content of files, one after another, hexadecimal."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as stream:
+            hashlib.file_digest(stream, lambda: digest)
+    return digest.hexdigest()
 
 
 def _declared_length(folder: Path, default: int) -> int:

@@ -20,7 +20,7 @@ from tokenizers import Tokenizer
 from embeddings.base import Precision
 from embeddings.checkpoint import BertConfig, Weights
 from embeddings.errors import ModelFormatError
-from embeddings.graph import ActivationRange, FloatProducts, Graph, Int8Products, Products
+from embeddings.graph import ActivationRange, FloatProducts, Graph, Int8Products, Products, save
 from embeddings.runtime import onnxruntime
 
 Head = Callable[[Graph, str], str]
@@ -92,7 +92,7 @@ def export(
     precision: Precision,
     has_segments: bool = False,
 ) -> None:
-    """Write the model to `path`, its one output named `OUTPUT`.
+    """Write the model to `path` and its weights beside it, its one output named `OUTPUT`.
 
     Raises:
         ModelFormatError: a tensor is missing or has an unexpected shape.
@@ -105,7 +105,7 @@ def export(
         output = head(graph, encoder_body(graph, products, config, weights, has_segments=has_segments))
     except KeyError as error:
         raise ModelFormatError(f"the checkpoint lacks the tensor {error}") from error
-    onnx.save_model(graph.model(_inputs(has_segments), {OUTPUT: output}), path)
+    save(graph.model(_inputs(has_segments), {OUTPUT: output}), path)
 
 
 def activation_ranges(

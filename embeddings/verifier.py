@@ -44,7 +44,8 @@ class VerifierManifest:
         layers: of the encoder.
         max_tokens: tokens it reads of one pair, special ones included.
         precision: "int8" or "fp32".
-        weights_sha256, tokenizer_sha256: hexadecimal, of the files beside it.
+        weights_sha256: hexadecimal, of graph and weights, one after the other.
+        tokenizer_sha256: the same, of the tokenizer.
         shipping_version: of the code that exported it.
     """
 

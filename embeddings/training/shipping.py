@@ -20,7 +20,7 @@ from tokenizers import Tokenizer
 from embeddings.base import Precision
 from embeddings.checkpoint import BertConfig, FloatArray, Weights, file_sha256, read_config, read_weights
 from embeddings.export import MASK, OUTPUT, SEGMENTS, TOKENS, Head, encoder_body, quiet_options
-from embeddings.graph import ActivationRange, FloatProducts, Graph, Int8Products, Products
+from embeddings.graph import WEIGHTS_FILE, ActivationRange, FloatProducts, Graph, Int8Products, Products, save
 from embeddings.runtime import onnxruntime
 from embeddings.verifier import MODEL_FILE, TOKENIZER_FILE, VerifierManifest, padded
 
@@ -66,7 +66,7 @@ def ship(checkpoint: Path, folder: Path, *, name: str, precision: Precision = "i
 
     Args:
         checkpoint: made by `write_checkpoint`.
-        folder: receives model, tokenizer and manifest; made if missing.
+        folder: receives graph, weights, tokenizer and manifest; made if missing.
         name: the model's name, for people.
         precision: of the weights.
 
@@ -83,14 +83,14 @@ def ship(checkpoint: Path, folder: Path, *, name: str, precision: Precision = "i
         products = Int8Products(_activation_ranges(config, weights, tokenizer))
     graph = Graph()
     output = scoring_head(weights)(graph, encoder_body(graph, products, config, weights, has_segments=True))
-    onnx.save_model(graph.model((TOKENS, MASK, SEGMENTS), {OUTPUT: output}), folder / MODEL_FILE)
+    save(graph.model((TOKENS, MASK, SEGMENTS), {OUTPUT: output}), folder / MODEL_FILE)
     shutil.copyfile(checkpoint / TOKENIZER_FILE, folder / TOKENIZER_FILE)
     manifest = VerifierManifest(
         name=name,
         layers=config.layers,
         max_tokens=config.max_tokens,
         precision=precision,
-        weights_sha256=file_sha256(folder / MODEL_FILE),
+        weights_sha256=file_sha256(folder / MODEL_FILE, folder / WEIGHTS_FILE),
         tokenizer_sha256=file_sha256(folder / TOKENIZER_FILE),
         shipping_version=SHIPPING_VERSION,
     )

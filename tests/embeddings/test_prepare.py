@@ -6,12 +6,15 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from safetensors.numpy import save_file
 
 from embeddings import sources, wheel
 from embeddings.errors import EmbedderError, ModelFormatError, ModelSourceError
+from embeddings.graph import WEIGHTS_FILE
 from embeddings.hashing import HashingEmbedder
+from embeddings.onnx import MODEL_FILE, OnnxEmbedder
 from embeddings.prepare import open_embedder, prepare
 from embeddings.sources import DirectorySource, HubSource, PackageSource, resolve
 
@@ -62,6 +65,21 @@ def test_a_prepared_model_is_found_again_without_work(artifacts_dir: Path, minil
     first = prepare("package", artifacts_dir, "int8", lambda message, _: said.append(message))
     assert first == prepare("package", artifacts_dir, "int8")
     assert said == []
+
+
+def test_weights_lie_beside_the_graph_for_whoever_may_read_it(tmp_path: Path, minilm_dir: Path) -> None:
+    made = prepare(str(write_tiny_bert(tmp_path / "tiny", minilm_dir)), tmp_path / "artifacts", "fp32")
+    graph, weights = made / MODEL_FILE, made / WEIGHTS_FILE
+    assert weights.stat().st_size > graph.stat().st_size
+    assert weights.stat().st_mode == graph.stat().st_mode
+
+
+def test_a_model_of_one_file_as_they_were_made_before_still_opens(tmp_path: Path, minilm_dir: Path) -> None:
+    made = prepare(str(write_tiny_bert(tmp_path / "tiny", minilm_dir)), tmp_path / "artifacts", "fp32")
+    apart = OnnxEmbedder(made).embed(["What is the capital of France?"])[0].vector
+    onnx.save_model(onnx.load(made / MODEL_FILE), made / MODEL_FILE)
+    (made / WEIGHTS_FILE).unlink()
+    assert np.array_equal(OnnxEmbedder(made).embed(["What is the capital of France?"])[0].vector, apart)
 
 
 def test_a_local_folder_is_exported_once_and_again_when_it_changes(tmp_path: Path, minilm_dir: Path) -> None:
