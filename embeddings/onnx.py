@@ -15,6 +15,7 @@ from embeddings import runtime
 from embeddings.base import Embedding, make_fingerprint, unit_vector
 from embeddings.errors import EmbedderError, ModelFormatError
 from embeddings.grouping import groups
+from embeddings.tokenizing import open_tokenizer
 
 MODEL_FILE, TOKENIZER_FILE, MANIFEST_FILE = "model.onnx", "tokenizer.json", "manifest.json"
 
@@ -92,7 +93,8 @@ class OnnxEmbedder:
     def __init__(self, folder: Path, *, threads: int = 1) -> None:
         self._manifest = Manifest.read(folder)
         try:
-            self._tokenizer = _load_tokenizer(folder / TOKENIZER_FILE, self._manifest.max_tokens)
+            self._tokenizer = open_tokenizer(folder / TOKENIZER_FILE)
+            self._tokenizer.enable_truncation(self._manifest.max_tokens)
             self._session = _load_session(folder / MODEL_FILE, threads)
         except Exception as error:  # both libraries raise their own types, some of them plain Exception
             raise ModelFormatError(f"{folder} cannot be loaded ({error}); delete it to have it made anew") from error
@@ -155,15 +157,6 @@ class OnnxEmbedder:
         except Exception as error:  # onnxruntime's exceptions have no common base but this
             raise EmbedderError(f"the model failed on {len(rows)} texts: {type(error).__name__}") from error
         return output
-
-
-def _load_tokenizer(path: Path, max_tokens: int) -> Any:
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(path))
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(max_tokens)
-    return tokenizer
 
 
 def _load_session(path: Path, threads: int) -> Any:

@@ -21,6 +21,7 @@ from embeddings.base import OneWay, Pair, Score
 from embeddings.errors import EmbedderError, ModelFormatError
 from embeddings.grouping import groups
 from embeddings.onnx import _load_session as load_session
+from embeddings.tokenizing import open_tokenizer
 
 MODEL_FILE, TOKENIZER_FILE, MANIFEST_FILE = "model.onnx", "tokenizer.json", "manifest.json"
 
@@ -204,11 +205,7 @@ def padded(
 
 
 def _load_tokenizer(path: Path) -> Any:
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(path))
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
+    tokenizer = open_tokenizer(path)
     tokenizer.encode_special_tokens = (
         True  # a literal "[SEP]" in a user's text must not end the first text for the model
     )

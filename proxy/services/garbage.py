@@ -1,8 +1,11 @@
-"""When Python looks for garbage: full collections wait for a quiet second.
+"""When Python looks for garbage, and when freed memory goes back: full collections wait for a quiet second.
 
 A full collection walks every object that is alive and stops the process meanwhile: with 1,000 listening WebSockets for 110 to 130 ms, and
 those were the slowest signals of all. It finds next to nothing, since what requests leave is mostly freed by itself. So Python's own are
 switched off, the small ones of young objects stay, and this task collects when nobody waits, or when it has been too long.
+
+Memory that was freed goes back to the system more often: batches of the models leave 20 MB and more in glibc's hands, in each thread that
+ran them. That needs no Python lock, so it is a thread's business while requests go on.
 """
 
 from __future__ import annotations
@@ -23,12 +26,14 @@ QUIET = 0.05
 """Share of one core in the last second below which nobody waits."""
 DUE = 2
 """Looks through the middle generation since the last full collection, from which on one is worth it."""
+WORK_S = 2.0
+"""Processor seconds after which freed memory is given back: a third of a percent of them."""
 LONGEST_S = 600.0
 """A process that is never quiet is collected all the same: garbage in cycles would otherwise pile up."""
 
 
 def give_back() -> None:
-    """Return freed memory to the system: glibc keeps it for each thread that ever allocated much. 2 to 4 ms; nothing on other systems.
+    """Return freed memory to the system: glibc keeps it for each thread that ever allocated much. 2 to 7 ms; nothing on other systems.
 
     After loading the models that is 18 MB, after batches in three threads another 18 to 29.
     """
@@ -64,6 +69,7 @@ class Collector:
         self._collect = collect
         self._collected_at = now()
         self._looked_at, self._was_busy_s = now(), busy_s()
+        self._given_back_at_s = busy_s()
 
     def begin(self) -> None:
         """What is alive now stays for good and is never walked again; full collections are this object's from here on."""
@@ -76,6 +82,8 @@ class Collector:
         while True:
             await asyncio.sleep(LOOK_S)
             self.look(looks=gc.get_count()[2])
+            if self.is_worth_giving_back():
+                await asyncio.to_thread(give_back)
 
     def look(self, *, looks: int) -> bool:
         """Collect if it is time to; `looks` are those through the middle generation since the last full collection."""
@@ -87,4 +95,12 @@ class Collector:
             return False
         self._collect()
         self._collected_at = now
+        return True
+
+    def is_worth_giving_back(self) -> bool:
+        """Say whether enough work was done since the last yes for memory to lie about."""
+        busy_s = self._busy_s()
+        if busy_s - self._given_back_at_s < WORK_S:
+            return False
+        self._given_back_at_s = busy_s
         return True

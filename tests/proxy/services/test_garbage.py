@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import weakref
 from collections.abc import Iterator
 
 import pytest
 
-from proxy.services.garbage import DUE, LONGEST_S, Collector, collect
+from proxy.services import garbage
+from proxy.services.background import Background
+from proxy.services.garbage import DUE, LONGEST_S, WORK_S, Collector, collect
 
 
 class Process:
@@ -50,6 +53,28 @@ def test_one_that_is_never_quiet_is_collected_when_it_is_overdue() -> None:
     process = Process()
     collected = [process.second(busy=1.0) for _ in range(int(LONGEST_S) * 2)]
     assert collected.count(True) == 2
+
+
+def test_memory_goes_back_after_work_and_not_after_time() -> None:
+    process = Process()
+    assert not process.collector.is_worth_giving_back()
+    process.at_s += 3600.0
+    assert not process.collector.is_worth_giving_back()
+    process.busy_s += WORK_S
+    assert process.collector.is_worth_giving_back()
+    assert not process.collector.is_worth_giving_back()
+
+
+async def test_it_goes_back_while_the_process_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    process, given = Process(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(garbage, "LOOK_S", 0.001)
+    monkeypatch.setattr(garbage, "give_back", lambda: loop.call_soon_threadsafe(given.set))
+    background = Background()
+    background.spawn(process.collector.run(), name="garbage")
+    process.busy_s += WORK_S
+    await asyncio.wait_for(given.wait(), 10)
+    await background.aclose()
 
 
 def test_what_is_alive_at_the_beginning_is_not_walked_again_and_nothing_is_collected_by_itself() -> None:
