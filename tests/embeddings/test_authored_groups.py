@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
+
 from embeddings.training.authored_groups import ASIDE_SHARE, groups, pairs
+from embeddings.training.pairs import Pair
+
+Sides = tuple[list[Pair], list[Pair]]
+
+
+@pytest.fixture(scope="module")
+def made() -> Sides:
+    """The pairs taught and those kept aside: two seconds' work."""
+    return pairs()
 
 
 def test_every_group_has_wordings_and_near_misses_that_differ_from_them() -> None:
@@ -12,8 +23,8 @@ def test_every_group_has_wordings_and_near_misses_that_differ_from_them() -> Non
         assert not {text.lower() for _, text in group.near} & {text.lower() for text in group.same}, group.same[0]
 
 
-def test_nothing_kept_aside_is_trained_on() -> None:
-    kept, aside = pairs()
+def test_nothing_kept_aside_is_trained_on(made: Sides) -> None:
+    kept, aside = made
     groups_aside = [group for group in groups() if group.is_aside]
     assert abs(len(groups_aside) / len(groups()) - ASIDE_SHARE) < 0.03
     texts = {text for pair in aside for text in (pair.stored, pair.asked)}
@@ -21,10 +32,10 @@ def test_nothing_kept_aside_is_trained_on() -> None:
     assert not texts & trained, "short questions stand in two groups: the pairs on the training side go"
 
 
-def test_training_sees_about_as_many_same_as_different_pairs() -> None:
-    kept, _ = pairs()
+def test_training_sees_about_as_many_same_as_different_pairs(made: Sides) -> None:
+    kept, _ = made
     assert 0.4 < sum(pair.is_same for pair in kept) / len(kept) < 0.6
 
 
-def test_the_pairs_are_the_same_each_time() -> None:
-    assert pairs() == pairs()
+def test_the_pairs_are_the_same_each_time(made: Sides) -> None:
+    assert pairs() == made
