@@ -1,7 +1,7 @@
 """One connection to a provider: httpcore's, without the pools that httpx and httpcore put around it, and with head and body in one write.
 
-A small call costs 280 µs of processor time where httpx's transport takes 400: a pool of one connection is 60 of them, a second system
-call, which also wakes the provider for a head it can do nothing with, another 60.
+A small call costs 320 µs of processor time and 380 by the clock, where httpx's transport takes 400 and 490: a pool of one connection is 55
+of them, the rest a second system call, which also wakes the provider for a head it can do nothing with.
 """
 
 from __future__ import annotations
