@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from embeddings.training import authored_groups
 
-FOLLOW_UPS = ("turns", "rewordings_followups")
+FOLLOW_UPS = ("turns", "turns_later", "rewordings_followups")
 """Files of the authored groups that make sense only after something was said."""
 
 _QUOTES = "“”"  # the simulated provider quotes questions in them, and `answers` reads its quotation
