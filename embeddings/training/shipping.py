@@ -58,7 +58,8 @@ def write_checkpoint(folder: Path, source: Path, config: BertConfig, weights: Ma
     raw = json.loads((source / "config.json").read_text("utf-8")) | {"num_hidden_layers": config.layers}
     (folder / "config.json").write_text(json.dumps(raw, indent=1), "utf-8")
     shutil.copyfile(source / TOKENIZER_FILE, folder / TOKENIZER_FILE)
-    save_file(dict(weights), folder / "model.safetensors")
+    # safetensors writes the memory of a transposed view as it lies, without a word.
+    save_file({name: np.ascontiguousarray(tensor) for name, tensor in weights.items()}, folder / "model.safetensors")
 
 
 def ship(checkpoint: Path, folder: Path, *, name: str, precision: Precision = "int8") -> VerifierManifest:

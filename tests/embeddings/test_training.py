@@ -15,10 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from embeddings.checkpoint import BertConfig, FloatArray, Weights, read_config
+from embeddings.checkpoint import BertConfig, FloatArray, Weights, read_config, read_weights
 from embeddings.training import edits, recipe, shipping
 from embeddings.training.metrics import curve, found_at, level_at
 from embeddings.training.pairs import Pair, read_pairs, share, split_by_component
+from embeddings.training.reopen import reopened
 from embeddings.verifier import Verifier, VerifierManifest, padded
 
 QUESTIONS = (
@@ -302,6 +303,22 @@ def test_int8_scores_stay_near_those_of_fp32(tiny_checkpoint: TinyCheckpoint, tm
         shipping.ship(tiny_checkpoint[0], tmp_path / precision, name="tiny", precision=precision)  # type: ignore[arg-type]
         logits[precision] = np.array([score.logit for score in Verifier(tmp_path / precision).score(pairs)])
     assert np.corrcoef(logits["int8"], logits["fp32"])[0, 1] > 0.98
+
+
+def test_weights_are_read_back_from_what_ships(tiny_checkpoint: TinyCheckpoint, tmp_path: Path) -> None:
+    folder, config, weights = tiny_checkpoint
+    shipping.ship(folder, tmp_path / "out", name="tiny")
+    again = reopened(tmp_path / "out" / "model.onnx", read_weights(folder), layers=config.layers)
+    assert again.keys() == weights.keys()
+    for name, weight in weights.items():
+        half_a_level = np.abs(weight).max(axis=-1, keepdims=True) / 127 / 2
+        # Smoothing stretches the large input channels first: their weights are rounded more finely, others' by what it made the largest.
+        assert np.all(np.abs(again[name] - weight) <= 4 * half_a_level + 1e-6), name
+    shipping.write_checkpoint(tmp_path / "again", folder, config, again)
+    shipping.ship(tmp_path / "again", tmp_path / "shipped again", name="tiny")
+    pairs = [(text, other) for text in QUESTIONS for other in QUESTIONS]
+    logits = [[s.logit for s in Verifier(tmp_path / each).score(pairs)] for each in ("out", "shipped again")]
+    assert np.corrcoef(logits[0], logits[1])[0, 1] > 0.99
 
 
 def test_the_exported_model_computes_what_was_trained(tiny_checkpoint: TinyCheckpoint, tmp_path: Path) -> None:
