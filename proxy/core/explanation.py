@@ -53,6 +53,7 @@ _DIFFERENCES = {
     "entity": "names",
     "quantifier": "how many (all, some, only)",
     "direction": "direction or roles",
+    "order": "the order of the same words",
     "wording": "a word that is neither the same nor a known synonym",
 }
 """What the two wordings of a pair differ in when the gate of this name objects."""

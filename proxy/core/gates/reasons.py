@@ -30,11 +30,12 @@ class GateReason(StrEnum):
     QUANTIFIER_SOFT = "gate-quantifier-soft"
     DIRECTION = "gate-direction"
     DIRECTION_SOFT = "gate-direction-soft"
+    ORDER = "gate-order"
     WORDING = "gate-wording"
 
 
 HARD = frozenset({
     GateReason.NUMBER, GateReason.IDENTIFIER, GateReason.CODE, GateReason.LANGUAGE, GateReason.NEGATION, GateReason.FOCUS,
-    GateReason.PERSON, GateReason.ANTONYM, GateReason.ENTITY, GateReason.QUANTIFIER, GateReason.DIRECTION,
+    GateReason.PERSON, GateReason.ANTONYM, GateReason.ENTITY, GateReason.QUANTIFIER, GateReason.DIRECTION, GateReason.ORDER,
 })  # fmt: skip
 """Facts in conflict: these refuse by themselves. The others are heuristics, weighed with what a model says of the pair (decision 0008)."""

@@ -213,3 +213,14 @@ def test_everyday_rewordings_are_hardly_ever_refused_for_good() -> None:
 def test_a_quarter_of_the_everyday_traps_needs_no_model() -> None:
     pairs = _everyday("traps")
     assert sum(hard_refusal(one, other) is not None for one, other in pairs) / len(pairs) >= 0.22
+
+
+def test_a_long_text_of_the_same_words_in_another_order_is_refused() -> None:
+    stored = "The film about the painter Karl Brandt was directed by Maria Lund in Norway and shown at the festival in Venice in spring"
+    asked = "The film about the painter Maria Lund was directed by Karl Brandt in Norway and shown at the festival in Venice in spring"
+    assert hard_refusal(stored, asked) in {GateReason.DIRECTION, GateReason.ORDER}
+    mixed = "In spring the festival of Norway was directed by the painter Maria Lund and the film about Karl Brandt shown in Venice"
+    assert GateReason.ORDER in objections(stored, mixed)
+    # What is free to stand elsewhere may; a short question is left to the verifier, and so is a text in other words.
+    assert GateReason.ORDER not in objections("In Python, how do I sort a list?", "How do I sort a list in Python?")
+    assert GateReason.ORDER not in objections("Sort a list of cities", "Sort cities by list")
