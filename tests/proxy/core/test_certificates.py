@@ -42,6 +42,21 @@ def test_a_level_breaks_its_budget_seldom_enough(weights: tuple[float, ...]) -> 
     assert certified[0.1] >= 0.9 * runs
 
 
+def test_weights_that_go_by_the_label_break_the_budget_seldom_and_find_more() -> None:
+    rng, runs, budget = random.Random(5), 60, 0.05
+    broken, plain, weighted = 0, 0.0, 0.0
+    for _ in range(runs):
+        # Different pairs are collected four times as often as they come in traffic, and weigh a quarter.
+        traffic = drawn(rng, 8000)
+        pairs = [pair for pair in traffic if not pair.is_same or rng.random() < 0.25]
+        level = levels_for([pair._replace(weight=4.0 if pair.is_same else 1.0) for pair in pairs], [budget])[budget]
+        thinned = [pair for pair in pairs if pair.is_same or rng.random() < 0.25]
+        broken += true_rate(min(level, 1.0)) > budget
+        weighted, plain = weighted + level, plain + levels_for(thinned, [budget])[budget]
+    assert broken <= 7
+    assert weighted < plain  # levels: lower ones find more
+
+
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), max_size=300))
 def test_a_larger_budget_never_has_a_stricter_level(pairs: list[tuple[float, bool]]) -> None:
     levels = list(levels_for([Scored(c, same) for c, same in pairs], BUDGETS).values())
