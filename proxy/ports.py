@@ -197,7 +197,13 @@ class Judge(Protocol):
         """The confidence a hit needs at least, in [0, 1], or above 1 for exact hits only; a caller may only ask for more."""
 
     async def judge(
-        self, asked: str, candidates: Sequence[Candidate], *, scope: Scope, floor: float | None = None
+        self,
+        asked: str,
+        candidates: Sequence[Candidate],
+        *,
+        scope: Scope,
+        floor: float | None = None,
+        is_follow_up: bool = False,
     ) -> Verdict:
         """Choose among candidates. Never raises: what cannot be judged is refused, with a reason.
 
@@ -206,6 +212,7 @@ class Judge(Protocol):
             candidates: all from the caller's partition, in any order; may be empty.
             scope: whose error budget counts.
             floor: the caller's own level, None for the server's.
+            is_follow_up: they go on from an answer of Deja's, so that candidates are what else was asked at that very point.
         """
 
     def merge_confidence(self, stored: str, asked: str, judged: Judged, *, scope: Scope) -> float | None:

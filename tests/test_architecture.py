@@ -34,6 +34,7 @@ LAYERS: dict[str, frozenset[str]] = {
             "embeddings.batching",
             "embeddings.verifier",
             "embeddings.errors",
+            "embeddings.training.authored_groups",
             "embeddings.training.pairs",
             "embeddings.training.recipe",
         }

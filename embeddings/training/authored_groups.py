@@ -16,6 +16,8 @@ from pathlib import Path
 
 from embeddings.training.pairs import Pair, share
 
+FOLLOW_UPS = ("turns", "turns_later", "rewordings_followups")
+"""Files whose groups make sense only after something was said."""
 ASIDE_SHARE = 0.15
 """Of the groups, kept aside for measuring."""
 _DIFFERENT_PER_SAME = 1.2
@@ -43,6 +45,12 @@ class Group:
     def is_aside(self) -> bool:
         """Whether it is kept aside for measuring."""
         return share(f"authored {self.same[0]}") < ASIDE_SHARE
+
+
+def is_follow_up(kind: str) -> bool:
+    """Whether pairs of this kind are later turns of a conversation."""
+    source, _, field = kind.partition(" ")[0].partition("/")
+    return source == "authored" and field in FOLLOW_UPS
 
 
 def groups() -> list[Group]:

@@ -7,9 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from embeddings.training import recipe
 from embeddings.training.pairs import Pair, read_pairs, read_rows
 
+OTHER_TURNS = "cast_conversations, other turns"
+"""Name of the set of what else people asked in the same conversation: later turns that share no answer, as they come."""
+
+_OTHER_TURNS = 2  # of a conversation, the nearest to each turn
 _MOST_TEXTS = 3_000  # of a file of groups
 _SEED = 7
 
@@ -42,6 +48,7 @@ def sets(data_dir: Path, embed: recipe.Embed) -> dict[str, list[Pair]]:
     found["osschat"] = _near(read_rows(data_dir, "osschat_groups"), embed)
     found["clinc150 test"] = _near([row for row in read_rows(data_dir, "clinc150") if row["part"] == "test"], embed)
     prompts = read_rows(data_dir, "arena_prompts")
+    found[OTHER_TURNS] = _other_turns(read_rows(data_dir, "cast_conversations"), embed)
     found["arena"] = _near([row | {"group": at} for at, row in enumerate(prompts)], embed)
     rng = random.Random(_SEED)  # noqa: S311  (repeatable, not secret)
     support = [row for row in read_rows(data_dir, "support_utterances") if recipe.is_held_out_group(row["group"])]
@@ -49,6 +56,20 @@ def sets(data_dir: Path, embed: recipe.Embed) -> dict[str, list[Pair]]:
     tables = [row for row in read_rows(data_dir, "restaurant_slots") if recipe.is_held_out_group(row["text"])]
     found["restaurant, another slot"] = recipe.restaurant_pairs(tables, rng)
     return found
+
+
+def _other_turns(conversations: Sequence[dict[str, Any]], embed: recipe.Embed) -> list[Pair]:
+    """Pair each later turn with the nearest others of its conversation; all are different."""
+    found: set[tuple[str, str]] = set()
+    for conversation in conversations:
+        turns = sorted({turn["raw"].strip() for turn in conversation["turns"][1:]})
+        if len(turns) > _OTHER_TURNS:
+            vectors = embed(turns)
+            cosines = vectors @ vectors.T
+            for at, turn in enumerate(turns):
+                nearest = [int(i) for i in np.argsort(-cosines[at]) if i != at][:_OTHER_TURNS]
+                found.update((min(turn, turns[i]), max(turn, turns[i])) for i in nearest)
+    return [Pair(one, other, False, OTHER_TURNS) for one, other in sorted(found)]
 
 
 def _near(rows: Sequence[dict[str, Any]], embed: recipe.Embed) -> list[Pair]:

@@ -13,9 +13,6 @@ from dataclasses import dataclass
 
 from embeddings.training import authored_groups
 
-FOLLOW_UPS = ("turns", "turns_later", "rewordings_followups")
-"""Files of the authored groups that make sense only after something was said."""
-
 _QUOTES = "“”"  # the simulated provider quotes questions in them, and `answers` reads its quotation
 
 VERBS = (
@@ -106,7 +103,7 @@ def authored() -> Texts:
         topic = Topic(_quotable(group.same), _quotable(tuple(text for _, text in group.near)))
         plain = {_plain(text) for text in (*topic.wordings, *topic.near)}
         if seen.isdisjoint(plain):
-            (follow_ups if group.field in FOLLOW_UPS else topics).append(topic)
+            (follow_ups if group.field in authored_groups.FOLLOW_UPS else topics).append(topic)
             seen |= plain
     return Texts(tuple(topics), tuple(follow_ups))
 

@@ -59,6 +59,8 @@ class Calibration:
         knots: (score, probability), scores rising, probabilities never falling; straight lines between, flat outside.
         levels: (budget, level), budgets rising, levels never rising; `EXACT_ONLY` where a budget could not be certified.
         shares: of the calibration's candidates, how many fell into each confidence bin; (BIN_COUNT,), or empty if unknown.
+        follow_up: reads the evidence of a conversation's later turns, where candidates are what else was asked at that very point; its
+            confidence has to reach the levels above, and it has none of its own. None where later turns are read like first ones.
     """
 
     scale: str
@@ -68,6 +70,7 @@ class Calibration:
     knots: tuple[tuple[float, float], ...]
     levels: tuple[tuple[float, float], ...]
     shares: tuple[float, ...] = ()
+    follow_up: Calibration | None = None
 
     def __post_init__(self) -> None:
         """Refuse numbers under which more evidence could mean less confidence, or a larger budget a stricter level."""
@@ -88,6 +91,12 @@ class Calibration:
         _require(all(a[1] >= b[1] for a, b in pairwise(self.levels)), "a larger budget must not have a stricter level")
         _require(len(self.shares) in (0, BIN_COUNT), f"shares must have {BIN_COUNT} numbers, or none")
         _require(min(self.shares, default=0.0) >= 0, "no share may be negative")
+        if (later := self.follow_up) is not None:
+            _require(later.scale == self.scale, "follow_up must have been made for the same models")
+            _require(
+                not later.levels and later.follow_up is None,
+                "follow_up must have neither levels nor a follow_up of its own",
+            )
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Calibration:
@@ -109,6 +118,7 @@ class Calibration:
                 knots=tuple((float(score), float(chance)) for score, chance in data["knots"]),
                 levels=tuple((float(budget), float(level)) for budget, level in data["levels"]),
                 shares=tuple(float(share) for share in data.get("shares", ())),
+                follow_up=None if data.get("follow_up") is None else cls.from_json(data["follow_up"]),
             )
         except KeyError as error:
             raise ValueError(f"calibration: the field {error.args[0]!r} is missing") from error
@@ -117,7 +127,7 @@ class Calibration:
 
     def as_json(self) -> dict[str, Any]:
         """Everything as plain lists, dicts and numbers; `from_json` gives the same calibration back."""
-        return {
+        written = {
             "version": _VERSION,
             "scale": self.scale,
             "bias": self.bias,
@@ -127,6 +137,11 @@ class Calibration:
             "levels": [list(row) for row in self.levels],
             "shares": list(self.shares),
         }
+        return written if self.follow_up is None else written | {"follow_up": self.follow_up.as_json()}
+
+    def of(self, *, is_follow_up: bool) -> Calibration:
+        """Give what reads the evidence of a first question, or of a later turn."""
+        return self.follow_up if is_follow_up and self.follow_up is not None else self
 
     def score(self, evidence: Evidence) -> float:
         """Give the model's raw score, before the map to a probability; -inf where nothing may be accepted.

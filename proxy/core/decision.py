@@ -17,6 +17,15 @@ WORTH_VERIFYING = 0.6
 """Cosine below which the verifier is not asked: 0.7 % of the hits it would make lie there (decision 0010), and most questions that were
 never asked before have no nearer neighbour, so that they cost no verifying."""
 
+WORTH_VERIFYING_FOLLOW_UP = 0.3
+"""The same for later turns: short, and asked of what was just said, they share few words ("what does it cost?", "and the fee?"). Next to
+the same answer there are few candidates, so it costs little."""
+
+
+def worth_verifying(is_follow_up: bool) -> float:
+    """Cosine from which the verifier is asked."""
+    return WORTH_VERIFYING_FOLLOW_UP if is_follow_up else WORTH_VERIFYING
+
 
 @dataclass(frozen=True, slots=True)
 class Scope:
@@ -45,6 +54,7 @@ class Judged:
         confidence: calibrated probability that the answer serves, in [0, 1]; None where it was not computed.
         lower_logit: the verifier's, of the order of the two texts that is less sure; a careful guess where one order decided.
         is_earlier: the similarity is of the embedder before, and so on another scale.
+        is_follow_up: both go on from one answer of Deja's, in one conversation or in two that go on as one.
     """
 
     index: int
@@ -55,6 +65,7 @@ class Judged:
     confidence: float | None = None
     lower_logit: float | None = None
     is_earlier: bool = False
+    is_follow_up: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +143,9 @@ _NOT_FOR_MERGING = frozenset({
     GateReason.WORDING, GateReason.FOCUS_SOFT, GateReason.TENSE, GateReason.ANTONYM_SOFT, GateReason.DIRECTION_SOFT,
 })  # fmt: skip
 """How it is said: weighed in the confidence, for merging, too. What is said must agree: a number, a name, a "my" on one side only."""
-_NOT_FOR_SURE_MERGING = _NOT_FOR_MERGING | {GateReason.QUANTIFIER_SOFT}
-"""Besides, "how much sleep" and "how many hours of sleep", or "both" in one wording of two things."""
+_NOT_FOR_SURE_MERGING = _NOT_FOR_MERGING | {GateReason.QUANTIFIER_SOFT, GateReason.NEGATION_SOFT}
+"""Besides, "how much sleep" and "how many hours of sleep", "both" in one wording of two things, "without splitting" and "keep from
+breaking": no fact that a later turn could build on."""
 
 
 def _why_not(judged: Judged) -> Reason | GateReason:

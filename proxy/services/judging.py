@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from embeddings.base import ALONE, OneWay, Score
 from embeddings.batching import BatchingVerifier
@@ -39,6 +39,18 @@ further below in one of twenty of 204 such pairs."""
 VERIFIED = 2
 """Candidates shown to the verifier, at most: the nearest of those that no gate refuses. The index offers more, since near misses crowd
 round a question and the gates thin them out. Each costs a miss as much as an embedding (decision 0010)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """What is to be judged: `level` serves; from `worth` on a candidate is judged in full."""
+
+    asked: str
+    candidates: Sequence[Candidate]
+    level: float
+    worth: float
+    whose: str
+    is_follow_up: bool
 
 
 class VerifyingJudge:
@@ -79,7 +91,13 @@ class VerifyingJudge:
         return EXACT_ONLY if self._levels is None else self._levels.level(scope)
 
     async def judge(
-        self, asked: str, candidates: Sequence[Candidate], *, scope: Scope, floor: float | None = None
+        self,
+        asked: str,
+        candidates: Sequence[Candidate],
+        *,
+        scope: Scope,
+        floor: float | None = None,
+        is_follow_up: bool = False,
     ) -> Verdict:
         """Choose the candidate that serves most surely."""
         level = max(self.level(scope), floor or 0.0)
@@ -89,17 +107,16 @@ class VerifyingJudge:
             return Verdict(None, Reason.VERIFIER_UNAVAILABLE, level=level)
         # A level may have been tightened: what lies between is still judged, so that audits can learn from it and loosen it again.
         worth = min(level, self._levels.judging_level(scope))
+        case = _Case(asked, candidates, level, worth, scope.tenant, is_follow_up)
         try:
             async with asyncio.timeout(self._deadline_s):
-                verdict = decision.choose(await self._look_at_all(asked, candidates, level, worth, scope.tenant), level)
+                verdict = decision.choose(await self._look_at_all(case), level)
                 return replace(verdict, reason=Reason.BUDGET) if level > 1.0 else verdict
         except TimeoutError:
             logger.debug("not verified: no score within %.0f ms", self._deadline_s * 1000)
         except EmbedderError as error:
             logger.debug("not verified: %s", error)
-        return Verdict(
-            None, Reason.VERIFIER_UNAVAILABLE, level=level, judged=_screened(asked, candidates, scope.tenant)
-        )
+        return Verdict(None, Reason.VERIFIER_UNAVAILABLE, level=level, judged=_screened(case))
 
     def merge_confidence(self, stored: str, asked: str, judged: Judged, *, scope: Scope) -> float | None:
         """How sure it is that the two wordings may share the rest of their conversations, None if they may not."""
@@ -111,71 +128,54 @@ class VerifyingJudge:
             return None
         return confidence if confidence >= self._levels.merge_level(scope) else None
 
-    async def _look_at_all(
-        self, asked: str, candidates: Sequence[Candidate], level: float, worth: float, whose: str
-    ) -> list[Judged]:
+    async def _look_at_all(self, case: _Case) -> list[Judged]:
         """Judge the candidates, those of the embedder before by themselves: nearest there is another matter than nearest here."""
-        every = range(len(candidates))
-        if self._earlier is None or not any(one.is_earlier for one in candidates):
-            return await self._look(asked, candidates, every, level, worth, whose)
+        every = range(len(case.candidates))
+        if self._earlier is None or not any(one.is_earlier for one in case.candidates):
+            return await self._look(case, every)
         judged: list[Judged] = []
         for is_earlier in (False, True):
-            some = [index for index in every if candidates[index].is_earlier is is_earlier]
-            if some and not any((one.confidence or 0.0) >= level for one in judged):
-                judged += await self._look(asked, candidates, some, level, worth, whose)
+            some = [index for index in every if case.candidates[index].is_earlier is is_earlier]
+            if some and not any((one.confidence or 0.0) >= case.level for one in judged):
+                judged += await self._look(case, some)
         return sorted(judged, key=lambda one: -one.similarity)
 
-    async def _look(
-        self,
-        asked: str,
-        candidates: Sequence[Candidate],
-        some: Sequence[int],
-        level: float,
-        worth: float,
-        whose: str,
-    ) -> list[Judged]:
+    async def _look(self, case: _Case, some: Sequence[int]) -> list[Judged]:
         """Judge the nearest of some, then if it does not serve the others, as far as they can reach `worth`; most similar first."""
-        order = sorted(some, key=lambda index: -candidates[index].similarity)
-        reading = read(asked, whose)
+        order = sorted(some, key=lambda index: -case.candidates[index].similarity)
+        reading = read(case.asked, case.whose)
+        nearest = case.candidates[order[0]]
         judged: list[Judged] = []
         left = VERIFIED
-        groups = (order[:1], order[1:]) if candidates[order[0]].similarity >= LIKELY else (order,)
-        for group in groups:
-            near = [(i, candidates[i].question, candidates[i].similarity) for i in group]
-            screened = decision.screen(reading, near, whose)
-            if candidates[order[0]].is_earlier:
-                screened = [replace(one, is_earlier=True) for one in screened]
-            open_ = [one for one in screened if self._is_open(one, worth)][:left]
+        for group in (order[:1], order[1:]) if nearest.similarity >= LIKELY else (order,):
+            near = [(index, case.candidates[index].question, case.candidates[index].similarity) for index in group]
+            screened = [
+                replace(one, is_earlier=nearest.is_earlier, is_follow_up=case.is_follow_up)
+                for one in decision.screen(reading, near, case.whose)
+            ]
+            open_ = [one for one in screened if self._is_open(one, case.worth)][:left]
             left -= len(open_)
-            verified = await self._verify(asked, candidates, open_, level, worth, whose)
+            verified = await self._verify(case, open_)
             judged += [verified.get(one.index, one) for one in screened]
-            if any((one.confidence or 0.0) >= level for one in verified.values()):
+            if any((one.confidence or 0.0) >= case.level for one in verified.values()):
                 break
         return judged
 
-    async def _verify(
-        self,
-        asked: str,
-        candidates: Sequence[Candidate],
-        open_: Sequence[Judged],
-        level: float,
-        worth: float,
-        whose: str,
-    ) -> dict[int, Judged]:
+    async def _verify(self, case: _Case, open_: Sequence[Judged]) -> dict[int, Judged]:
         """Fill in logits and confidences; second orders are read where no first one is sure enough and some leave hope."""
-        stored = [candidates[one.index].question for one in open_]
-        first = await self._scores([OneWay(text, asked) for text in stored], whose)
+        stored = [case.candidates[one.index].question for one in open_]
+        first = await self._scores([OneWay(text, case.asked) for text in stored], case.whose)
         verified = [
             self._said(one, score.logit - ALONE, score.logit - BELOW_ALONE)
             for one, score in zip(open_, first, strict=True)
         ]
-        if not any((one.confidence or 0.0) >= level for one in verified):
+        if not any((one.confidence or 0.0) >= case.level for one in verified):
             ceilings = [
                 self._confidence(replace(one, logit=score.logit + MARGIN))
                 for one, score in zip(open_, first, strict=True)
             ]
-            hopeful = [at for at, ceiling in enumerate(ceilings) if ceiling >= worth]
-            back = await self._scores([OneWay(asked, stored[at]) for at in hopeful], whose)
+            hopeful = [at for at, ceiling in enumerate(ceilings) if ceiling >= case.worth]
+            back = await self._scores([OneWay(case.asked, stored[at]) for at in hopeful], case.whose)
             for at, other in zip(hopeful, back, strict=True):
                 both = first[at].with_other_order(other)
                 verified[at] = self._said(open_[at], both.decisive_logit, both.lower_logit)
@@ -200,22 +200,22 @@ class VerifyingJudge:
             return False
         calibration = self._scale(judged)
         # Other embedders' cosines mean something else: a calibration that leaves them out knows no cosine that is too low.
-        is_near = judged.similarity >= decision.WORTH_VERIFYING or not calibration.uses_cosine
+        is_near = judged.similarity >= decision.worth_verifying(judged.is_follow_up) or not calibration.uses_cosine
         return is_near and calibration.ceiling(_evidence(judged)) >= worth
 
     def _confidence(self, judged: Judged) -> float:
         return self._scale(judged).confidence(_evidence(judged))
 
     def _scale(self, judged: Judged) -> Calibration:
-        """What reads the cosine of a candidate: the calibration of the embedder that it comes from."""
+        """What reads the cosine of a candidate: the calibration of the embedder that it comes from, for that place in a conversation."""
         found = self._earlier if judged.is_earlier and self._earlier is not None else self._calibration
         assert found is not None
-        return found
+        return found.of(is_follow_up=judged.is_follow_up)
 
 
-def _screened(asked: str, candidates: Sequence[Candidate], whose: str) -> tuple[Judged, ...]:
-    near = [(index, candidate.question, candidate.similarity) for index, candidate in enumerate(candidates)]
-    return tuple(sorted(decision.screen(asked, near, whose), key=lambda one: -one.similarity))
+def _screened(case: _Case) -> tuple[Judged, ...]:
+    near = [(index, candidate.question, candidate.similarity) for index, candidate in enumerate(case.candidates)]
+    return tuple(sorted(decision.screen(case.asked, near, case.whose), key=lambda one: -one.similarity))
 
 
 def _evidence(judged: Judged) -> Evidence:

@@ -44,7 +44,7 @@ def read(rows: Sequence[Mapping[str, Any]], name: str, embed: recipe.Embed) -> C
     for pair, _ in recipe.neighbour_pairs(texts, texts, embed) if texts else ():
         meeting = _meeting(later[pair.stored], later[pair.asked])
         if meeting is not None:
-            follow_ups.append(LabelledPair(pair.stored, pair.asked, False, f"{name}/follow-up"))
+            follow_ups.append(LabelledPair(pair.stored, pair.asked, False, f"{name}/follow-up", is_follow_up=True))
             openings.append(LabelledPair(*meeting, False, f"{name}/opening"))
     return Conversations(
         tuple(LabelledPair(pair.stored, pair.asked, False, f"{name}/first") for pair, _ in near),

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from embeddings.training import recipe
+from embeddings.training.authored_groups import is_follow_up
 from embeddings.training.pairs import Pair
 from proxy.errors import ConfigError
 from proxy.tuning.scoring import LabelledPair
@@ -245,4 +246,4 @@ _KNOWN: Mapping[str, Callable[[Path, Rows, recipe.Embed], Made]] = {
 
 
 def _labelled(pair: Pair) -> LabelledPair:
-    return LabelledPair(pair.stored, pair.asked, pair.is_same, pair.kind)
+    return LabelledPair(pair.stored, pair.asked, pair.is_same, pair.kind, is_follow_up=is_follow_up(pair.kind))

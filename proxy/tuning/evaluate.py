@@ -6,7 +6,7 @@ Here the measuring; the sets are in `eval_sets`, streams in `streams`, conversat
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from embeddings.base import Embedder, Embedding
 from embeddings.batching import PairScorer
-from proxy.core.confidence import Calibration, Evidence
+from proxy.core.confidence import Calibration
 from proxy.tuning import conversations, eval_sets
 from proxy.tuning.advice import Reading
 from proxy.tuning.conversations import Conversations
@@ -258,7 +258,7 @@ def parts(ratings: Ratings, calibration: Calibration) -> dict[float, dict[str, S
     """
     pairs = ratings.pairs
     logits = np.array([-np.inf if one.logit is None else one.logit for one in pairs])
-    ungated = [calibration.confidence(Evidence(one.similarity, one.logit, one.soft)) for one in pairs]
+    ungated = [replace(one, gate=None).confidence(calibration) for one in pairs]
     scores = {
         "cosine": ratings.similarity,
         "verifier": logits,

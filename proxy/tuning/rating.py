@@ -81,7 +81,7 @@ def rate(scored: Sequence[ScoredPair], calibration: Calibration) -> Ratings:
     """Rate scored pairs as a proxy with this calibration would."""
     why = [why_refused(one) for one in scored]
     confidence = [
-        1.0 if reason == EXACT else 0.0 if reason else calibration.confidence(one.evidence)
+        1.0 if reason == EXACT else 0.0 if reason else one.confidence(calibration)
         for one, reason in zip(scored, why, strict=True)
     ]
     return Ratings(

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from embeddings.base import Embedder, Embedding
 from embeddings.batching import PairScorer
-from proxy.core.confidence import Evidence
-from proxy.core.decision import WORTH_VERIFYING
+from proxy.core.confidence import Calibration, Evidence
+from proxy.core.decision import worth_verifying
 from proxy.core.gates import HARD, GateReason, objections, read
 
 _BATCH = 8  # items to a run of the model: as many as the proxy takes (decision 0001)
@@ -30,12 +30,14 @@ class LabelledPair:
         asked: the question to answer.
         is_same: the label.
         kind: what sort of traffic it stands for, for tables by category.
+        is_follow_up: both are later turns of a conversation.
     """
 
     stored: str
     asked: str
     is_same: bool
     kind: str = ""
+    is_follow_up: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,10 @@ class ScoredPair:
         """What `core.confidence` weighs; a pair that may not be served whatever its scores has a logit of -inf."""
         logit = -math.inf if self.gate is not None or self.logit is None else self.logit
         return Evidence(self.similarity, logit, self.soft)
+
+    def confidence(self, calibration: Calibration) -> float:
+        """Give the probability in [0, 1] that the stored answer serves."""
+        return calibration.of(is_follow_up=self.pair.is_follow_up).confidence(self.evidence)
 
 
 class Scorer:
@@ -116,7 +122,9 @@ class Scorer:
     def _verified(self, scored: Sequence[ScoredPair], progress: Progress, is_thorough: bool) -> list[ScoredPair]:
         result = list(scored)
         open_ = [
-            i for i, one in enumerate(scored) if (is_thorough or one.gate is None) and one.similarity >= WORTH_VERIFYING
+            i
+            for i, one in enumerate(scored)
+            if (is_thorough or one.gate is None) and one.similarity >= worth_verifying(one.pair.is_follow_up)
         ]
         open_.sort(key=lambda i: len(scored[i].pair.stored) + len(scored[i].pair.asked))
         for done, group in enumerate(_batches(open_)):

@@ -1,7 +1,7 @@
 """Labelled pairs through a running proxy: ask one wording, then the other, and read from Cache-Status whether it hit.
 
-Each pair has a namespace of its own, so pairs never meet; entries live for minutes. What this adds to measuring offline is everything
-around the judge: parsing, routing, the vector search, deadlines.
+Each pair has a namespace of its own, so pairs never meet; entries live for minutes. Later turns are asked after one opening and its answer.
+What this adds to measuring offline is everything around the judge: parsing, routing, the vector search, deadlines.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import numpy as np
@@ -24,6 +24,7 @@ from proxy.tuning.rating import BoolArray
 from proxy.tuning.scoring import LabelledPair
 
 _TTL_S = 900  # entries go by themselves soon after
+_OPENING = "Tell me about it."  # before later turns
 _TIMEOUT_S = 60.0
 _DECIDED = frozenset(
     {
@@ -31,6 +32,16 @@ _DECIDED = frozenset(
         Reason.UNKNOWN_TOKENS, *RouteReason,
     }
 )  # fmt: skip
+
+
+Message = dict[str, str]
+
+
+class _Told(NamedTuple):
+    """What came back: the answer's text, and what `read_status` reads of it."""
+
+    answer: str
+    status: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +133,12 @@ async def ask(target: Target, pairs: Sequence[LabelledPair], progress: Callable[
         nonlocal done
         for i in waiting:
             namespace = f"eval-{run}-{i}"
-            await _post(client, target, namespace, pairs[i].stored)
-            told[i] = await _post(client, target, namespace, pairs[i].asked)
+            before: list[Message] = []
+            if pairs[i].is_follow_up:
+                before = [_said("user", _OPENING)]
+                before.append(_said("assistant", (await _post(client, target, namespace, before)).answer))
+            await _post(client, target, namespace, [*before, _said("user", pairs[i].stored)])
+            told[i] = (await _post(client, target, namespace, [*before, _said("user", pairs[i].asked)])).status
             done += 1
             progress(done, len(pairs))
 
@@ -167,8 +182,8 @@ def read_status(value: str) -> str:
     raise ConfigError("An answer came without Deja's Cache-Status; is there another proxy in front that takes it off?")
 
 
-async def _post(client: httpx.AsyncClient, target: Target, namespace: str, question: str) -> str:
-    body = {"model": target.model, "messages": [{"role": "user", "content": question}]}
+async def _post(client: httpx.AsyncClient, target: Target, namespace: str, messages: Sequence[Message]) -> _Told:
+    body = {"model": target.model, "messages": messages}
     headers = {"X-Deja-Namespace": namespace, "X-Deja-TTL": str(_TTL_S)}
     try:
         answer = await client.post("/v1/chat/completions", json=body, headers=headers)
@@ -180,7 +195,12 @@ async def _post(client: httpx.AsyncClient, target: Target, namespace: str, quest
         raise ConfigError(
             f"The proxy at {target.root} answered {answer.status_code}; look at its log and, for 401, at DEJA_AUTH__KEYS."
         )
-    return read_status(answer.headers.get("cache-status", ""))
+    said = answer.json()["choices"][0]["message"]["content"] or ""
+    return _Told(said, read_status(answer.headers.get("cache-status", "")))
+
+
+def _said(role: str, text: str) -> Message:
+    return {"role": role, "content": text}
 
 
 def _client(target: Target) -> httpx.AsyncClient:

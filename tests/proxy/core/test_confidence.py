@@ -127,6 +127,24 @@ def test_numbers_that_would_break_a_law_are_refused(change: dict[str, Any], says
         Calibration.from_json(CALIBRATION.as_json() | change)
 
 
+def test_later_turns_may_have_a_map_of_their_own() -> None:
+    later = replace(CALIBRATION, bias=CALIBRATION.bias + 1.0, levels=(), shares=())
+    both = replace(CALIBRATION, follow_up=later)
+    assert Calibration.from_json(both.as_json()) == both
+    assert both.of(is_follow_up=True) is later
+    assert both.of(is_follow_up=False) is both
+    assert CALIBRATION.of(is_follow_up=True) is CALIBRATION
+
+
+@pytest.mark.parametrize(
+    ("change", "says"), [({"levels": ((0.1, 0.5),)}, "neither levels"), ({"scale": "other"}, "same models")]
+)
+def test_a_map_of_later_turns_has_no_levels_and_the_same_models(change: dict[str, Any], says: str) -> None:
+    later = replace(CALIBRATION, levels=(), shares=())
+    with pytest.raises(ValueError, match=says):
+        replace(CALIBRATION, follow_up=replace(later, **change))
+
+
 def test_a_missing_field_is_named() -> None:
     data = CALIBRATION.as_json()
     del data["knots"]

@@ -357,3 +357,21 @@ async def test_the_candidate_in_use_is_looked_at_first_and_may_settle_it(
     verdict = await judge.judge(ASKED, candidates, scope=SCOPE)
     assert verdict.chosen == 1
     assert [one.index for one in verdict.judged] == [1]
+
+
+async def test_later_turns_are_read_by_their_own_map_and_from_a_lower_cosine(
+    scripted: Scripted, levels: Levels
+) -> None:
+    cosine_too = replace(CALIBRATION, weights=(1e-6, 0.0, 1.0, 0.0, 0.0))
+    surer = replace(cosine_too, knots=((-12.0, 0.0), (6.0, 1.0)), levels=())
+    judge = VerifyingJudge(deadline_s=5.0, is_alone=lambda: False)
+    judge.use(BatchingVerifier(scripted), replace(cosine_too, follow_up=surer), levels)
+    scripted.logits["And the fee?"] = 4.0  # 0.67 as a first question, 0.89 as a later turn
+    candidates = [near("And the fee?", 0.4)]
+    first = await judge.judge("What does it cost?", candidates, scope=SCOPE)
+    assert (first.chosen, first.reason) == (None, Reason.BELOW_CONFIDENCE)
+    later = await judge.judge("What does it cost?", candidates, scope=SCOPE, is_follow_up=True)
+    assert later.chosen == 0
+    assert later.judged[0].is_follow_up
+    assert judge.merge_confidence("And the fee?", "What does it cost?", later.judged[0], scope=SCOPE) is None
+    await judge.aclose()
