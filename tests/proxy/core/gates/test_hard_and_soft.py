@@ -51,6 +51,8 @@ If they were alone, would he reject her? | If they were alone, would she reject 
 What is my name? | What is your name?
 Can I call you tomorrow? | Can you call me tomorrow?
 gate-antonym
+Could you make the quiz harder? | Can you make the quiz easier?
+Is the desert spreading southwards? | Is the desert spreading northwards?
 How do I enable cookies? | How do I disable cookies?
 How do I lock my phone? | How do I unlock my phone?
 Is begging legal here? | Is begging illegal here?
@@ -69,6 +71,7 @@ Why do cats chase dogs? | Why do dogs chase cats?
 Did Mary blame Adam? | Was Mary blamed by Adam?
 Does Thomas like Emma? | Is Thomas liked by Emma?
 Can I stretch before running? | Can I stretch after running?
+Which is the best phone under 15000 rupees? | Which is the best phone above 15000 rupees?
 How do I turn the notifications on? | How do I turn the notifications off?
 Is Python faster than Java? | Is Java faster than Python?
 """
