@@ -215,7 +215,7 @@ class Judge(Protocol):
             is_follow_up: they go on from an answer of Deja's, so that candidates are what else was asked at that very point.
         """
 
-    def merge_confidence(self, stored: str, asked: str, judged: Judged, *, scope: Scope) -> float | None:
+    async def merge_confidence(self, stored: str, asked: str, judged: Judged, *, scope: Scope) -> float | None:
         """How sure it is, in (0, 1], that two conversations at these texts may go on as one; None if they may not.
 
         Stricter than serving.

@@ -53,6 +53,7 @@ class Judged:
             change the outcome.
         confidence: calibrated probability that the answer serves, in [0, 1]; None where it was not computed.
         lower_logit: the verifier's, of the order of the two texts that is less sure; a careful guess where one order decided.
+        is_one_way: one order of the two texts decided, and the other was not read.
         is_earlier: the similarity is of the embedder before, and so on another scale.
         is_follow_up: both go on from one answer of Deja's, in one conversation or in two that go on as one.
     """
@@ -64,6 +65,7 @@ class Judged:
     logit: float | None = None
     confidence: float | None = None
     lower_logit: float | None = None
+    is_one_way: bool = False
     is_earlier: bool = False
     is_follow_up: bool = False
 
@@ -143,9 +145,12 @@ _NOT_FOR_MERGING = frozenset({
     GateReason.WORDING, GateReason.FOCUS_SOFT, GateReason.TENSE, GateReason.ANTONYM_SOFT, GateReason.DIRECTION_SOFT,
 })  # fmt: skip
 """How it is said: weighed in the confidence, for merging, too. What is said must agree: a number, a name, a "my" on one side only."""
-_NOT_FOR_SURE_MERGING = _NOT_FOR_MERGING | {GateReason.QUANTIFIER_SOFT, GateReason.NEGATION_SOFT}
+_NOT_FOR_SURE_MERGING = _NOT_FOR_MERGING | {
+    GateReason.QUANTIFIER_SOFT, GateReason.NEGATION_SOFT, GateReason.NUMBER_SOFT, GateReason.ENTITY_SOFT,
+}  # fmt: skip
 """Besides, "how much sleep" and "how many hours of sleep", "both" in one wording of two things, "without splitting" and "keep from
-breaking": no fact that a later turn could build on."""
+breaking": no fact that a later turn could build on. Numbers and names may differ in form ("Americans", "US citizens"); one that a side
+adds is refused by `SURE_MERGE_GATES`."""
 
 
 def _why_not(judged: Judged) -> Reason | GateReason:

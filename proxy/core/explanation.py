@@ -34,6 +34,7 @@ _REASONS = {
     "action": "It reads as an order to act, so only this very request may be answered from the cache.",
     "volatile": "Its answer changes by the hour, so only this very request may be answered from the cache.",
     "personal": "It is about one person, so only this very request may be answered from the cache.",
+    "reply-language": "It asks for the language to go on in, so only this very request may be answered from the cache.",
     "no-candidate": "Nothing fresh is stored where it could be compared.",
     "not-renderable": "A stored answer fits, but can be replayed only the way it came: streamed, or whole.",
     "feedback": "A caller said before that the nearest stored question does not ask the same.",

@@ -1,4 +1,5 @@
-"""Which questions are never answered by meaning: those that act, those whose answer changes by the hour, those about one person.
+"""Which questions are never answered by meaning: those that act, those whose answer changes by the hour, those about one person, and those
+that ask for no answer but for another way to talk.
 
 Asked before the lookup; each still has the exact tier. Intent decides, not words: "How do I transfer money?" is a question like
 any other, "transfer 50 € to Bob" is an order. So a question that asks how, why or what is never an action, and an order
@@ -25,6 +26,7 @@ class RouteReason(StrEnum):
     ACTION = "action"
     VOLATILE = "volatile"
     PERSONAL = "personal"
+    LANGUAGE = "reply-language"
 
 
 def exact_only(text: str, *, has_tools: bool) -> RouteReason | None:
@@ -43,6 +45,8 @@ def exact_only(text: str, *, has_tools: bool) -> RouteReason | None:
         return RouteReason.PERSONAL
     if any(acts(sentence, has_tools=has_tools) for sentence in _SENTENCES.split(plain)):
         return RouteReason.ACTION
+    if _REPLY_LANGUAGE.match(plain):
+        return RouteReason.LANGUAGE
     return RouteReason.VOLATILE if is_volatile(plain) else None
 
 
@@ -91,6 +95,22 @@ _MY_STATE = _any(
     r"payment due|bill due|payday|interview)\b",
     r"\bhow (?:many|much) (?:pto|vacation|sick) (?:days|hours|time )?\b.*\bi (?:have|got)\b",
 )  # fmt: skip
+
+# --- the language to go on in: about this conversation, and "do you speak" may be a question or a wish ---
+
+_LANGUAGES = (
+    r"(?:english|chinese|mandarin|cantonese|japanese|korean|spanish|portuguese|french|german|italian|dutch|russian|ukrainian|polish|"
+    r"czech|greek|turkish|arabic|hebrew|persian|farsi|hindi|urdu|bengali|tamil|thai|vietnamese|indonesian|malay|swedish|norwegian|danish|"
+    r"finnish|hungarian|romanian|swahili)"
+)
+_REPLY_LANGUAGE = _any(
+    r"^(?:(?:please|ok|okay|now|and|so|hi|hello|hey|just|then|from now on)[, ]+)*"
+    r"(?:(?:can|could|will|would|do|may|should) (?:you|i|we) |(?:is it possible(?: for you)?|are you able|do you have the ability) to |"
+    r"i(?: want|'d like| would like) you to )?(?:(?:please|also|only|know how to|understand and|be able to) )*"
+    r"(?:speak|talk|answer|reply|respond|communicate|converse|chat|write)"
+    r"(?: (?:to|with|me|us|back|only|always|it|this|that|everything|please|the|my|all|next|following|questions?))*(?: in| using)?"
+    rf" {_LANGUAGES}(?: (?:please|instead|only|language|from now on|for (?:the|this|my|all) [\w ]{{1,40}}))*\W*$"
+)
 
 # --- the user's own words ---
 

@@ -296,7 +296,7 @@ class Completions:
         self, decision: Decision, plan: LookUp, candidate: Candidate, judged: Judged, text: str
     ) -> Serve | Forward:
         """Fetch the chosen entry and, where the two wordings are the same question, join the conversations."""
-        link = self._link(decision, candidate, judged, text)
+        link = await self._link(decision, candidate, judged, text)
         started = time.perf_counter()
         try:
             async with self._guard.within(self._policy.lookup_deadline_s):
@@ -309,13 +309,13 @@ class Completions:
             _took(decision, "lookup", started)
         return lookup.after_fetch(plan, entry, candidate=candidate, now_s=self._now())
 
-    def _link(
+    async def _link(
         self, decision: Decision, candidate: Candidate, judged: Judged, text: str
     ) -> tuple[str, ContextRecord] | None:
         """What to write so that the next turn finds itself in the entry's conversation; None where it must not."""
         if decision.call.directives.mode is not Mode.SEMANTIC:  # read-only and shadow write nothing
             return None
-        sure = self._judge.merge_confidence(candidate.question, text, judged, scope=_scope(decision.call))
+        sure = await self._judge.merge_confidence(candidate.question, text, judged, scope=_scope(decision.call))
         return None if sure is None else self._keeper.link_of(decision, candidate, merge_confidence=sure)
 
     def _without_redis(self, decision: Decision, error: StoreError) -> Forward:

@@ -118,15 +118,33 @@ class VerifyingJudge:
             logger.debug("not verified: %s", error)
         return Verdict(None, Reason.VERIFIER_UNAVAILABLE, level=level, judged=_screened(case))
 
-    def merge_confidence(self, stored: str, asked: str, judged: Judged, *, scope: Scope) -> float | None:
+    async def merge_confidence(self, stored: str, asked: str, judged: Judged, *, scope: Scope) -> float | None:
         """How sure it is that the two wordings may share the rest of their conversations, None if they may not."""
-        if self._levels is None or judged.lower_logit is None:
+        if self._levels is None or judged.lower_logit is None or judged.logit is None:
             return None
-        confidence = self._confidence(replace(judged, logit=judged.lower_logit))
+        sure = self._sure_to_merge(stored, asked, judged, judged.lower_logit, scope, self._levels)
+        first = judged.logit + ALONE
+        if sure is not None or not judged.is_one_way:
+            return sure
+        if self._sure_to_merge(stored, asked, judged, first, scope, self._levels) is None:
+            return None  # whatever the other order says
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                (second,) = await self._scores([OneWay(asked, stored)], scope.tenant)
+        except (TimeoutError, EmbedderError) as error:
+            logger.debug("not merged: no score of the other order (%s)", type(error).__name__)
+            return None
+        return self._sure_to_merge(stored, asked, judged, min(first, second.logit), scope, self._levels)
+
+    def _sure_to_merge(
+        self, stored: str, asked: str, judged: Judged, lower_logit: float, scope: Scope, levels: Levels
+    ) -> float | None:
+        """The same, if this is the logit of the less sure order."""
+        confidence = self._confidence(replace(judged, logit=lower_logit))
         is_sure = confidence >= self.level(scope)
         if decision.why_not_merge(read(stored, scope.tenant), read(asked, scope.tenant), is_sure=is_sure) is not None:
             return None
-        return confidence if confidence >= self._levels.merge_level(scope) else None
+        return confidence if confidence >= levels.merge_level(scope) else None
 
     async def _look_at_all(self, case: _Case) -> list[Judged]:
         """Judge the candidates, those of the embedder before by themselves: nearest there is another matter than nearest here."""
@@ -166,7 +184,7 @@ class VerifyingJudge:
         stored = [case.candidates[one.index].question for one in open_]
         first = await self._scores([OneWay(text, case.asked) for text in stored], case.whose)
         verified = [
-            self._said(one, score.logit - ALONE, score.logit - BELOW_ALONE)
+            self._said(replace(one, is_one_way=True), score.logit - ALONE, score.logit - BELOW_ALONE)
             for one, score in zip(open_, first, strict=True)
         ]
         if not any((one.confidence or 0.0) >= case.level for one in verified):

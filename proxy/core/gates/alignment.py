@@ -64,6 +64,13 @@ def names(pair: Pairing) -> Iterator[GateReason]:
         yield GateReason.ENTITY_SOFT
 
 
+def added_names(pair: Pairing) -> Iterator[GateReason]:
+    """A name that one side alone has, and nothing of the kind on the other: later turns of a conversation may build on it."""
+    known = pair.a.names | pair.b.names
+    if known.isdisjoint(pair.extra_a) != known.isdisjoint(pair.extra_b):
+        yield GateReason.ENTITY_SOFT
+
+
 def _is_short_for(pair: Pairing, one: frozenset[str], other: frozenset[str]) -> bool:
     """Whether all names on one side are another form of those on the other: India, Indian; NASA and what it stands for."""
     listed = lexicon().names

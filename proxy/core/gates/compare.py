@@ -16,7 +16,7 @@ GATES: tuple[Gate, ...] = (
     facts.numbers, facts.identifiers, facts.code, facts.language, asking.negation, asking.focus, asking.tense, asking.person,
     alignment.antonyms, alignment.names, alignment.quantifiers, direction, alignment.wording,
 )  # fmt: skip
-SURE_MERGE_GATES: tuple[Gate, ...] = (asking.own_facts,)
+SURE_MERGE_GATES: tuple[Gate, ...] = (asking.own_facts, facts.added_numbers, alignment.added_names)
 MERGE_GATES: tuple[Gate, ...] = (asking.own_facts, asking.own_things)
 
 
@@ -35,9 +35,10 @@ def refusal(
         stored: the question whose answer is at hand, or its reading.
         asked: the question to answer, or its reading.
         also: gates to ask besides, such as those for merging conversations.
-        without: reasons to leave out, for measuring; a hit can only be added by it.
+        without: reasons of the usual gates to leave out; a hit can only be added by it.
     """
-    return next((reason for reason in _objecting(stored, asked, (*GATES, *also)) if reason not in without), None)
+    usual = (reason for reason in _objecting(stored, asked, GATES) if reason not in without)
+    return next(usual, None) or next(_objecting(stored, asked, also), None)
 
 
 def hard_refusal(stored: str | Reading, asked: str | Reading) -> GateReason | None:

@@ -69,7 +69,8 @@ def _roles(words: Placed, free: Collection[str]) -> Counter[tuple[str, str]]:
 _OPPOSED = frozenset(
     frozenset(two)
     for two in (
-        ("from", "to"), ("from", "into"), ("from", "towards"), ("before", "after"), ("above", "below"), ("over", "under"), ("above", "under"), ("over", "below"),
+        ("from", "to"), ("from", "into"), ("from", "towards"), ("before", "after"), ("above", "below"), ("over", "under"),
+        ("above", "under"), ("over", "below"),
         ("inside", "outside"), ("on", "off"), ("up", "down"), ("into", "out"), ("in", "out"), ("for", "against"),
     )
 )  # fmt: skip

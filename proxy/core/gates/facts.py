@@ -43,8 +43,15 @@ def numbers(pair: Pairing) -> Iterator[GateReason]:
         yield GateReason.NUMBER
 
 
+def added_numbers(pair: Pairing) -> Iterator[GateReason]:
+    """A number that one side alone has, beside what the two ask: later turns of a conversation may build on it."""
+    a, b = pair.a.numbers, pair.b.numbers
+    if len({*_left(a, b)} - _ONE) != len({*_left(b, a)} - _ONE):
+        yield GateReason.NUMBER_SOFT
+
+
 # "one" in words is often no number, see `numbers`.
-_ONE = {"1"}
+_ONE = {"1", "1th"}
 
 
 def _left(a: Sequence[Number], b: Sequence[Number]) -> list[str]:

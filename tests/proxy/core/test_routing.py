@@ -231,3 +231,36 @@ def test_an_ordinary_follow_up_is_not_about_ones_own_words(text: str) -> None:
 def test_the_tables_are_large_enough_to_mean_something() -> None:
     assert len(_lines(ACTION + PERSONAL)) >= 60
     assert len(_lines(ORDINARY)) >= 60
+
+
+LANGUAGE = """
+Can you speak Chinese?
+do you speak french
+Is it possible for you to speak in Chinese?
+Could you please answer me in Chinese for the following question?
+Do you have the ability to understand and communicate in Chinese?
+Please reply in German from now on.
+Can I answer the question in Chinese?
+ok, please answer only in Spanish
+"""
+NO_LANGUAGE = """
+How do you say thank you in Chinese?
+Can you write a poem in French?
+Which languages can you speak?
+Should I speak English at a job interview in Germany?
+How can I speak French fluently in a year?
+Do you know how many people speak Chinese?
+Please answer this question: when did the French revolution begin?
+Can Germans understand Dutch?
+What does it take to speak Japanese well?
+"""
+
+
+@pytest.mark.parametrize("text", LANGUAGE.strip().splitlines())
+def test_the_language_to_go_on_in_is_no_question(text: str) -> None:
+    assert exact_only(text, has_tools=False) is RouteReason.LANGUAGE
+
+
+@pytest.mark.parametrize("text", NO_LANGUAGE.strip().splitlines())
+def test_questions_about_languages_are_ordinary(text: str) -> None:
+    assert exact_only(text, has_tools=False) is None

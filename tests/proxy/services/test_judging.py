@@ -222,29 +222,31 @@ async def test_a_slow_verifier_is_not_waited_for(scripted: Scripted, levels: Lev
     await judge.aclose()
 
 
-def test_merging_asks_more_of_the_order_that_is_less_sure(judge: VerifyingJudge) -> None:
+async def test_merging_asks_more_of_the_order_that_is_less_sure(judge: VerifyingJudge) -> None:
     served = Judged(0, 0.9, logit=10.0, lower_logit=9.0, confidence=0.92)
-    assert judge.merge_confidence("How can I reset my password?", ASKED, served, scope=SCOPE) is None, (
+    assert await judge.merge_confidence("How can I reset my password?", ASKED, served, scope=SCOPE) is None, (
         "0.875 is less than 0.9"
     )
 
 
-def test_a_merge_is_as_sure_as_the_weaker_order(judge: VerifyingJudge) -> None:
+async def test_a_merge_is_as_sure_as_the_weaker_order(judge: VerifyingJudge) -> None:
     served = Judged(0, 0.9, logit=11.4, lower_logit=10.8, confidence=0.96)
-    found = judge.merge_confidence("How can I reset my password?", ASKED, served, scope=SCOPE)
+    found = await judge.merge_confidence("How can I reset my password?", ASKED, served, scope=SCOPE)
     assert found == pytest.approx(0.95)
 
 
-def test_where_the_weaker_order_suffices_for_a_hit_how_much_is_no_matter(judge: VerifyingJudge, levels: Levels) -> None:
+async def test_where_the_weaker_order_suffices_for_a_hit_how_much_is_no_matter(
+    judge: VerifyingJudge, levels: Levels
+) -> None:
     two = ("How much sleep does a teenager need?", "How many hours of sleep do teenagers need?")
     served = Judged(0, 0.9, logit=11.4, lower_logit=10.8, confidence=0.96)
-    assert judge.merge_confidence(*two, served, scope=SCOPE) == pytest.approx(0.95)
+    assert await judge.merge_confidence(*two, served, scope=SCOPE) == pytest.approx(0.95)
     levels.now = 0.955
-    assert judge.merge_confidence(*two, served, scope=SCOPE) is None
+    assert await judge.merge_confidence(*two, served, scope=SCOPE) is None
 
 
-def test_what_the_verifier_never_read_is_not_merged(judge: VerifyingJudge) -> None:
-    assert judge.merge_confidence(ASKED, ASKED, Judged(0, 1.0, confidence=1.0), scope=SCOPE) is None
+async def test_what_the_verifier_never_read_is_not_merged(judge: VerifyingJudge) -> None:
+    assert await judge.merge_confidence(ASKED, ASKED, Judged(0, 1.0, confidence=1.0), scope=SCOPE) is None
 
 
 # --- one order first --------------------------------------------------------------------------------------------------------------
@@ -373,5 +375,25 @@ async def test_later_turns_are_read_by_their_own_map_and_from_a_lower_cosine(
     later = await judge.judge("What does it cost?", candidates, scope=SCOPE, is_follow_up=True)
     assert later.chosen == 0
     assert later.judged[0].is_follow_up
-    assert judge.merge_confidence("And the fee?", "What does it cost?", later.judged[0], scope=SCOPE) is None
+    assert await judge.merge_confidence("And the fee?", "What does it cost?", later.judged[0], scope=SCOPE) is None
     await judge.aclose()
+
+
+async def test_the_other_order_is_read_where_merging_hangs_on_it(judge: VerifyingJudge, scripted: Scripted) -> None:
+    stored, asked = "How often should the oil be changed?", "What is the interval for changing the oil?"
+    served = Judged(0, 0.9, logit=10.5 - ALONE, lower_logit=10.5 - BELOW_ALONE, confidence=0.95, is_one_way=True)
+    scripted.one_way[asked, stored] = 10.8
+    assert await judge.merge_confidence(stored, asked, served, scope=SCOPE) == pytest.approx(0.9375)
+    assert scripted.asked == [OneWay(asked, stored)]
+    scripted.one_way[asked, stored] = 8.0
+    assert await judge.merge_confidence("How often has the oil to be changed?", asked, served, scope=SCOPE) is None
+    scripted.error = EmbedderError("gone")
+    assert await judge.merge_confidence("When should the oil be changed?", asked, served, scope=SCOPE) is None
+
+
+async def test_no_other_order_is_read_where_it_cannot_help(judge: VerifyingJudge, scripted: Scripted) -> None:
+    served = Judged(0, 0.9, logit=9.0 - ALONE, lower_logit=9.0 - BELOW_ALONE, confidence=0.86, is_one_way=True)
+    assert await judge.merge_confidence("How can I reset my password?", ASKED, served, scope=SCOPE) is None
+    both = Judged(0, 0.9, logit=10.0, lower_logit=9.0, confidence=0.92)
+    assert await judge.merge_confidence("How can I reset my password?", ASKED, both, scope=SCOPE) is None
+    assert scripted.asked == []
