@@ -53,7 +53,13 @@ class AlwaysSure:
         return level
 
     async def judge(
-        self, asked: str, candidates: Sequence[Candidate], *, scope: Scope, floor: float | None = None
+        self,
+        asked: str,
+        candidates: Sequence[Candidate],
+        *,
+        scope: Scope,
+        floor: float | None = None,
+        is_follow_up: bool = False,
     ) -> Verdict:
         level = max(self.level(scope), floor or 0.0)
         judged = (Judged(0, candidates[0].similarity, confidence=SURE),)
@@ -61,7 +67,7 @@ class AlwaysSure:
             return Verdict(0, None, SURE, level, judged)
         return Verdict(None, Reason.BELOW_CONFIDENCE, SURE, level, judged)
 
-    async def merge_confidence(self, stored: str, asked: str, judged: Judged) -> float | None:
+    async def merge_confidence(self, stored: str, asked: str, judged: Judged, *, scope: Scope) -> float | None:
         return None
 
 

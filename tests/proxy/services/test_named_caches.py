@@ -137,14 +137,20 @@ class Parts:
         return 0.0
 
     async def judge(
-        self, asked: str, candidates: Sequence[Candidate], *, scope: Scope, floor: float | None = None
+        self,
+        asked: str,
+        candidates: Sequence[Candidate],
+        *,
+        scope: Scope,
+        floor: float | None = None,
+        is_follow_up: bool = False,
     ) -> Verdict:
         self.judged.append((asked, [one.question for one in candidates], scope, floor))
         looked = tuple(Judged(i, one.similarity, objections=self.objections) for i, one in enumerate(candidates))
         chosen = next((i for i, one in enumerate(candidates) if self.accepts(one)), None)
         return Verdict(chosen, None if chosen is not None else GateReason.NUMBER, judged=looked)
 
-    async def merge_confidence(self, stored: str, asked: str, judged: Judged) -> float | None:
+    async def merge_confidence(self, stored: str, asked: str, judged: Judged, *, scope: Scope) -> float | None:
         raise AssertionError("a named cache has no conversations")
 
     @contextlib.asynccontextmanager
