@@ -58,7 +58,8 @@ def calibrate(pairs: Sequence[ScoredPair], base: Calibration) -> Fitted:
     rated = rated.only(~rated.is_exact)
     levels = levels_for(scored(rated), BUDGETS)
     spread = shares(list(map(float, rated.confidence)), np.ones(len(rated.pairs))) if rated.pairs else ()
-    own = replace(chosen, levels=tuple(sorted(levels.items())), shares=spread)
+    # The levels hold for what the pairs were rated by; a map of later turns took no part.
+    own = replace(chosen, levels=tuple(sorted(levels.items())), shares=spread, follow_up=None)
     return Fitted(own, is_refitted, len(rated.pairs), why)
 
 

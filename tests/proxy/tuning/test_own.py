@@ -39,6 +39,11 @@ def test_few_pairs_keep_the_model_and_replace_the_levels() -> None:
     assert 0 < made.certifying < 100
 
 
+def test_later_turns_are_read_by_what_the_levels_were_certified_for() -> None:
+    base = replace(calibration(), follow_up=replace(calibration(), levels=(), shares=()))
+    assert calibrate(many((50, 0.97, True), (50, 0.2, False)), base).calibration.follow_up is None
+
+
 def test_many_pairs_certify_levels_on_the_half_that_fitted_nothing() -> None:
     pairs = many((900, 0.97, True), (200, 0.2, False))
     made = calibrate(pairs, calibration())
