@@ -18,6 +18,7 @@ $(VENV)/.runtime: requirements/runtime.txt pyproject.toml
 	@echo "deja: installing the runtime packages (about a minute, once)"
 	@$(PIP) install --quiet --progress-bar on --require-hashes -r requirements/runtime.txt
 	@$(PIP) install -qq --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m compileall -q proxy embeddings  # pip does not for an editable one; without, each start may compile 400 files
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime requirements/dev.txt
