@@ -2,8 +2,8 @@
 
 The text lies beside this module, one JSON object a line:
 `{"topic": ..., "same": [wording, ...], "near": [[kind of difference, question], ...]}`. A language model wrote it; it is ours, free of
-the licences that bind the research data, and part of this repository. Files named `…_later` hold what was written after the mixture that
-levels are certified on was fixed (decision 0010): taught and measured like the rest, and no part of it.
+the licences that bind the research data, and part of this repository. Files named `…_later` hold what was written since verifier-v5:
+wordings further apart, nearer misses.
 """
 
 from __future__ import annotations
