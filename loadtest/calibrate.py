@@ -68,8 +68,8 @@ CERTIFYING = 0.7
 """Share of each set that certifies. With half of them a budget of 0.5 % had no level, and that for 2 % was stricter."""
 
 RELABELLED = frozenset(json.loads(Path(__file__).with_name("relabelled.json").read_text())["same"])
-"""Digests of pairs of qqp_dev that are labelled different and ask the same ("How do I ...", "How do you ..."): of those that the verifiers so
-far were surest of, read one by one, 155. They count as same in fitting and certifying; the printed table keeps the labels as they are."""
+"""Digests of pairs of qqp_dev that are labelled different and ask the same ("How do I ...", "How do you ..."): 155 of those that the
+verifiers so far were surest of, read one by one. They count as same in fitting and certifying; the printed table keeps their labels."""
 
 SOFT = tuple(reason.value for reason in GateReason if reason not in HARD)
 _MIXTURE = {*SHARES, *FOLLOW_UPS}
