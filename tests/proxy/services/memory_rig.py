@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from embeddings.base import Embedder
 from embeddings.batching import BatchingEmbedder, BatchingVerifier
+from proxy.services.background import Background
 from proxy.services.embedding import NO_FINGERPRINT, BoundedEmbedder
 from proxy.services.memories import Memories
 from proxy.services.memory_judging import SameJudge
@@ -72,11 +73,11 @@ async def rigged(client: Redis, *, deadline_s: float = 5.0) -> AsyncIterator[Rig
     upkeep = MemoryUpkeep(store, guard, embedder, bare, now=clock)
     judge = SameJudge(deadline_s=5)
     memories = Memories(store, upkeep, guard, embedder, judge, KeptAtOnce(), deadline_s=deadline_s, now=clock)
-    running = asyncio.get_running_loop().create_task(upkeep.run())
+    background = Background()  # as the proxy runs it: one cancellation may be swallowed
+    background.spawn(upkeep.run(), name="memory-upkeep")
     try:
         yield Rig(client, memories, upkeep, store, embedder, judge, clock)
     finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        await background.aclose()
         await embedder.aclose()
         await guard.aclose()

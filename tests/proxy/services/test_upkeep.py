@@ -10,6 +10,7 @@ from typing import Any
 from proxy.core.worth import Trimmed, Why
 from proxy.errors import StoreError, StoreUnavailableError
 from proxy.services import upkeep
+from proxy.services.background import Background
 from proxy.services.upkeep import Upkeep
 
 
@@ -60,12 +61,12 @@ async def running(
     )
     if index is not None:
         caretaker.watch(index)
-    task = asyncio.ensure_future(caretaker.run())  # noqa: TID251
+    background = Background()  # as the proxy runs it: one cancellation may be swallowed
+    background.spawn(caretaker.run(), name="upkeep")
     try:
         yield caretaker
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await background.aclose()
 
 
 async def until(condition: Callable[[], Any]) -> None:
