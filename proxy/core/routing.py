@@ -109,7 +109,7 @@ _REPLY_LANGUAGE = _any(
     r"i(?: want|'d like| would like) you to )?(?:(?:please|also|only|know how to|understand and|be able to) )*"
     r"(?:speak|talk|answer|reply|respond|communicate|converse|chat|write)"
     r"(?: (?:to|with|me|us|back|only|always|it|this|that|everything|please|the|my|all|next|following|questions?))*(?: in| using)?"
-    rf" {_LANGUAGES}(?: (?:please|instead|only|language|from now on|for (?:the|this|my|all) [\w ]{{1,40}}))*\W*$"
+    rf" {_LANGUAGES}(?: (?:please|instead|only|language|from now on)){{0,3}}(?: for (?:the|this|my|all) [\w ]{{1,40}})?\W*$"
 )
 
 # --- the user's own words ---

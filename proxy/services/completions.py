@@ -275,9 +275,8 @@ class Completions:
         scope = _scope(decision.call)
         floor = feedback.floor(self._judge.level(scope), plan.floor, decision.unequal)
         started = time.perf_counter()
-        is_follow_up = (
-            decision.context.is_merged
-        )  # other prefixes (examples in front of a question, say) may hold any store of questions
+        # Other prefixes (examples in front of a question, say) may hold any store of questions.
+        is_follow_up = decision.context.is_merged
         verdict = await self._judge.judge(text, state.candidates, scope=scope, floor=floor, is_follow_up=is_follow_up)
         _took(decision, "verify", started)
         outcome = decision.outcome

@@ -46,12 +46,13 @@ def numbers(pair: Pairing) -> Iterator[GateReason]:
 def added_numbers(pair: Pairing) -> Iterator[GateReason]:
     """A number that one side alone has, beside what the two ask: later turns of a conversation may build on it."""
     a, b = pair.a.numbers, pair.b.numbers
-    if len({*_left(a, b)} - _ONE) != len({*_left(b, a)} - _ONE):
+    if len({*_left(a, b)} - _FIRST) != len({*_left(b, a)} - _FIRST):
         yield GateReason.NUMBER_SOFT
 
 
 # "one" in words is often no number, see `numbers`.
-_ONE = {"1", "1th"}
+_ONE = {"1"}
+_FIRST = _ONE | {"1th"}  # "the first signs" are the early ones
 
 
 def _left(a: Sequence[Number], b: Sequence[Number]) -> list[str]:
