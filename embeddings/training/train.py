@@ -66,6 +66,7 @@ class Plan:
         most: pairs used at most, for a trial; 0 for all.
         dev: pairs of qqp_dev measured along the way.
         reread: folder of an earlier verifier; see `recipe.build`. Empty for none.
+        dropout: see `CrossEncoder`.
     """
 
     checkpoint: str
@@ -80,6 +81,7 @@ class Plan:
     most: int
     dev: int
     reread: str = ""
+    dropout: float = 0.0
 
 
 def main() -> None:
@@ -103,6 +105,7 @@ def main() -> None:
     parser.add_argument(
         "--reread", default="", help="folder of a verifier that leaves out what it takes for wrong labels"
     )
+    parser.add_argument("--dropout", type=float, default=0.0, help="share of states left out while training")
     parser.add_argument(
         "--threads", type=int, default=0, help="0 leaves it to torch; changes the sums' order, so the last digits"
     )
@@ -153,7 +156,8 @@ class _Trainer:
         torch.manual_seed(plan.seed)
         self._plan, self._out_dir, self._examples, self._labels = plan, out_dir, examples, labels
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.net = CrossEncoder(replace(read_config(source), layers=plan.layers), read_weights(source)).to(self.device)
+        config = replace(read_config(source), layers=plan.layers)
+        self.net = CrossEncoder(config, read_weights(source), plan.dropout).to(self.device)
         named = [(name, p) for name, p in self.net.named_parameters() if p.requires_grad]
         head = [p for name, p in named if name.startswith("head")]
         body = [p for name, p in named if not name.startswith("head")]
@@ -195,6 +199,7 @@ class _Trainer:
             return {}
         rows = self._dev[0][:_PARITY_PAIRS]
         verifier = Verifier(model)
+        self.net.eval()
         with torch.no_grad():
             arrays = [[torch.from_numpy(array).to(self.device) for array in padded([row], np.int64)] for row in rows]
             ours = np.array([float(self.net(*array)[0]) for array in arrays])
@@ -210,6 +215,7 @@ class _Trainer:
 
     def _take_step(self) -> float:
         started = time.process_time()
+        torch.manual_seed(self._plan.seed + self._step)  # dropout goes on where a run that was cut off would have
         progress = self._step / len(self._batches)
         factor = min(1.0, progress / _WARM_UP + 1e-3) * (1.0 - (1.0 - self._plan.last_rate) * progress)
         for group, rate in zip(self._optimizer.param_groups, (self._plan.rate, 3 * self._plan.rate), strict=True):
@@ -238,10 +244,12 @@ class _Trainer:
         examples, labels = self._dev
         order = sorted(range(len(examples)), key=lambda index: len(examples[index]))
         scores = np.zeros(len(examples))
+        self.net.eval()
         with torch.no_grad():
             for start in range(0, len(order), self._plan.batch):
                 chosen = order[start : start + self._plan.batch]
                 scores[chosen] = self._logits([examples[index] for index in chosen]).cpu().numpy()
+        self.net.train()
         found = curve(scores, labels)
         self.report["dev"].append({"step": self._step, "found_at_accepted": found})
         bar.console.print(f"step {self._step}: found at accepted {found}")

@@ -334,3 +334,19 @@ def test_the_exported_model_computes_what_was_trained(tiny_checkpoint: TinyCheck
         expected = CrossEncoder(config, weights)(*(torch.from_numpy(array) for array in padded(rows, np.int64)))
     scores = [float(verifier.score_tokens([row])[0]) for row in rows]
     assert scores == pytest.approx(expected.numpy().tolist(), abs=1e-4)
+
+
+def test_dropout_is_repeatable_and_ends_with_training(tiny_checkpoint: TinyCheckpoint) -> None:
+    torch = pytest.importorskip("torch", reason="the extra `train` is not installed")
+    from embeddings.training.model import CrossEncoder
+
+    _, config, weights = tiny_checkpoint
+    net, plain = CrossEncoder(config, weights, dropout=0.25), CrossEncoder(config, weights)
+    arrays = [torch.from_numpy(array) for array in padded([[5, 6, 102, 7, 102]] * 4, np.int64)]
+    drawn = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        drawn.append(net(*arrays).tolist())
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert len(set(drawn[0])) > 1, "equal rows lose different states"
+    assert net.eval()(*arrays).tolist() == plain(*arrays).tolist()
