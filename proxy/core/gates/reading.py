@@ -20,8 +20,8 @@ from proxy.core.gates.numbers import fold_numbers
 from proxy.core.gates.rewrites import rewrite
 from proxy.core.gates.tokens import Kind, Token, tokenise
 
-# Readings kept by `read`: some 2 to 3 KB each, so 6 MB.
-_REMEMBERED = 2048
+# Readings kept by `read`: some 2 to 3 KB each, so 3 MB; one costs 60 µs to make again, a fiftieth of what a look by meaning does.
+_REMEMBERED = 1024
 
 
 Number = tuple[str, str, str]
