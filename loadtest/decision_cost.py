@@ -65,6 +65,7 @@ def _steps(models: bare.Models, near: Sequence[Pair]) -> dict[str, Call]:
     verifier = models.verifier
     return {
         "embedding the question": lambda: models.embedder.embed([asked]),
+        "gates, both texts read before": lambda: gates.objections(stored, asked),
         "gates, the candidate read before": lambda: _gates(stored, asked, unread=(asked,)),
         "gates, neither text read before": lambda: _gates(stored, asked, unread=(stored, asked)),
         "verifier, best candidate, one order": lambda: verifier.score(there[:1]),

@@ -3,5 +3,5 @@
 import sys
 
 # httpx imports the command line that it brings along, and with it rich, pygments and click, wherever these are installed: 5 MB and 40 ms of
-# every worker's start. It asks for an ImportError where it should not, and None stands for one.
+# every worker's start. It does without where that fails, and None makes it fail.
 sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]

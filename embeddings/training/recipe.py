@@ -32,15 +32,13 @@ _QUORA_TEXT = {
     "qqp": ("qqp", "checklist_perturbed")
 }  # CheckList perturbed Quora's questions: leaving one out leaves out both
 
-# Pairs an epoch takes from a source, at most; with the rest some 330,000: half an hour to an hour of two idle cores.
+# Pairs an epoch takes from a source, at most; with the rest some 870,000: an hour and a half of two idle cores.
 _MOST = {
     "checklist_templates": 3_000, "checklist_perturbed": 4_000, "statements": 3_000, "support": 2_000,
     "restaurant": 1_000, "banking": 4_000, "clinc": 2_000,
 }  # fmt: skip
-_TIMES = {
-    "pawsx": 2,
-    "qqp": 2,
-}  # seen more often: the first few and the subtlest, the second the only ones that people wrote and labelled in numbers
+# Seen more often: PAWS-X's are few and the subtlest, Quora's the only ones that people wrote and labelled in numbers.
+_TIMES = {"pawsx": 2, "qqp": 2}
 _CHANGED, _REWORDED = 5_000, 5_000  # rule-made pairs over questions of all sources
 _SHARED = 5_000  # pairs made by changing what both texts of a true pair share
 _REFRAMED = 0.12  # share of all pairs where one side is reworded besides, so that no frame or slip gives a label away

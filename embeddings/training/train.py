@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument(
         "--reread", default="", help="folder of a verifier that leaves out what it takes for wrong labels"
     )
-    parser.add_argument("--dropout", type=float, default=0.0, help="share of states left out while training")
+    parser.add_argument("--dropout", type=float, default=0.1, help="share of states left out while training (0.1)")
     parser.add_argument(
         "--threads", type=int, default=0, help="0 leaves it to torch; changes the sums' order, so the last digits"
     )
