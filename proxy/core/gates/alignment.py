@@ -72,10 +72,12 @@ def added_names(pair: Pairing) -> Iterator[GateReason]:
 
 
 def _is_short_for(pair: Pairing, one: frozenset[str], other: frozenset[str]) -> bool:
-    """Whether all names on one side are another form of those on the other: India, Indian; NASA and what it stands for."""
-    listed = lexicon().names
+    """Whether all names on one side are another form of those on the other: India, Indian; Dutch, Netherlands; NASA in full."""
+    listed, kin = lexicon().names, lexicon().kin
 
     def related(x: str, y: str) -> bool:
+        if x in kin and y in kin and not kin[x].isdisjoint(kin[y]):
+            return True
         short, long = sorted((x, y), key=len)
         if len(short) < _PREFIX or not (x in listed and y in listed):
             return short[:_PREFIX] == long[:_PREFIX] and len(short) >= _PREFIX

@@ -12,6 +12,9 @@ from proxy.core.gates.reasons import GateReason
 
 # Two wordings with no more unmatched words than this say the same but for the part in question.
 _ALMOST_THE_SAME = 1
+# With more, what is asked for may stand in other words, too ("who do I tell", "where do I report"). Of pairs kept aside whose question
+# words clash, a verifier was sure (logit 4.5) of 27 same and no different ones up to this, beyond it of 40 and 3, of 1,010 different ones.
+_MUCH_THE_SAME = 3
 
 
 def negation(pair: Pairing) -> Iterator[GateReason]:
@@ -25,13 +28,13 @@ def negation(pair: Pairing) -> Iterator[GateReason]:
 
 
 def focus(pair: Pairing) -> Iterator[GateReason]:
-    """What is asked for. Clear where each side asks for one thing and the two are never asked for in each other's words."""
+    """What is asked for. Clear where each side asks for one thing, never asked for in the other's words, and little else differs."""
     a, b = pair.a.focus, pair.b.focus
     if a == b or ((a | b) <= _DATES and not (a | b) >= _DATES_APART):
         return
     if not (a and b) and ((a | b) <= {"what"} or _is_order_in_code(pair.a, pair.b)):
         return
-    yield GateReason.FOCUS if _clash(a, b) else GateReason.FOCUS_SOFT
+    yield GateReason.FOCUS if pair.is_close(_MUCH_THE_SAME) and _clash(a, b) else GateReason.FOCUS_SOFT
 
 
 _AMOUNTS = frozenset({"how many", "how much", "how long", "how often"})

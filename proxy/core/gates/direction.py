@@ -14,6 +14,7 @@ from proxy.core.gates.lexicon import lexicon
 from proxy.core.gates.pairing import Pairing
 from proxy.core.gates.reading import Reading
 from proxy.core.gates.reasons import GateReason
+from proxy.core.gates.shapes import ARTICLES, AUX
 
 # With more unmatched words than this a change of order may be another way to say it.
 _FEW = 3
@@ -34,7 +35,7 @@ def direction(pair: Pairing) -> Iterator[GateReason]:
     if a.adverbs or b.adverbs:
         shared -= (a.adverbs | b.adverbs) - lexicon().quantifiers
     one, other = _first_of_each(a, shared), _first_of_each(b, shared)
-    if pair.is_close(_FEW) and (_opposed(pair, one, other) or (_is_one_sided(a, b) and _swapped(one, other))):
+    if pair.is_close(_FEW) and (_opposed(pair, one, other) or (_has_places(a, b) and _swapped(one, other))):
         yield GateReason.DIRECTION
     elif a.strict != b.strict or not _agree(one, other):
         yield GateReason.DIRECTION_SOFT
@@ -89,10 +90,18 @@ def _opposed(pair: Pairing, one: Placed, other: Placed) -> bool:
     return any(x != marks[word] and {x, marks[word]} in _OPPOSED for word, x in one)
 
 
-def _is_one_sided(a: Reading, b: Reading) -> bool:
-    """Whether the places in a relation matter here: not among equals."""
-    has_or = "or" in a.connectives or "or" in b.connectives
-    return not has_or and lexicon().mutual.isdisjoint(a.counts.keys() | b.counts.keys())
+def _has_places(a: Reading, b: Reading) -> bool:
+    """Whether places tell who does what here: not among equals, and not between a sentence and words typed into a search box."""
+    if "or" in a.connectives or "or" in b.connectives or _is_sentence(a) != _is_sentence(b):
+        return False
+    return lexicon().mutual.isdisjoint(a.counts.keys() | b.counts.keys())
+
+
+def _is_sentence(reading: Reading) -> bool:
+    return not _SENTENCES.isdisjoint(reading.plain)
+
+
+_SENTENCES = (AUX | ARTICLES | {"i", "my", "you", "your", "me", "am"}) - {"some"}
 
 
 def _turned_off(pair: Pairing) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
 from proxy.core.gates import amounts, roles
-from proxy.core.gates.shapes import Words
+from proxy.core.gates.shapes import ASKING, Words
 from proxy.core.gates.tokens import Kind, Token
 
 Frame = Callable[[Words, list[str]], Words | None]
@@ -19,6 +19,7 @@ Frame = Callable[[Words, list[str]], Words | None]
 _LEADS = frozenset({"please", "so", "and", "but", "ok", "okay", "hi", "hello", "hey", "kindly", "well"})
 # Each frame with the words one of which it needs; in order, since one may write what the next reads.
 _FRAMES: tuple[tuple[Frame, frozenset[str]], ...] = (
+    (roles.fronted, ASKING),
     (roles.going_to, frozenset({"going"})),
     (roles.order, roles.ORDERS),
     (roles.made_by, frozenset({"by"})),

@@ -5,8 +5,10 @@ The lists are plain text under `proxy/core/words`; each file's first lines say w
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache, lru_cache
 from importlib.resources import files
 from types import MappingProxyType
@@ -82,8 +84,11 @@ def stem(word: str) -> str:
     """Fold the inflected forms of one English word together (sorts, sorted, sorting: sort); a key, not always a word.
 
     Args:
-        word: lower case, no apostrophe. Words with letters outside a-z come back unchanged.
+        word: lower case, no apostrophe. Accents of Latin letters leave no trace; words with other letters come back unchanged.
     """
+    if not word.isascii():
+        bare = "".join(char for char in unicodedata.normalize("NFKD", word) if not unicodedata.combining(char))
+        word = bare if bare.isascii() else word
     word = _irregular().get(word, word)
     if len(word) > 7 and word.endswith("ly") and is_adverb(word) and word not in _listed_adverbs():
         word = _adjective(word)
@@ -127,6 +132,23 @@ def is_superlative(word: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class Unit:
+    """A line of words/units.txt.
+
+    Args:
+        name: the first of its names.
+        dimension: what it measures.
+        size: in `base`; 0 where that is not told.
+        base: of the units whose sizes can be compared; "" for none.
+    """
+
+    name: str
+    dimension: str
+    size: Decimal
+    base: str
+
+
+@dataclass(frozen=True, slots=True)
 class Lexicon:
     """Every list the gates look words up in; words are stemmed where the reading stems them."""
 
@@ -139,8 +161,9 @@ class Lexicon:
     platforms: frozenset[str]
     negations: frozenset[str]
     quantifiers: frozenset[str]
-    units: Mapping[str, frozenset[int]]
+    units: Mapping[str, frozenset[Unit]]
     mutual: frozenset[str]
+    kin: Mapping[str, frozenset[int]]
     variants: frozenset[str]
     free: frozenset[str]
     soft: frozenset[str]
@@ -198,13 +221,29 @@ def _opposites(concepts: Mapping[str, str]) -> Mapping[str, frozenset[str]]:
     return {word: frozenset(others) for word, others in found.items()}
 
 
-def _units(concepts: Mapping[str, str]) -> Mapping[str, frozenset[int]]:
-    """Unit to the lines it stands on; units that share a line are alike."""
+def _units(concepts: Mapping[str, str]) -> Mapping[str, frozenset[Unit]]:
+    """Name of a unit to the lines it stands on: "m" is a meter, a minute and, after an age, a man."""
+    found: dict[str, set[Unit]] = {}
+    for line in lines("units"):
+        head, _, names = line.partition(":")
+        dimension, _, written = head.partition(" ")
+        digits = written.rstrip(_LETTERS)
+        unit = Unit(names.split()[0], dimension, Decimal(digits or 0), written[len(digits) :])
+        for word in names.split():
+            found.setdefault(concepts.get(stem(word), stem(word)), set()).add(unit)
+    return {word: frozenset(at) for word, at in found.items()}
+
+
+def _kin(concepts: Mapping[str, str]) -> Mapping[str, frozenset[int]]:
+    """Name to the lines of words/kin.txt that it stands on."""
     found: dict[str, set[int]] = {}
-    for i, line in enumerate(lines("units")):
+    for i, line in enumerate(lines("kin")):
         for word in line.split():
             found.setdefault(concepts.get(stem(word), stem(word)), set()).add(i)
     return {word: frozenset(at) for word, at in found.items()}
+
+
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 @cache
@@ -232,6 +271,7 @@ def lexicon() -> Lexicon:
         quantifiers=stemmed("quantifiers"),
         units=_units(concepts),
         mutual=stemmed("mutual"),
+        kin=_kin(concepts),
         variants=stemmed("variants"),
         free=classes["free"],
         soft=classes["soft"],

@@ -33,6 +33,14 @@ def fold_numbers(tokens: Sequence[Token], values: Mapping[str, str], stopwords: 
             i += 1
             continue
         value, used = _run(tokens, i, values, stopwords)
+        if (
+            out
+            and out[-1].text == "minus"
+            and value[:1].isdigit()
+            and (len(out) < 2 or out[-2].kind is not Kind.NUMBER)
+        ):
+            out.pop()
+            value = "-" + value
         out.append(Token(value, Kind.NUMBER) if value else token)
         i += used
     return out
@@ -69,9 +77,11 @@ def _extend(tokens: Sequence[Token], start: int, text: str, values: Mapping[str,
         return text, 1
     total, current, used = Decimal(0), Decimal(text), 1
     is_digits = tokens[start].kind is Kind.NUMBER
-    multiplied = False
+    multiplied = values.get(tokens[start].text, "").startswith("x")
     while start + used < len(tokens):
         token = tokens[start + used]
+        if (end := _end(tokens, start + used, total + current, values, in_words=not is_digits)) is not None:
+            return end[0], used + end[1]
         value = "1" if token.text == "one" and used and not is_digits else values.get(token.text, "")
         if value.startswith("x"):
             factor = Decimal(value[1:])
@@ -96,6 +106,38 @@ def _extend(tokens: Sequence[Token], start: int, text: str, values: Mapping[str,
     if used == 1:
         return text, 1
     return format((total + current).normalize(), "f"), used
+
+
+def _end(
+    tokens: Sequence[Token], at: int, so_far: Decimal, values: Mapping[str, str], *, in_words: bool
+) -> tuple[str, int] | None:
+    """What ends a number from `at` on: "-ninth" after tens, "point two" and what multiplies it, "and a half"; and its tokens."""
+    if [token.text for token in tokens[at : at + 3]] == ["and", "a", "half"]:
+        return format(so_far + Decimal("0.5"), "f"), 3
+    if not in_words:
+        return None
+    value = values.get(tokens[at].text, "")
+    if value.endswith("th") and len(value) == 3 and so_far % 100 >= 20 and so_far % 10 == 0:
+        return format(so_far + int(value[0]), "f") + "th", 1
+    digits = _digits(tokens, at + 1, values) if tokens[at].text == "point" else ""
+    if not digits:
+        return None
+    text, after = f"{format(so_far, 'f')}.{digits}", at + 1 + len(digits)
+    factor = values.get(tokens[after].text, "") if after < len(tokens) else ""
+    if factor.startswith("x"):
+        return format((Decimal(text) * Decimal(factor[1:])).normalize(), "f"), len(digits) + 2
+    return text, len(digits) + 1
+
+
+def _digits(tokens: Sequence[Token], at: int, values: Mapping[str, str]) -> str:
+    """Single digits in words from here on: "five" of "one point five"."""
+    found = ""
+    while at < len(tokens):
+        digit = "1" if tokens[at].text == "one" else values.get(tokens[at].text, "")
+        if not (len(digit) == 1 and digit.isdigit()):
+            break
+        found, at = found + digit, at + 1
+    return found
 
 
 # What a year in words opens with: "nineteen ninety", "twenty sixteen".

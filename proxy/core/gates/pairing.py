@@ -59,8 +59,8 @@ def _join_compounds(ones: list[str], others: list[str], a: Reading) -> None:
     for word in list(others):
         for first, second in zip(a.words, a.words[1:], strict=False):
             if first + second == word and first in ones and second in ones:
-                ones.remove(first)
-                ones.remove(second)
+                for part in {first, second}:  # one word where it is said twice: "R. R.", "RR"
+                    ones.remove(part)
                 others.remove(word)
                 break
 

@@ -9,6 +9,38 @@ from proxy.core.gates.lexicon import is_participle, is_superlative, lexicon
 from proxy.core.gates.shapes import ARTICLES, ASKING, AUX, BE, DO, MODALS, WHICH, Words, is_break
 from proxy.core.gates.tokens import Kind, Token
 
+# --- what stands before the question: "Without Y, how do I do X", "When I get up, why is it wet" ---
+
+_FRONTS = frozenset({"when", "if", "while", "once", "because", "given", "without", "as"})
+_SUBJECTS = frozenset(
+    {"i", "you", "he", "she", "it", "we", "they", "my", "your", "his", "her", "their", "that", "this"}
+)
+_OPEN = frozenset({"how", "what", "why"})
+_LAST = frozenset({"why", "how"})
+_GOVERNING = frozenset({"of", "in", "on", "at", "for", "to", "from", "by", "with", "about", "through", "and", "or"})
+
+
+def fronted(words: Words, texts: list[str]) -> Words | None:
+    """ "Without Y, how do I do X", "When I get up, why is it wet", "It is wet when I get up, why": the question, then what it is about."""
+    first = texts[0]
+    if texts[-1] in _LAST and len(texts) > 2 and texts[-2] not in _GOVERNING and ASKING.isdisjoint(texts[:2]):
+        return [words[-1], *words[:-1]]  # "hip snaps when lifting leg, why"
+    if first not in _FRONTS and first not in lexicon().prepositions:
+        return None
+    if first == "when" and texts[1] in AUX:
+        return None
+    at = next((i for i in range(2, len(texts) - 1) if _opens_question(texts, i)), 0)
+    return [*words[at:], *words[:at]] if at else None
+
+
+def _opens_question(texts: list[str], at: int) -> bool:
+    """Whether a question begins here, and no clause ("what he said", "people who", "of which")."""
+    after = texts[at + 1]
+    if texts[at - 1] in _GOVERNING or after in _SUBJECTS:
+        return False
+    return texts[at] in _OPEN or (texts[at] in ASKING and after in AUX)
+
+
 # --- who did it: "Who was X written by", "By whom was X written" ---
 
 
@@ -44,7 +76,9 @@ def done_by(words: Words, texts: list[str]) -> Words | None:
 
 def passive(words: Words, texts: list[str]) -> Words | None:
     """ "How is X made", "How X is made", "How long should X be boiled": how to make X, how long to boil X."""
-    at = 2 if texts[1] in {"long", "often"} else 1
+    if texts[1] in {"many", "much"}:
+        return None  # "how many days are needed" has the order of "how many days do I need" already
+    at = 2 if texts[1] in _DEGREES else 1
     end = next((i for i in range(at + 2, len(texts)) if is_participle(texts[i]) and is_break(texts, i + 1)), 0)
     if texts[0] != "how" or not end or "by" in texts:
         return None
@@ -59,6 +93,8 @@ def passive(words: Words, texts: list[str]) -> Words | None:
         return None
     return [*words[:at], words[end], *thing, *words[end + 1 :]] if thing else None
 
+
+_DEGREES = frozenset({"long", "often", "soon", "fast", "late", "early", "well", "deep"})
 
 # --- "Are raw eggs safe to eat": is it safe to eat raw eggs ---
 

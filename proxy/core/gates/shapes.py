@@ -17,7 +17,9 @@ ARTICLES = frozenset({"a", "an", "the", "some"})
 WHICH = frozenset({"what", "which"})
 ASKING = frozenset({"how", "what", "why", "when", "where", "who", "which"})
 
+_CLAUSES = frozenset({"without", "when", "if", "while", "because", "once"})
+
 
 def is_break(texts: Sequence[str], at: int) -> bool:
-    """Whether a phrase ends before this place: at the sentence's end, or with a preposition."""
-    return at >= len(texts) or texts[at] in lexicon().prepositions
+    """Whether a phrase ends before this place: at the sentence's end, with a preposition or with a clause."""
+    return at >= len(texts) or texts[at] in _CLAUSES or texts[at] in lexicon().prepositions

@@ -43,6 +43,9 @@ _STOPS = ".!?;:\n"
 # "the '92 games"; two digits below this are of this century.
 _YEAR = re.compile(r"(?<!\w)'(\d\d)(?![\w'])")
 _THIS_CENTURY = "40"
+# A savings plan's name, no amount: "401k", "401(k)".
+_PLANS = re.compile(r"\b(401|403) ?\(?([kb])\b\)?", re.IGNORECASE)
+_PER_HOUR = re.compile(r"\b(km|mi)/h\b", re.IGNORECASE)
 _AMOUNT = re.compile(r"(\d[\d,]*(?:\.\d+)?)([a-z]+)", re.IGNORECASE)
 _LETTERS_DIGITS = re.compile(r"([a-z]{1,})(\d+(?:\.\d+)*)", re.IGNORECASE)
 # `$` and its like are words; the rest of these change a question when they change ("2+2", "a<b").
@@ -63,7 +66,7 @@ _IS_CONTRACTED = frozenset(
     {"what", "who", "where", "when", "how", "why", "that", "it", "there", "here", "he", "she", "which", "let"}
 )
 # No sentence ends after these, and what follows is a name.
-_TITLES = frozenset({"dr", "mr", "mrs", "ms", "prof"})
+_TITLES = frozenset({"dr", "mr", "mrs", "ms", "prof", "st", "mt"})
 _NO_NAMES = frozenset({"I", "The", "An"})
 _NO_PLURALS = frozenset({"https", "dns", "aws", "css", "ios", "sms", "gps", "cms", "saas", "paas"})
 _ENDINGS = {"m": "am", "re": "are", "ll": "will", "ve": "have", "d": "would"}
@@ -120,6 +123,10 @@ def tokenise(text: str) -> Tokens:
     quoted = (
         tuple(" ".join(part.lower().split()).rstrip(" .,;:!?") for part in _QUOTED.findall(text)) if '"' in text else ()
     )
+    if "401" in text or "403" in text:
+        text = _PLANS.sub(r"\1 \2", text)
+    if "/h" in text:
+        text = _PER_HOUR.sub(r"\1h", text)
     if "'" in text:
         text = _YEAR.sub(lambda match: ("20" if match[1] < _THIS_CENTURY else "19") + match[1], text)
     words: list[Token] = []

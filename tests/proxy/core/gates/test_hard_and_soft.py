@@ -25,6 +25,12 @@ a table for 4 adults and 2 children | a table for 2 adults and 4 children
 How many people lived in Rome? | How many people lived in Rome in 1950?
 What does a loan of 2.4k cost? | What does a loan of 2.5k cost?
 Where is order A-10233? | Where is order A-10234?
+Is a fever of 38.4 normal? | Is a fever of thirty-seven point four normal?
+What is minus 10 Celsius in Fahrenheit? | What is 10 Celsius in Fahrenheit?
+a flat with one bedroom | a flat with two bedrooms
+Is 7 days enough? | Is 2 weeks enough?
+Who won the 98 cup? | Who won the 1994 cup?
+Can I take 30 mg? | Can I take 3 g?
 gate-identifier
 What does os.path.join do? | What does os.path.split do?
 Can you ring 555-0101? | Can you ring 555-0102?
@@ -86,12 +92,49 @@ Who was mayor in nineteen seventy-five? | Who was mayor in 1975?
 Who won in twenty twenty-one? | Who won in 2021?
 Who hosted the '92 games? | Who hosted the 1992 games?
 What can I do with 4 lakhs? | What can I do with 400,000?
+Is a CRP of 1.2 high? | Is a CRP of one point two high?
+Is a beta of 1.5 risky? | Is a beta of one and a half risky?
+Bake it at 180 degrees? | Bake it at a hundred and eighty degrees?
+When did the twenty-ninth edition appear? | When did the 29th edition appear?
+What is -10 Celsius in Fahrenheit? | What is minus 10 Celsius in Fahrenheit?
+Can I borrow from my 401(k)? | Can I borrow from my 401k?
+Who won the 98 world cup? | Who won the 1998 world cup?
+the same amount in another unit
+Is it normal 7 days after surgery? | Is it normal one week after surgery?
+Do I need vitamins 12 months after? | Do I need vitamins 1 year after?
+How much sugar for 0.5 kg of fruit? | How much sugar for 500 grams of fruit?
+Is an 8 mm nodule a worry? | Is a 0.8 cm nodule a worry?
+Convert 120 kmh to mph | Convert 120 km/h to mph
+an age as patients write it
+flat feet 3 year old normal | Are flat feet normal for a 3 yr old?
+toe blister 66m ok? | Is a toe blister fine at 66 years?
+a word that only looks like a variant or a unit
+macbook air m2 max ram | What is the maximum memory of an M2 MacBook Air?
+french revolution starting year | In which year did France's revolution begin?
+one thing or person, not a number
+How does one differ from the other? | How do the two differ?
 a number, name or quotation beside the point
 What is crawling in a motor? | What is crawling in a three phase induction motor?
 I am 30 and tired. How do I sleep better? | How do I sleep better at night?
 Why do people laugh at Ariel the mermaid? | Why do people laugh at the mermaid?
 a land and its people
 Which African peak is highest? | What is the highest peak in Africa?
+switzerland currency | What is the Swiss currency?
+Why are American houses so big? | Why are houses so big in the USA?
+What currency is used in Saint Lucia? | What currency is used in St. Lucia?
+What is the airport code of San José? | What is the airport code of San Jose?
+what stands before the question, or its question word behind it
+When I get up, why are my windows wet? | Why are my windows wet when I get up?
+For someone who speaks English, how much time is needed to learn Spanish? | How long does it take an English speaker to learn Spanish?
+Without an electronic tuner, how can a guitar be tuned? | How do you tune a guitar without an electronic tuner?
+hip snapping when lifting leg why | Why does my hip snap when I lift my leg?
+an amount in the passive
+How many days are needed to form a habit? | How many days do you need to form a habit?
+How many will I need? | What number of them is required?
+a question word in other words where all else is, too
+The bag I checked in never came; who should I tell? | luggage not arrived at airport, report where
+typed into a search box, words have no places
+yellow bitter vomit why | Why is my vomit bitter and yellow?
 inability and ignorance are no denial
 I don't know how to cancel my order | How do I cancel my order?
 I can't find my invoice | Help me find my invoice
@@ -115,6 +158,7 @@ What is the currency of Japan? | What currency does Japan use?
 keyword strings are English
 norway gdp per capita | What is the GDP per capita of Norway?
 1099 vs w2 | What is the difference between a 1099 and a W2?
+python vs java as first language | Which one to learn first, Java or Python?
 """
 
 
