@@ -18,6 +18,8 @@ from embeddings.training.pairs import Pair, share
 
 FOLLOW_UPS = ("turns", "turns_later", "rewordings_followups")
 """Files whose groups make sense only after something was said."""
+STATEMENTS = "orders"
+"""The file whose groups turn on the order of their words; half of them are statements, which nobody asks."""
 ASIDE_SHARE = 0.15
 """Of the groups, kept aside for measuring."""
 _DIFFERENT_PER_SAME = 1.2

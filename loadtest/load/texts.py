@@ -98,7 +98,7 @@ def authored() -> Texts:
     follow_ups: list[Topic] = []
     seen: set[str] = set()
     for group in authored_groups.groups():
-        if not group.is_aside:
+        if not group.is_aside or group.field == authored_groups.STATEMENTS:
             continue
         topic = Topic(_quotable(group.same), _quotable(tuple(text for _, text in group.near)))
         plain = {_plain(text) for text in (*topic.wordings, *topic.near)}

@@ -114,8 +114,8 @@ def _other_owner(a: Reading, b: Reading) -> bool:
 def _other_person(a: Reading, b: Reading) -> bool:
     if a.persons == b.persons or "how" in a.focus:
         return False
-    if a.persons & _OWNERS != b.persons & _OWNERS:
-        return True
+    if (differ := (a.persons ^ b.persons) & _OWNERS) and (differ != {"my"} or "your" in a.plain or "your" in b.plain):
+        return True  # "my tap" and "a tap" are left to `own_things`
     one, other = a.persons & _SUBJECTS, b.persons & _SUBJECTS
     # "Where can I buy it?" and "Where can you buy it?" are one; "Can you swim?" and "Can I swim?" are two.
     is_open = a.focus & {"polar:must", "polar:should"} or (
