@@ -98,7 +98,10 @@ def _has_places(a: Reading, b: Reading) -> bool:
 
 
 def _is_sentence(reading: Reading) -> bool:
-    return not _SENTENCES.isdisjoint(reading.plain)
+    return len(reading.plain) > _SEARCH or not _SENTENCES.isdisjoint(reading.plain)
+
+
+_SEARCH = 7  # words that are typed into a search box; "Mills acquired Foods in 2003 for 40 million" is a sentence without an auxiliary
 
 
 _SENTENCES = (AUX | ARTICLES | {"i", "my", "you", "your", "me", "am"}) - {"some"}

@@ -150,6 +150,8 @@ Did Adam blame Mary? | Was Mary blamed by Adam?
 Which novel did Orwell write? | Which novel was written by Orwell?
 anyone's matter
 How can I lose my fear of death? | How can you lose your fear of death?
+one word that is written as the same letter twice
+When will George RR Martin publish it? | When will George R. R. Martin publish it?
 known rewordings that older gates refused
 How do I remove a stain? | How do I get out a stain?
 Convert a string to an integer | How do I convert a string to an int?
