@@ -37,6 +37,7 @@ from proxy.tuning.shipped import ANY_EMBEDDER, FILE
 SHARES: Mapping[str, float] = {
     "qqp_dev": 6.0, "authored, medical": 1.0, "authored, finance": 1.0, "authored, search": 1.0, "authored, general": 1.0,
     "authored, everyday": 1.0, "authored, paraphrase": 1.0, "checklist_perturbed": 1.0, "checklist_templates": 1.0, "pawsx": 0.25,
+    "authored, orders": 0.25,
     "rqe_test": 0.5, "banking77_test, intents trained on": 0.25, "banking77_test, new intents": 0.25, "osschat": 1.0,
     "authored, rewordings_facts": 0.5, "authored, rewordings_howto": 0.5, "authored, rewordings_software": 0.5,
     "authored, rewordings_money": 0.5, "authored, rewordings_health": 0.5, "authored, rewordings_search": 0.5,
@@ -75,6 +76,7 @@ SOFT = tuple(reason.value for reason in GateReason if reason not in HARD)
 _MIXTURE = {*SHARES, *FOLLOW_UPS}
 _SEED = 11
 _LARGEST = "qqp_dev"
+_MORE_FOLLOW_UPS = 4  # times as many pairs of later turns: four sets alone fit and certify their map
 
 
 def main() -> None:
@@ -174,7 +176,8 @@ def _scores(args: argparse.Namespace, embedder: OnnxEmbedder, verifier: Verifier
     rng = random.Random(_SEED)
     scorer, scored = Scorer(embedder, verifier), []
     for name, pairs in track(list(sets.items()), description="scoring"):
-        chosen = pairs if name == _LARGEST else rng.sample(pairs, min(args.most, len(pairs)))
+        most = args.most * (_MORE_FOLLOW_UPS if name in FOLLOW_UPS else 1)
+        chosen = pairs if name == _LARGEST else rng.sample(pairs, min(most, len(pairs)))
         some = [
             LabelledPair(pair.stored, pair.asked, pair.is_same, name, is_follow_up=name in FOLLOW_UPS)
             for pair in chosen
