@@ -75,7 +75,7 @@ def tense(pair: Pairing) -> Iterator[GateReason]:
     a, b = pair.a, pair.b
     if (a.is_perfect and b.is_modal) or (b.is_perfect and a.is_modal):
         yield GateReason.TENSE  # "days I have used", "days I can use"
-    elif a.tense != b.tense and not ("who" in a.focus and _MAKERS & (a.counts.keys() | b.counts.keys())):
+    elif a.tense != b.tense and not ("who" in a.focus | b.focus and _MAKERS & (a.counts.keys() | b.counts.keys())):
         yield GateReason.TENSE
 
 
@@ -90,7 +90,7 @@ def person(pair: Pairing) -> Iterator[GateReason]:
     a, b = pair.a, pair.b
     if a.genders != b.genders and _other_gender(a.genders, b.genders):
         yield GateReason.PERSON
-    is_turned = _turned_round(a.pronouns, b.pronouns, is_how="how" in a.focus)
+    is_turned = _turned_round(a.pronouns, b.pronouns, is_how="how" in a.focus | b.focus)
     is_swapped = len(a.persons & _SUBJECTS) == len(b.persons & _SUBJECTS) == 2 and _is_reversed(a.plain, b.plain)
     if a.counts == b.counts and (is_swapped or _other_owner(a, b)):
         yield GateReason.PERSON
@@ -112,16 +112,20 @@ def _other_owner(a: Reading, b: Reading) -> bool:
 
 
 def _other_person(a: Reading, b: Reading) -> bool:
-    if a.persons == b.persons or "how" in a.focus:
+    if a.persons == b.persons or "how" in a.focus | b.focus:
         return False
     if (differ := (a.persons ^ b.persons) & _OWNERS) and (differ != {"my"} or "your" in a.plain or "your" in b.plain):
         return True  # "my tap" and "a tap" are left to `own_things`
     one, other = a.persons & _SUBJECTS, b.persons & _SUBJECTS
     # "Where can I buy it?" and "Where can you buy it?" are one; "Can you swim?" and "Can I swim?" are two.
-    is_open = a.focus & {"polar:must", "polar:should"} or (
-        not any(word.startswith("polar") for word in a.focus) and _MODALS.intersection(a.plain)
-    )
-    return bool(one and other and not (one & other) and not is_open)
+    return bool(one and other and not (one & other) and not (_is_open(a) or _is_open(b)))
+
+
+def _is_open(reading: Reading) -> bool:
+    """Whether it asks of anyone: what must, should or (but for yes or no) can be done."""
+    is_polar = any(word.startswith("polar") for word in reading.focus)
+    is_duty = bool(reading.focus & {"polar:must", "polar:should"})
+    return is_duty or (not is_polar and not _MODALS.isdisjoint(reading.plain))
 
 
 def _is_reversed(a: Sequence[str], b: Sequence[str]) -> bool:

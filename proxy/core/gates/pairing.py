@@ -91,7 +91,7 @@ def _without_praise(only_a: list[str], only_b: list[str], a: Reading, b: Reading
         return only_a, only_b
     in_a, in_b = praise.intersection(only_a), praise.intersection(only_b)
     if (
-        "how" in a.focus
+        "how" in a.focus | b.focus
         or (in_a and in_b)
         or (in_a and ("some" in b.plain or praise & b.counts.keys()))
         or (in_b and ("some" in a.plain or praise & a.counts.keys()))
