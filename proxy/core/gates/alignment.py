@@ -8,6 +8,7 @@ from proxy.core.gates.lexicon import lexicon
 from proxy.core.gates.pairing import Pairing
 from proxy.core.gates.reading import Reading
 from proxy.core.gates.reasons import GateReason
+from proxy.core.gates.slips import is_slip
 
 # With more unmatched words than this on the two sides, words that clash may belong to different things.
 _FEW = 4
@@ -80,7 +81,7 @@ def _is_short_for(pair: Pairing, one: frozenset[str], other: frozenset[str]) -> 
             return True
         short, long = sorted((x, y), key=len)
         if len(short) < _PREFIX or not (x in listed and y in listed):
-            return short[:_PREFIX] == long[:_PREFIX] and len(short) >= _PREFIX
+            return (short[:_PREFIX] == long[:_PREFIX] and len(short) >= _PREFIX) or is_slip(x, y)
         return long.startswith(short) and long[len(short) :] in _PEOPLES
 
     if all(any(related(x, y) for y in other) for x in one) or all(any(related(x, y) for x in one) for y in other):

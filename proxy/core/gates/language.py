@@ -16,7 +16,7 @@ _BORROWED = frozenset({
     "os", "das", "um", "com", "sur", "mes", "met", "il", "lo", "se", "en", "het", "est", "an", "at", "i", "to", "dan", "di", "par", "var",
     "det", "kan", "min", "med", "ma", "bin", "mit", "als", "sa", "un", "una", "le", "el", "y", "w", "z",
     "as", "na", "come", "las", "los", "del", "apa", "du", "mon", "ce", "des", "et", "jak", "auf", "cu", "ve", "con", "por",
-    "para", "von", "im", "da", "della", "nel", "dem",
+    "para", "von", "im", "da", "della", "nel", "dem", "comment", "mia",
 })  # fmt: skip
 # So many different ones do say something.
 _BORROWED_ALONE = 2

@@ -57,7 +57,7 @@ def _run(tokens: Sequence[Token], start: int, values: Mapping[str, str], stopwor
         if after is None or after.kind is Kind.STOP or before in _ONE_IS_NO_NUMBER_AFTER or after.text in stopwords:
             return "", 1
         text = "1"
-    elif word == "second" and _is_a_time(tokens, start):
+    elif word == "second" and _is_a_time(tokens, start, stopwords):
         return "", 1
     else:
         text = values[word]
@@ -66,9 +66,23 @@ def _run(tokens: Sequence[Token], start: int, values: Mapping[str, str], stopwor
     return _extend(tokens, start, text, values)
 
 
-def _is_a_time(tokens: Sequence[Token], at: int) -> bool:
+def _is_a_time(tokens: Sequence[Token], at: int, stopwords: frozenset[str]) -> bool:
+    """Whether "second" is a sixtieth of a minute here: "30 second", "a second later", but not "a second language"."""
     before = tokens[at - 1] if at else None
-    return before is not None and (before.kind is Kind.NUMBER or before.text in {"per", "a", "one", "each", "every"})
+    after = tokens[at + 1] if at + 1 < len(tokens) else None
+    if before is None:
+        return False
+    is_ordinal = after is not None and after.kind is Kind.WORD and after.text not in stopwords | _AFTER_A_TIME
+    return (
+        before.kind is Kind.NUMBER
+        or before.text in {"per", "one", "each", "every"}
+        or (before.text == "a" and not is_ordinal)
+    )
+
+
+_AFTER_A_TIME = frozenset(
+    {"later", "ago", "or", "and", "of", "in", "to", "for", "at", "before", "after", "faster", "slower", "longer"}
+)
 
 
 def _extend(tokens: Sequence[Token], start: int, text: str, values: Mapping[str, str]) -> tuple[str, int]:

@@ -45,6 +45,9 @@ _YEAR = re.compile(r"(?<!\w)'(\d\d)(?![\w'])")
 _THIS_CENTURY = "40"
 # A savings plan's name, no amount: "401k", "401(k)".
 _PLANS = re.compile(r"\b(401|403) ?\(?([kb])\b\)?", re.IGNORECASE)
+# "H-1B" is "H1B", "2025/26" is "2025-26".
+_JOINED = re.compile(r"\b([A-Za-z])-(\d+[A-Za-z]?)\b(?!-)")
+_SEASON = re.compile(r"\b((?:19|20)\d\d)/(\d\d)\b(?!/)")
 _PER_HOUR = re.compile(r"\b(km|mi)/h\b", re.IGNORECASE)
 _AMOUNT = re.compile(r"(\d[\d,]*(?:\.\d+)?)([a-z]+)", re.IGNORECASE)
 _LETTERS_DIGITS = re.compile(r"([a-z]{1,})(\d+(?:\.\d+)*)", re.IGNORECASE)
@@ -125,6 +128,8 @@ def tokenise(text: str) -> Tokens:
     )
     if "401" in text or "403" in text:
         text = _PLANS.sub(r"\1 \2", text)
+    if "-" in text or "/" in text:
+        text = _JOINED.sub(r"\1\2", _SEASON.sub(r"\1-\2", text))
     if "/h" in text:
         text = _PER_HOUR.sub(r"\1h", text)
     if "'" in text:

@@ -128,6 +128,7 @@ When I get up, why are my windows wet? | Why are my windows wet when I get up?
 For someone who speaks English, how much time is needed to learn Spanish? | How long does it take an English speaker to learn Spanish?
 Without an electronic tuner, how can a guitar be tuned? | How do you tune a guitar without an electronic tuner?
 hip snapping when lifting leg why | Why does my hip snap when I lift my leg?
+A 1.5 pound lobster should be boiled for how long? | How long should a 1.5 pound lobster be boiled?
 an amount in the passive
 How many days are needed to form a habit? | How many days do you need to form a habit?
 How many will I need? | What number of them is required?
@@ -150,6 +151,11 @@ Did Adam blame Mary? | Was Mary blamed by Adam?
 Which novel did Orwell write? | Which novel was written by Orwell?
 anyone's matter
 How can I lose my fear of death? | How can you lose your fear of death?
+"second" in a row, not of a minute
+What is the best age to learn a second language? | best age to learn second language
+one name with a dash or a slash, or without
+What is the H-1B lottery? | What is the H1B lottery?
+What is the top rate of tax in 2025/26? | What is the top rate of tax in 2025-26?
 one word that is written as the same letter twice
 When will George RR Martin publish it? | When will George R. R. Martin publish it?
 known rewordings that older gates refused
