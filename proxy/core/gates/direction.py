@@ -101,9 +101,8 @@ def _is_sentence(reading: Reading) -> bool:
     return len(reading.plain) > _SEARCH or not _SENTENCES.isdisjoint(reading.plain)
 
 
-_SEARCH = 7  # words that are typed into a search box; "Mills acquired Foods in 2003 for 40 million" is a sentence without an auxiliary
-
-
+# Words that are typed into a search box at most: "Mills acquired Foods in 2003 for 40 million" is a sentence without an auxiliary.
+_SEARCH = 7
 _SENTENCES = (AUX | ARTICLES | {"i", "my", "you", "your", "me", "am"}) - {"some"}
 
 

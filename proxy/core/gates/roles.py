@@ -22,14 +22,12 @@ _GOVERNING = frozenset({"of", "in", "on", "at", "for", "to", "from", "by", "with
 
 def fronted(words: Words, texts: list[str]) -> Words | None:
     """ "Without Y, how do I do X", "When I get up, why is it wet", "It is wet when I get up, why": the question, then what it is about."""
-    first = texts[0]
-    if texts[-1] in _LAST and len(texts) > 2 and texts[-2] not in _GOVERNING and ASKING.isdisjoint(texts[:2]):
+    first, has_none_before = texts[0], ASKING.isdisjoint(texts[:2])
+    if has_none_before and texts[-1] in _LAST and len(texts) > 2 and texts[-2] not in _GOVERNING:
         return [words[-1], *words[:-1]]  # "hip snaps when lifting leg, why"
-    if texts[-2] == "how" and texts[-1] in _DEGREES and ASKING.isdisjoint(texts[:2]) and len(texts) > 3:
-        return [
-            *words[-2:],
-            *words[: -3 if texts[-3] in {"for", "by"} else -2],
-        ]  # "an egg should be boiled for how long"
+    if has_none_before and texts[-2] == "how" and texts[-1] in _DEGREES and len(texts) > 3:
+        end = -3 if texts[-3] in {"for", "by"} else -2
+        return [*words[-2:], *words[:end]]  # "an egg should be boiled for how long"
     if first not in _FRONTS and first not in lexicon().prepositions:
         return None
     if first == "when" and texts[1] in AUX:
