@@ -82,7 +82,7 @@ class VerifierManifest:
 
 def shipped_folder() -> Path:
     """Where the weights that come with this package lie."""
-    return Path(__file__).parent / "weights" / "verifier-v8"
+    return Path(__file__).parent / "weights" / "verifier-v9"
 
 
 class Verifier:

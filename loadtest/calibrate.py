@@ -206,7 +206,8 @@ def _sides(scored: Sequence[ScoredPair]) -> tuple[list[ScoredPair], list[ScoredP
     for kind in sorted({one.pair.kind for one in scored}):
         by_pair = {(one.pair.stored, one.pair.asked): one for one in scored if one.pair.kind == kind}
         pairs = [Pair(*texts, one.pair.is_same, kind) for texts, one in by_pair.items()]
-        for side, some in zip(sides, split_by_component(pairs, CERTIFYING), strict=True):
+        # The larger part certifies: where nearly a whole set hangs together, a handful of pairs would stand for all of it.
+        for side, some in zip(sides, sorted(split_by_component(pairs, CERTIFYING), key=len), strict=True):
             side.extend(by_pair[pair.stored, pair.asked] for pair in some)
     return sides
 
