@@ -32,12 +32,13 @@ def fronted(words: Words, texts: list[str]) -> Words | None:
         return None
     if first == "when" and texts[1] in AUX:
         return None
-    at = next((i for i in range(2, len(texts) - 1) if _opens_question(texts, i)), 0)
+    places = [i for i in range(2, len(texts) - 1) if _opens_question(texts, i)]
+    at = next((i for i in places if texts[i] in _OPEN), places[0] if places else 0)  # "For those who are new, how ..."
     return [*words[at:], *words[:at]] if at else None
 
 
 def _opens_question(texts: list[str], at: int) -> bool:
-    """Whether a question begins here, and no clause ("what he said", "people who", "of which")."""
+    """Whether a question begins here, and no clause ("what he said", "of which")."""
     after = texts[at + 1]
     if texts[at - 1] in _GOVERNING or after in _SUBJECTS:
         return False

@@ -127,6 +127,7 @@ what stands before the question, or its question word behind it
 When I get up, why are my windows wet? | Why are my windows wet when I get up?
 For someone who speaks English, how much time is needed to learn Spanish? | How long does it take an English speaker to learn Spanish?
 Without an electronic tuner, how can a guitar be tuned? | How do you tune a guitar without an electronic tuner?
+For someone who is deaf, what phone is best? | What phone is best for someone who is deaf?
 hip snapping when lifting leg why | Why does my hip snap when I lift my leg?
 A 1.5 pound lobster should be boiled for how long? | How long should a 1.5 pound lobster be boiled?
 an amount in the passive
