@@ -71,7 +71,9 @@ def guarded(read: Callable[[], Answer]) -> Answer:
     try:
         answer = read()
         orjson.dumps(answer.body)  # orjson reads four times as many levels as it writes
-    except (TypeError, AttributeError, KeyError, IndexError) as error:  # JSONEncodeError is a TypeError
+    except Malformed:
+        raise
+    except (TypeError, AttributeError, LookupError, ValueError) as error:  # JSONEncodeError is a TypeError
         raise Malformed(NotStored.MALFORMED) from error
     return answer
 

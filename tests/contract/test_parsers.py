@@ -1,12 +1,14 @@
 """Whatever arrives, a parser understands it or says what is wrong: no other exception, which would be a 500, ever leaves it.
 
-Bodies that are right but for one spot find more than arbitrary ones: these are refused at their first field.
+Bodies that are right but for one spot find more than arbitrary ones: these are refused at their first field. Every spot is tried with
+something of every kind, and spots drawn by chance, two at once, with more.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import orjson
@@ -16,17 +18,19 @@ from hypothesis import strategies as st
 
 from proxy.api.understanding import Understanding
 from proxy.core import langcache
-from proxy.core.answers import Malformed
+from proxy.core.answers import Answer, Malformed
 from proxy.core.coordination import events
 from proxy.core.dialects import DIALECTS
 from proxy.core.dialects.base import Dialect
 from proxy.core.directives import parse_directives
 from proxy.core.embedding_requests import read_request
-from proxy.core.models import Mode
+from proxy.core.memory.injection import question_in
+from proxy.core.models import ChatRequest, Mode
 from proxy.errors import RequestError
 from tests import fake_answers as fake
 from tests.builders import answer_body, assistant, stream_of, text_chunks, tool_call
 
+each_dialect = pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.family)
 LEAVES = st.one_of(
     st.none(), st.booleans(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False), st.text(max_size=8)
 )
@@ -60,6 +64,16 @@ REQUESTS: dict[str, dict[str, Any]] = {
             {"role": "user", "content": [{"type": "input_text", "text": "hi"}]},
             {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
             {"type": "function_call_output", "call_id": "c", "output": "x"},
+            {"type": "reasoning", "id": "r", "summary": [{"type": "summary_text", "text": "s"}]},
+            {
+                "type": "message",
+                "role": "assistant",
+                "content": [
+                    {"type": "output_text", "text": "a", "annotations": []},
+                    {"type": "output_text", "text": "b"},
+                ],
+            },
+            {"role": "user", "content": "more"},
         ],
         "instructions": "i",
         "tools": [{"type": "function", "name": "f", "parameters": {}}],
@@ -72,21 +86,36 @@ REQUESTS: dict[str, dict[str, Any]] = {
         "max_tokens": 9,
         "system": [{"type": "text", "text": "s", "cache_control": {"type": "ephemeral"}}],
         "messages": [
-            {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "f", "input": {}}]},
-            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "x"}]},
+            {
+                "role": "assistant",
+                "content": [
+                    {"type": "thinking", "thinking": "t", "signature": "s"},
+                    {"type": "text", "text": "a", "citations": None},
+                    {"type": "text", "text": "b"},
+                    {"type": "tool_use", "id": "t", "name": "f", "input": {}},
+                ],
+            },
+            {
+                "role": "user",
+                "content": [
+                    {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "text", "text": "x"}]},
+                    {"type": "text", "text": "and"},
+                ],
+            },
         ],
+        "tools": [{"name": "f", "input_schema": {"type": "object"}}],
+        "stream": False,
         "metadata": {"user_id": "u"},
         "thinking": {"type": "disabled"},
     },
 }
+OUTPUT = fake.reasoning(), fake.output_text("x"), fake.function_call()
+BLOCKS = fake.thinking(), fake.text_block("x"), fake.tool_use()
 ANSWERS: dict[str, tuple[dict[str, Any], bytes]] = {
     "chat": (answer_body(assistant("x", tool_calls=[tool_call()])), stream_of(text_chunks("some text"))),
     "completions": (fake.completion("x"), b"".join(fake.completion_events("some text"))),
-    "responses": (
-        fake.response(fake.output_text("x")),
-        b"".join(fake.named(fake.response_events(fake.output_text("x")))),
-    ),
-    "messages": (fake.message(fake.text_block("x")), b"".join(fake.named(fake.message_events(fake.text_block("x"))))),
+    "responses": (fake.response(*OUTPUT), b"".join(fake.named(fake.response_events(*OUTPUT)))),
+    "messages": (fake.message(*BLOCKS), b"".join(fake.named(fake.message_events(*BLOCKS)))),
 }
 
 
@@ -115,35 +144,89 @@ def nearly(draw: st.DrawFn, value: dict[str, Any]) -> dict[str, Any]:
     return changed
 
 
-@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.family)
-@settings(max_examples=150, deadline=None)
-@given(data=st.data())
-def test_a_request_is_understood_or_refused(dialect: Dialect, data: st.DataObject) -> None:
-    body = data.draw(nearly(REQUESTS[dialect.family]))
+OF_EVERY_KIND: tuple[Any, ...] = (None, True, 3, 1.5, "x", "", [], {}, [[]], [{}], [None], {"a": []})
+
+
+def with_other_values(value: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A JSON object with each of its spots in turn without what it holds, and with something of every kind there."""
+    for *path, last in spots(value):
+        for other in (..., *OF_EVERY_KIND):
+            changed = copy.deepcopy(value)
+            inside: Any = changed
+            for step in path:
+                inside = inside[step]
+            if other is ...:
+                del inside[last]
+            else:
+                inside[last] = other
+            yield changed
+
+
+def read_request_of(dialect: Dialect, body: dict[str, Any]) -> ChatRequest | None:
+    """Read it and do with it all that is done with one; None where it is refused."""
     reader = Understanding(dialect, default_mode=Mode.SEMANTIC, key_user=True)
     try:
         understood = reader.of({"headers": [], "query_string": b""}, orjson.dumps(body))
     except RequestError:
-        return
-    dialect.conversation(understood.sent)
+        return None
+    conversation = dialect.conversation(understood.sent)
     dialect.whole(understood.sent)
+    dialect.user_of(understood.sent)
+    if dialect.tells_memories and question_in(conversation):
+        dialect.with_memories(understood.sent, "a memory")
+    dialect.turns(understood.request, dialect.read_json(orjson.dumps(ANSWERS[dialect.family][0])))
     assert understood.prompt_chars >= 0
+    return understood.request
 
 
-@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.family)
+def read_answer_of(dialect: Dialect, read: Callable[[bytes], Answer], raw: bytes) -> None:
+    """The same for an answer."""
+    try:
+        answer = read(raw)
+    except Malformed:
+        return
+    assert isinstance(answer.message, dict)
+    request = read_request_of(dialect, REQUESTS[dialect.family])
+    assert request is not None
+    dialect.turns(request, answer)
+
+
+@each_dialect
+def test_a_request_may_hold_anything_anywhere(dialect: Dialect) -> None:
+    outcomes = [read_request_of(dialect, body) for body in with_other_values(REQUESTS[dialect.family])]
+    assert any(outcomes)
+    assert not all(outcomes)
+
+
+@each_dialect
+def test_an_answer_may_hold_anything_anywhere(dialect: Dialect) -> None:
+    body, stream = ANSWERS[dialect.family]
+    for changed in with_other_values(body):
+        read_answer_of(dialect, dialect.read_json, orjson.dumps(changed))
+    pieces = stream.split(b"\n\n")
+    for place, piece in enumerate(pieces):
+        head, mark, told = piece.partition(b"data: ")
+        if not told.startswith(b"{"):
+            continue
+        for changed in with_other_values(orjson.loads(told)):
+            raw = b"\n\n".join([*pieces[:place], head + mark + orjson.dumps(changed), *pieces[place + 1 :]])
+            read_answer_of(dialect, partial(dialect.read_stream, prompt_chars=1), raw)
+
+
+@each_dialect
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_a_request_is_understood_or_refused(dialect: Dialect, data: st.DataObject) -> None:
+    read_request_of(dialect, data.draw(nearly(REQUESTS[dialect.family])))
+
+
+@each_dialect
 @settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_an_answer_is_read_or_malformed(dialect: Dialect, data: st.DataObject) -> None:
     body, stream = ANSWERS[dialect.family]
-    for read, raw in (
-        (dialect.read_json, orjson.dumps(data.draw(nearly(body)))),
-        (lambda raw: dialect.read_stream(raw, prompt_chars=1), data.draw(damaged(stream))),
-    ):
-        try:
-            answer = read(raw)
-        except Malformed:
-            continue
-        assert isinstance(answer.message, dict)
+    read_answer_of(dialect, dialect.read_json, orjson.dumps(data.draw(nearly(body))))
+    read_answer_of(dialect, partial(dialect.read_stream, prompt_chars=1), data.draw(damaged(stream)))
 
 
 @st.composite

@@ -29,7 +29,7 @@ _IGNORED = canonical.OWN_FIELDS | {"model", "messages", "system", "tools", "stre
 """Fields that are not keyed as they are; those of them that matter are keyed in another form."""
 _CLIENT_TOOL = re.compile(r"custom\Z|(?:bash|text_editor|computer|memory)_\d{8}\Z")
 """Types of tools that the caller runs; those that nobody here has heard of may be the provider's."""
-_THINKING = frozenset({"thinking", "redacted_thinking"})
+_THINKING = ("thinking", "redacted_thinking")
 _KINDS = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -60,7 +60,7 @@ class Messages:
         keyed = {name: value for name, value in body.items() if name not in _IGNORED}
         if not key_user:
             keyed.pop("metadata", None)
-        tools = body.get("tools") or []
+        tools = _tools(body)
         if tools:
             keyed["tools"] = [_without_cache_control(tool) for tool in tools]
         return ChatRequest(
@@ -173,7 +173,7 @@ def _compared(message: Mapping[str, Any], renamed: dict[str, str]) -> list[dict[
         kind = block.get("type")
         if kind in _THINKING:
             continue
-        if kind == "text" and isinstance(block.get("text"), str):
+        if kind == "text":
             if kept and kept[-1].get("type") == "text":
                 kept[-1]["text"] += block["text"]
             else:
@@ -195,12 +195,15 @@ def _renamed(block: Mapping[str, Any], name: str, renamed: dict[str, str]) -> di
 
 
 def _blocks(message: Mapping[str, Any], index: int) -> list[dict[str, Any]]:
-    """A message's content as blocks, without `cache_control`."""
+    """A message's content as blocks, without `cache_control`; those of text hold one."""
     content = message.get("content")
     if isinstance(content, str):
         return [{"type": "text", "text": content}]
     if not isinstance(content, list) or not all(isinstance(block, Mapping) for block in content):
         raise bad(f"messages[{index}].content", "make it a text or a list of blocks")
+    for at, block in enumerate(content):
+        if block.get("type") == "text" and not isinstance(block.get("text"), str):
+            raise bad(f"messages[{index}].content[{at}].text", "make it a string, as a block of text has one")
     return [_without_cache_control(block) for block in content]
 
 
@@ -225,11 +228,16 @@ def _system(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [_without_cache_control(block) for block in system]
 
 
-def _is_cacheable(body: Mapping[str, Any], tools: Any) -> bool:
-    if body.get("mcp_servers") or body.get("container"):
-        return False
+def _tools(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    tools = body.get("tools") or []
     if not isinstance(tools, list) or not all(isinstance(tool, Mapping) for tool in tools):
         raise bad("tools", "make it a list of tools")
+    return tools
+
+
+def _is_cacheable(body: Mapping[str, Any], tools: Sequence[Mapping[str, Any]]) -> bool:
+    if body.get("mcp_servers") or body.get("container"):
+        return False
     return all(tool.get("type") is None or _CLIENT_TOOL.match(str(tool["type"])) for tool in tools)
 
 

@@ -108,9 +108,9 @@ def calls_in(conversation: Sequence[Mapping[str, Any]]) -> int:
     """How many ids of tool calls a compared conversation holds."""
     ids = set()
     for each in conversation:
-        ids |= {part["call_id"] for part in each.get("turn") or () if "call_id" in part}
-        if each.get("type") in _RESULTS:
-            ids.add(each.get("call_id"))
+        ids |= {call_id for part in each.get("turn") or () if isinstance(call_id := part.get("call_id"), str)}
+        if each.get("type") in _RESULTS and isinstance(call_id := each.get("call_id"), str):
+            ids.add(call_id)
     return len(ids)
 
 
