@@ -297,6 +297,9 @@ class _Exchange:
 
     async def _answer_from_cache(self, decision: Decision) -> None:
         reply = self._route.completions.reply_from_cache(decision)
+        if reply is None:
+            await self._answer_from_upstream(decision)
+            return
         await self._send_reply(decision, reply)
         entry = decision.outcome.entry
         wishes = decision.call.directives

@@ -332,10 +332,25 @@ class Completions:
 
     # --- answering -------------------------------------------------------------------------------------------------------------
 
-    def reply_from_cache(self, decision: Decision) -> Reply:
-        """Replay the entry that was decided on, with a new id and fresh tool-call ids."""
-        entry, call = decision.outcome.entry, decision.call
+    def reply_from_cache(self, decision: Decision) -> Reply | None:
+        """Replay the entry that was decided on, with a new id and fresh tool-call ids.
+
+        None where it cannot be told, being of a shape that no provider documents: the outcome then says that the call goes upstream.
+        """
+        entry = decision.outcome.entry
         assert entry is not None
+        try:
+            return self._replay(decision, entry)
+        except Exception as error:
+            logger.error(
+                "request %s: the replay of %s failed with %s", decision.call.request_id, entry.entry_id, where(error)
+            )
+            decision.outcome.forward(Forwarded.BYPASS, Reason.CACHE_ERROR)
+            decision.outcome.entry = decision.at_hand = None
+            return None
+
+    def _replay(self, decision: Decision, entry: Entry) -> Reply:
+        call = decision.call
         replay = Replay(ids.minted, int(self._now()), call.request, call.sent, decision.answer_id)
         if not call.request.is_stream:
             return Reply(200, _JSON, call.dialect.render_json(entry, replay))

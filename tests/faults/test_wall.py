@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from fastapi import FastAPI
 
 from proxy.app import create_app
+from proxy.core.outcome import Outcome
 from proxy.services.judging import VerifyingJudge
 from proxy.services.keeper import Keeper
 from proxy.settings import load
@@ -29,9 +31,9 @@ async def app(tmp_path: Path) -> AsyncIterator[FastAPI]:
             yield made
 
 
-async def ask(app: FastAPI, question: str) -> httpx.Response:
+async def ask(app: FastAPI, question: str, **fields: Any) -> httpx.Response:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://deja") as client:
-        body = {"model": "m", "messages": [{"role": "user", "content": question}]}
+        body = {"model": "m", "messages": [{"role": "user", "content": question}], **fields}
         return await client.post("/v1/chat/completions", json=body)
 
 
@@ -61,6 +63,25 @@ async def test_a_keeper_that_breaks_costs_the_entry_and_not_the_answer(
     assert told.status_code == 200
     assert told.headers["x-deja-not-stored"] == "cache-error"
     assert "violet" not in caplog.text
+
+
+@pytest.mark.parametrize("body", [b"no JSON", b"[]", b'{"choices": [{"message": 5}]}'])
+async def test_a_stored_answer_that_cannot_be_told_costs_the_hit_and_is_replaced(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, body: bytes
+) -> None:
+    serve = Outcome.serve
+    with monkeypatch.context() as patch, caplog.at_level(logging.DEBUG):
+        await ask(app, PROMPT)
+        patch.setattr(
+            Outcome, "serve", lambda self, kind, entry, **at: serve(self, kind, replace(entry, body=body), **at)
+        )
+        told = await ask(app, PROMPT, stream=True)
+    assert told.status_code == 200
+    assert told.headers["cache-status"] == "deja; fwd=bypass; detail=cache-error"
+    assert told.text.rstrip().endswith("data: [DONE]")
+    assert "the replay of ent_" in caplog.text
+    assert "violet" not in caplog.text
+    assert (await ask(app, PROMPT)).headers["cache-status"].startswith("deja; hit")
 
 
 async def test_a_failure_outside_the_cache_is_a_500_that_says_how_to_go_around(
