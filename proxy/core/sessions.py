@@ -221,7 +221,7 @@ def _checked_message(value: Any, param: str, max_bytes: int) -> Message:
     if not isinstance(value, dict):
         raise _bad(param, "make it an object with `role` and `content`")
     role, content = value.get("role"), value.get("content")
-    if role not in ROLES:
+    if not isinstance(role, str) or role not in ROLES:
         raise _bad(f"{param}.role", f"choose one of {', '.join(sorted(ROLES))}")
     has_calls = role == "assistant" and (value.get("tool_calls") or value.get("function_call") or value.get("refusal"))
     if not (isinstance(content, str | list) or (content is None and has_calls)):

@@ -34,7 +34,8 @@ def in_chat(dialect: Dialect, request: Mapping[str, Any]) -> dict[str, Any]:
         asked["tool_choice"] = _choice(choice) if isinstance(choice, Mapping) else None
     else:
         asked["max_tokens"] = request.get("max_output_tokens")
-        asked["response_format"] = (request.get("text") or {}).get("format")
+        text = request.get("text")
+        asked["response_format"] = text.get("format") if isinstance(text, Mapping) else None
         asked["tools"] = [_function(tool, "parameters") for tool in request.get("tools") or ()]
         choice = request.get("tool_choice")
         asked["tool_choice"] = {"function": choice} if isinstance(choice, Mapping) else choice
