@@ -121,7 +121,7 @@ class Application:
         self.settings = settings
         self.metrics = telemetry.Metrics()
         self._siblings = None if shared is None else Siblings(*shared, self.metrics.registry)
-        self.background = Background()
+        self.background = Background(lambda name: self.metrics.background_failures.labels(name).inc())
         self.traces = otel.open_tracing(settings, version=VERSION)
         self._secret = tenant_secret(settings)
         self.identity = open_identity(settings, self._secret)
@@ -211,19 +211,19 @@ class Application:
         )
         await self.caching.open()
         self.fleet.open()
-        self.background.spawn(self.ledger.run(), name="ledger")
-        self.background.spawn(self.history.run(), name="history")
-        self.background.spawn(self.known_keys.run(), name="known-keys")
-        self.background.spawn(self.entries.run(), name="entry-lists")
-        self.background.spawn(self.policies.run(), name="policies")
-        self.background.spawn(self._limits.run(), name="limits")
+        self.background.keep(self.ledger.run, name="ledger")
+        self.background.keep(self.history.run, name="history")
+        self.background.keep(self.known_keys.run, name="known-keys")
+        self.background.keep(self.entries.run, name="entry-lists")
+        self.background.keep(self.policies.run, name="policies")
+        self.background.keep(self._limits.run, name="limits")
         # A first request should find its index; a Redis that is away is not waited for.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FIRST_LOOK_S):
                 await self.caching.upkeep.has_looked.wait()
         garbage = Collector()
         garbage.begin()
-        self.background.spawn(garbage.run(), name="garbage")
+        self.background.keep(garbage.run, name="garbage")
         if self._siblings is not None:
             await self._siblings.open()
         self._is_open = True

@@ -9,6 +9,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 from redis.asyncio import Redis
 
@@ -191,14 +192,14 @@ class Caching:
 
     async def open(self) -> None:
         """Load the models, or go on trying, and start the background work."""
-        self.background.spawn(self.decision_recorder.run(), name="decisions")
+        self.background.keep(self.decision_recorder.run, name="decisions")
         if not await self._load_models():
-            self.background.spawn(self._retry_models(), name="embedder")
-        self.background.spawn(self.upkeep.run(), name="upkeep")
+            self.background.keep(self._retry_models, name="embedder")
+        self.background.keep(self.upkeep.run, name="upkeep")
         if self.shared_flights is not None:
             self.shared_flights.open()
         if self.settings.cache.local_bytes:
-            self.background.spawn(self.first_level.run(self._changes), name="first-level")
+            self.background.keep(partial(self.first_level.run, self._changes), name="first-level")
 
     async def drain(self, *, deadline_s: float) -> None:
         """Write what is still to be recorded."""

@@ -398,18 +398,18 @@ class Fleet:
 
     def open(self) -> None:
         """Start the background work."""
-        self._background.spawn(self._agent_upkeep.run(), name="agents")
-        self._background.spawn(self._task_upkeep.run(), name="tasks")
-        self._background.spawn(self.recorder.run(), name="recorder")
-        self._background.spawn(self.steps.run(), name="recordings")
-        self._background.spawn(self._turns.run(), name="turns to be remembered")
-        self._background.spawn(self.extraction.run(), name="extraction")
-        self._background.spawn(self._journal_upkeep.run(), name="journal")
-        self._background.spawn(self.events.run(), name="events")
-        self._background.spawn(self.signals.run(), name="signals")
-        self._background.spawn(self._memory_upkeep.run(), name="memories")
-        self._background.spawn(self.working_memories.run(), name="working memory")
-        self._background.spawn(self.summary_views.keep_fresh(), name="summary views")
+        self._background.keep(self._agent_upkeep.run, name="agents")
+        self._background.keep(self._task_upkeep.run, name="tasks")
+        self._background.keep(self.recorder.run, name="recorder")
+        self._background.keep(self.steps.run, name="recordings")
+        self._background.keep(self._turns.run, name="turns to be remembered")
+        self._background.keep(self.extraction.run, name="extraction")
+        self._background.keep(self._journal_upkeep.run, name="journal")
+        self._background.keep(self.events.run, name="events")
+        self._background.keep(self.signals.run, name="signals")
+        self._background.keep(self._memory_upkeep.run, name="memories")
+        self._background.keep(self.working_memories.run, name="working memory")
+        self._background.keep(self.summary_views.keep_fresh, name="summary views")
 
     def end_streams(self) -> None:
         """Let everything that streams to callers end: no more requests are taken."""

@@ -106,8 +106,8 @@ class Migrations:
             now=time.time,
         )
         parts.metrics.entries_to_move.set_function(lambda: migration.left or 0)
-        parts.background.spawn(migration.beat(), name="embedder-in-use")
-        parts.background.spawn(migration.run(), name="migration")
+        parts.background.keep(migration.beat, name="embedder-in-use")
+        parts.background.keep(migration.run, name="migration")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FIRST_LOOK_S if finder.configured is None else CONFIGURED_LOOK_S):
                 await migration.has_looked.wait()

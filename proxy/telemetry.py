@@ -50,6 +50,12 @@ class Metrics:
             "Times that Redis was away when use was to be counted: what came was let in.",
             registry=self.registry,
         )
+        self.background_failures = Counter(
+            "deja_background_failures",
+            "Times that work in the background failed in a way nobody foresaw, by its name; what has to go on has begun again.",
+            ["task"],
+            registry=self.registry,
+        )
         self.flights_followed = Counter(
             "deja_flights_followed",
             "Calls in flight in other processes that were followed; of these, how many were taken over or broke off as that process died.",

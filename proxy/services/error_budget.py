@@ -97,7 +97,7 @@ class ErrorBudget:
             on_audit=self._on_audit,
             on_counted=self._on_counted,
         )
-        self._background.spawn(self._levels.run(), name="levels")
+        self._background.keep(self._levels.run, name="levels")
 
     def level(self, scope: Scope) -> float:
         """The confidence a hit needs, above 1 for exact hits only."""

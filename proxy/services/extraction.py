@@ -258,6 +258,10 @@ class Extraction:
                 logger.debug("drawing memories is put off: %s", error)
                 await asyncio.sleep(RETRY_S)
                 continue
+            except Exception as error:  # whatever it is, the next task must still be claimed
+                logger.error("claiming what memories are drawn from failed with %s", where(error))
+                await asyncio.sleep(RETRY_S)
+                continue
             for task in tasks:
                 await self._do(task)
 

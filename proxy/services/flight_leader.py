@@ -83,8 +83,8 @@ class Leader:
 
     def open(self) -> None:
         """Begin to renew leases, and to hear of followers."""
-        self._background.spawn(self._renew(), name="flight-leases")
-        self._background.spawn(self._read_inbox(), name="flight-inbox")
+        self._background.keep(self._renew, name="flight-leases")
+        self._background.keep(self._read_inbox, name="flight-inbox")
 
     async def drain(self, *, deadline_s: float) -> None:
         """Let followers have the answers that are under way."""

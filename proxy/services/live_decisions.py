@@ -7,17 +7,20 @@ second, written in packs; of a pack only the last few are handed on, with how ma
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 
 from proxy.core import decision_log, keys
 from proxy.core.decision_log import DecisionRecord
-from proxy.errors import StoreError
+from proxy.errors import StoreError, where
 from proxy.ports import Guard, StreamEntry
 from proxy.services.background import Background
 from proxy.services.decisions import READ_S, DecisionReader
 from proxy.services.tails import Gap, Tails
+
+logger = logging.getLogger("deja.decisions")
 
 SHOWN = 20
 """Decisions of one batch that are handed on: more in a second than anybody reads."""
@@ -91,6 +94,8 @@ class LiveDecisions:
                     await batches.put(Batch(()) if isinstance(entries, Gap) else self._batch(entries, tenant))
         except StoreError:
             pass
+        except Exception as error:  # whatever it is: who follows must not wait for ever
+            logger.error("following decisions failed with %s", where(error))
         await batches.put(None)
 
     def _batch(self, entries: list[StreamEntry], tenant: str) -> Batch:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from proxy.errors import StoreError, StoreFullError, StoreUnavailableError
+from proxy.errors import StoreError, StoreFullError, StoreUnavailableError, where
 from proxy.ports import Guard
 
 logger = logging.getLogger("deja.recorder")
@@ -144,6 +144,8 @@ class Recorder(Generic[R]):
                         await self._append(self._batch)
                     except StoreError:
                         self._drop(len(self._batch), "Redis is away at shutdown")
+                    except Exception as error:
+                        self._drop(len(self._batch), where(error))
                     self._settle()
         except TimeoutError:
             self._drop(self.waiting, "Redis is too slow at shutdown")
@@ -171,6 +173,9 @@ class Recorder(Generic[R]):
             return False
         except StoreError as error:  # Redis refuses these very commands: trying again would block all that follows
             self._drop(len(batch), str(error))
+            return True
+        except Exception as error:  # whatever it is, the next batch must still be written
+            self._drop(len(batch), where(error))
             return True
         self._is_dropping = False
         return True

@@ -283,18 +283,28 @@ class Signals:
 
     async def run(self) -> None:
         """Receive, and reconnect where need be, until cancelled."""
-        self.background.spawn(self._tick(), name="signals-tick")
-        while True:
-            await self._is_wanted.wait()
-            try:
-                await self._connect()
-                await self._receive()
-            except StoreError as error:
-                logger.debug("signals wait for Redis: %s", error)
-                self._interrupt()
-            finally:
-                await self._bus.drop()
-            await asyncio.sleep(RETRY_S)
+        ticking = self.background.keep(self._tick, name="signals-tick")
+        try:
+            while True:
+                await self._is_wanted.wait()
+                await self._hear()
+                await asyncio.sleep(RETRY_S)
+        finally:
+            ticking.cancel()
+
+    async def _hear(self) -> None:
+        """Receive until Redis is lost."""
+        try:
+            await self._connect()
+            await self._receive()
+        except StoreError as error:
+            logger.debug("signals wait for Redis: %s", error)
+            self._interrupt()
+        except Exception:
+            self._interrupt()  # listeners must know of the gap, whatever made it
+            raise
+        finally:
+            await self._bus.drop()
 
     async def _tick(self) -> None:
         while True:

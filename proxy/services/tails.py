@@ -181,7 +181,7 @@ class Tails:
     async def _see_to_it(self, key: str) -> None:
         """Return once the reader waits for this stream, too."""
         if self._reader is None or self._reader.done():
-            self._reader = self._background.spawn(self._read(), name="tails")
+            self._reader = self._background.keep(self._read, name="tails")
         while key not in self._awaited and not self._is_closing.is_set():
             with contextlib.suppress(StoreError):  # without Redis the reader does not wait either
                 async with self._guard.within(self._deadline_s):

@@ -32,7 +32,8 @@ async def test_a_failure_is_logged_by_task_and_type_and_without_its_message(capl
     task = background.spawn(fail(), name="judge")
     await asyncio.wait([task])
     await asyncio.sleep(0)
-    assert caplog.messages == ["background task judge ended with ValueError"]
+    (said,) = caplog.messages
+    assert said.startswith("background task judge ended with ValueError at ")
     assert "Bob" not in caplog.text
 
 
@@ -90,6 +91,36 @@ async def test_a_task_that_misses_its_cancellation_is_cancelled_again(monkeypatc
         await asyncio.sleep(60)
 
     task = background.spawn(deaf(), name="deaf")
+    await asyncio.sleep(0)
+    await background.aclose()
+    assert task.cancelled()
+
+
+async def test_what_has_to_go_on_begins_again_after_a_pause_that_grows(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(background_module, "FIRST_PAUSE_S", 0.002)
+    monkeypatch.setattr(background_module, "LONGEST_PAUSE_S", 0.004)
+    failed: list[str] = []
+    background, rounds = Background(failed.append), 0
+
+    async def work() -> None:
+        nonlocal rounds
+        rounds += 1
+        if rounds < 5:
+            raise ValueError("What is Bob's diagnosis?")
+
+    await background.keep(work, name="judge")
+    assert rounds == 5
+    assert failed == ["judge"] * 4
+    pauses = [said.partition("begins again in ")[2].partition(" s: ValueError at ")[0] for said in caplog.messages]
+    assert pauses == ["0.002", "0.004", "0.004", "0.004"]
+    assert "Bob" not in caplog.text
+
+
+async def test_what_goes_on_ends_with_the_application() -> None:
+    background = Background()
+    task = background.keep(lambda: asyncio.sleep(3600), name="sleeper")
     await asyncio.sleep(0)
     await background.aclose()
     assert task.cancelled()

@@ -148,3 +148,13 @@ async def test_without_redis_following_ends_instead_of_hanging(background: Backg
     tails = Tails()
     tails.is_away = True
     assert [batch async for batch in live(background, tails=tails).follow(TENANT)] == []
+
+
+async def test_an_unforeseen_failure_ends_what_is_followed(background: Background) -> None:
+    class Broken:
+        async def follow(self, key: str, *, after: None) -> AsyncIterator[Any]:
+            raise ValueError(key)
+            yield
+
+    async with asyncio.timeout(5):
+        assert [one async for one in live(background, tails=Broken()).follow(TENANT)] == []  # type: ignore[arg-type]

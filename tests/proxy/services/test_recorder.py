@@ -21,7 +21,7 @@ class Store:
         gate: closed, a call hangs.
     """
 
-    def __init__(self, *failures: StoreError | None) -> None:
+    def __init__(self, *failures: Exception | None) -> None:
         self.written: list[list[str]] = []
         self.tries = 0
         self.failures = list(failures)
@@ -261,3 +261,25 @@ async def test_too_many_bytes_are_dropped_and_counted_until_there_is_room(drops:
         recorder.put(record(300))
         await recorder.flush(deadline_s=5)
     assert store.ids == ["10", "7", "300"]
+
+
+async def test_a_batch_that_cannot_be_written_at_all_is_given_up_and_the_next_one_is_written(
+    drops: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Store(ValueError("What is Bob's diagnosis?"))
+    recorder = recorder_of(store, drops)
+    async with running(recorder):
+        recorder.put(record(0))
+        await until(lambda: store.tries == 1)
+        recorder.put(record(1))
+        await until(lambda: store.ids == ["1"])
+    assert (recorder.dropped, drops) == (1, [1])
+    assert "ValueError at" in caplog.text
+    assert "Bob" not in caplog.text
+
+
+async def test_on_the_way_out_too(drops: list[int]) -> None:
+    recorder = recorder_of(Store(ValueError()), drops)
+    recorder.put(record(0))
+    await recorder.drain(deadline_s=5)
+    assert (recorder.waiting, drops) == (0, [1])
