@@ -54,6 +54,7 @@ class Endpoint:
         self._allowed = allowed
         self._lock = asyncio.Lock()
         self._manager: StreamableHTTPSessionManager | None = None
+        self._running: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -97,10 +98,10 @@ class Endpoint:
 
     async def _opened(self) -> StreamableHTTPSessionManager:
         async with self._lock:
-            if self._manager is None:
+            if self._manager is None or self._running is None or self._running.done():  # the SDK runs each one once
                 manager = await asyncio.to_thread(self._built)  # a second, during which others are answered
                 is_open = asyncio.Event()
-                self._background.spawn(_run(manager, is_open), name="mcp")
+                self._running = self._background.spawn(_run(manager, is_open), name="mcp")
                 await is_open.wait()
                 self._manager = manager
         return self._manager
@@ -115,9 +116,12 @@ class Endpoint:
 
 
 async def _run(manager: StreamableHTTPSessionManager, is_open: asyncio.Event) -> None:
-    async with manager.run():
-        is_open.set()
-        await asyncio.Event().wait()  # until the application ends
+    try:
+        async with manager.run():
+            is_open.set()
+            await asyncio.Event().wait()  # until the application ends
+    finally:
+        is_open.set()  # who waits for it must not wait for ever
 
 
 def check_origin(scope: Scope, allowed: Allowed, *, has_keys: bool) -> None:
