@@ -52,6 +52,7 @@ from proxy.api.door import Door
 from proxy.api.identity import Identity
 from proxy.api.openai import embeddings, models, responses
 from proxy.api.passthrough import PassThrough
+from proxy.api.wall import Wall
 from proxy.caching import Caching
 from proxy.core.breakers import State
 from proxy.core.dialects import DIALECTS
@@ -393,11 +394,15 @@ def create_app(
             await deja.aclose()
 
     app = DejaApp(title="Deja", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None)
+    fails = deja.metrics.show_failure
+    app.add_middleware(Wall, on_failure=fails)
     app.add_middleware(RequestId, header=REQUEST_ID, mint=ids.request_id)
     cached = {f"/v1{path}": deja.cached(path) for path in (*(dialect.path for dialect in DIALECTS), embeddings.PATH)}
     door: dict[str, Any] = {"identity": deja.identity, "limits": deja.limits, "on_refusal": deja.metrics.show_refusal}
     app.add_middleware(Door, **door, now=time.time)
-    app.hot = {path: Door(answer, **door, now=time.time) for path, answer in cached.items()}
+    app.hot = {
+        path: Wall(Door(answer, **door, now=time.time), on_failure=fails, route=path) for path, answer in cached.items()
+    }
     # Asked one after the other: those that agents call all the time come first.
     routes = (
         health,

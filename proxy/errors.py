@@ -36,7 +36,7 @@ class RequestError(DejaError):
 
     Args:
         message: what happened and how to mend it.
-        status: HTTP status, 400..499 or 504.
+        status: HTTP status: 400..499, 504, or 500 where nobody foresaw it.
         code: a stable machine-readable word, OpenAI's where it has one.
         param: the field or header at fault, None when no single one is.
         kind: OpenAI's error `type`.

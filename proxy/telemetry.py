@@ -56,6 +56,12 @@ class Metrics:
             ["task"],
             registry=self.registry,
         )
+        self.request_failures = Counter(
+            "deja_request_failures",
+            "Requests answered with 500 because of what nobody foresaw, by route; those of cached routes are in deja_requests.",
+            ["route"],
+            registry=self.registry,
+        )
         self.flights_followed = Counter(
             "deja_flights_followed",
             "Calls in flight in other processes that were followed; of these, how many were taken over or broke off as that process died.",
@@ -288,6 +294,10 @@ class Metrics:
     def show_refusal(self, code: str) -> None:
         """Count a request that was not let in."""
         self.refusals.labels(code).inc()
+
+    def show_failure(self, route: str) -> None:
+        """Count a request that failed in a way nobody foresaw."""
+        self.request_failures.labels(route).inc()
 
     def show_memory_call(self, purpose: str, tokens: object) -> None:
         """Count a call for a summary; `tokens` as a provider wrote them, or None."""

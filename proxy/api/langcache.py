@@ -5,7 +5,6 @@ Errors have LangCache's shape, a problem (RFC 9457) sent as `application/json`: 
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -22,10 +21,8 @@ from proxy.api.errors import CLIENT_LEFT, status_of
 from proxy.core import langcache
 from proxy.core.models import NotStored
 from proxy.core.named_caches import Match, Search, public_id
-from proxy.errors import DejaError, RequestError, StoreError, StoreFullError, where
+from proxy.errors import DejaError, RequestError, StoreError, StoreFullError
 from proxy.services import ids
-
-logger = logging.getLogger("deja.langcache")
 
 ROUTE = "langcache"
 _PROBLEMS = {
@@ -54,9 +51,6 @@ class _ProblemRoute(APIRoute):
                 return problem(error)
             except asgi.ClientLeft:
                 return Response(status_code=CLIENT_LEFT)  # nobody reads it
-            except Exception as error:  # what nobody foresaw is told in the same shape
-                logger.error("%s %s failed with %s", request.method, ROUTE, where(error))
-                return problem(DejaError())
 
         return answer
 

@@ -92,3 +92,45 @@ async def test_a_failure_outside_the_cache_is_a_500_that_says_how_to_go_around(
     assert told.status_code == 500
     assert told.json()["error"]["code"] == "internal_error"
     assert "ZeroDivisionError at" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "route", "told"),
+    [
+        ("GET", "/v1/sessions/s", "/v1/sessions/{session_id}", {"error"}),
+        ("GET", "/v1/working-memory/s", "/v1/working-memory/{session_id}", {"detail", "code"}),
+        ("POST", "/v1/caches/c/flush", "/v1/caches/{cache_id}/flush", {"type", "title", "status"}),
+        ("POST", "/v1/chat/completions", "/v1/chat/completions", {"error"}),
+    ],
+)
+async def test_what_nobody_foresaw_is_answered_in_the_shape_of_other_errors_and_not_quoted(
+    app: FastAPI,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    method: str,
+    path: str,
+    route: str,
+    told: set[str],
+) -> None:
+    monkeypatch.setattr("proxy.services.sessions.Sessions.read", broken)
+    monkeypatch.setattr("proxy.services.working_memory.WorkingMemories.show", broken)
+    monkeypatch.setattr("proxy.services.named_caches.NamedCaches.flush", broken)
+    monkeypatch.setattr("proxy.api.cached_route.CachedRoute.__call__", broken)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://deja") as client:
+        answer = await client.request(method, path, json={})
+        metrics = (await client.get("/metrics")).text
+    assert answer.status_code == 500
+    assert told <= answer.json().keys()
+    assert answer.headers["x-deja-request-id"]
+    assert f"a request to {route} failed with ValueError at" in caplog.text
+    assert f'deja_request_failures_total{{route="{route}"}} 1.0' in metrics
+    assert "violet" not in caplog.text + answer.text
+
+
+async def test_a_start_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.app.Application.open", broken)
+    settings = load({"DEJA_DATA_DIR": str(tmp_path), "DEJA_ARTIFACTS_DIR": str(artifacts_dir())})
+    made = create_app(settings, redis_url="redis://localhost:1", environ={})
+    with pytest.raises(ValueError, match="violet"):
+        async with made.router.lifespan_context(made):
+            pass

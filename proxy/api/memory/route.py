@@ -6,7 +6,6 @@ an answer has.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -23,10 +22,9 @@ from proxy.api.bodies import json_body
 from proxy.api.deps import Services
 from proxy.api.errors import CLIENT_LEFT, status_of
 from proxy.api.identity import CREDENTIALS
-from proxy.errors import DejaError, RequestError, StoreError, StoreFullError, where
+from proxy.errors import DejaError, RequestError, StoreError, StoreFullError
 from proxy.ports import Headers
 
-logger = logging.getLogger("deja.memory")
 M = TypeVar("M", bound=BaseModel)
 
 UNPROCESSABLE = 422
@@ -70,9 +68,6 @@ class MemoryRoute(APIRoute):
                 return problem(error)
             except asgi.ClientLeft:
                 return Response(status_code=CLIENT_LEFT)  # nobody reads it
-            except Exception as error:  # what nobody foresaw is told in the same shape
-                logger.error("%s of a memory failed with %s", request.method, where(error))
-                return problem(DejaError())
 
         return answer
 
