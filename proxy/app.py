@@ -144,6 +144,7 @@ class Application:
     async def open(self) -> None:
         """Open connections and start the background work; Redis need not be there."""
         settings = self.settings
+        asyncio.get_running_loop().set_exception_handler(telemetry.log_of_loop)
         # No timeout of the client's own: the guard bounds every call as a whole, and a second timer costs 30 µs a reply.
         self.client = open_client(self._redis_url, deadline_ms=None, max_connections=settings.redis.max_connections)
         self.guard = Guard(self.client.ping)
@@ -394,12 +395,12 @@ def create_app(
             await deja.aclose()
 
     app = DejaApp(title="Deja", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None)
-    fails = deja.metrics.show_failure
-    app.add_middleware(Wall, on_failure=fails)
     app.add_middleware(RequestId, header=REQUEST_ID, mint=ids.request_id)
     cached = {f"/v1{path}": deja.cached(path) for path in (*(dialect.path for dialect in DIALECTS), embeddings.PATH)}
     door: dict[str, Any] = {"identity": deja.identity, "limits": deja.limits, "on_refusal": deja.metrics.show_refusal}
     app.add_middleware(Door, **door, now=time.time)
+    fails = deja.metrics.show_failure
+    app.add_middleware(Wall, on_failure=fails)
     app.hot = {
         path: Wall(Door(answer, **door, now=time.time), on_failure=fails, route=path) for path, answer in cached.items()
     }

@@ -5,6 +5,7 @@ Labels are bounded: no tenant, no model name a caller could make up, no prompt.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import math
@@ -14,6 +15,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from proxy.errors import where
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 """Bucket bounds: hits lie below 10 ms, models answer within two minutes."""
@@ -346,6 +349,23 @@ _MODEL_CHARS = 200
 _REQUEST_ID = re.compile(r"\breq_[0-9a-f]{24}\b")
 
 
+class PlacesOnly(logging.Filter):
+    """Of an exception that a library logs, leaves type and places: its message may quote a prompt. The server's own, as it starts, stay."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Change the record; every one passes."""
+        if record.exc_info and record.exc_info[1] is not None and not record.name.startswith("uvicorn"):
+            record.exc_text = where(record.exc_info[1])
+        return True
+
+
+def log_of_loop(_: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
+    """What asyncio has to say of an exception that nobody waited for, likewise; its own words quote arguments, too."""
+    said = str(context.get("message") or "asyncio").partition("(")[0]
+    error = context.get("exception")
+    logging.getLogger("deja.background").error("%s: %s", said, "no exception" if error is None else where(error))
+
+
 class JsonLines(logging.Formatter):
     """One JSON object a line: `time`, `level`, `logger`, `message`, `request_id` where there is one, and what the line tells by name."""
 
@@ -362,7 +382,7 @@ class JsonLines(logging.Formatter):
         if "request_id" not in told and (found := _REQUEST_ID.search(message)) is not None:
             told["request_id"] = found.group()
         if record.exc_info:
-            told["exception"] = self.formatException(record.exc_info)
+            told["exception"] = record.exc_text or self.formatException(record.exc_info)
         return json.dumps(told, ensure_ascii=False, default=str)
 
 
@@ -375,12 +395,13 @@ def configure_logging(level: str, *, form: str = "text", has_requests: bool = Fa
         has_requests: log each request of a cached route; at `debug` they are logged in any case.
     """
     logging.basicConfig(level=level.upper(), format=_PLAIN, datefmt="%Y-%m-%dT%H:%M:%S%z")
-    if form == "json":
-        for handler in logging.getLogger().handlers:
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(PlacesOnly())
+        if form == "json":
             handler.setFormatter(JsonLines())
     if not has_requests and level != "debug":
         _requests.setLevel(logging.WARNING)
-    for name in ("httpx", "redisvl", "urllib3"):
+    for name in ("httpx", "mcp", "redisvl", "urllib3"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

@@ -15,7 +15,7 @@ MAX_LINES = 500
 # Arrows: core <- ports <- (stores | upstream); core, ports, embeddings <- services <- api <- the composition root.
 LAYERS: dict[str, frozenset[str]] = {
     "proxy.errors": frozenset(),
-    "proxy.telemetry": frozenset(),
+    "proxy.telemetry": frozenset({"proxy.errors"}),
     "proxy.core": frozenset({"proxy.errors"}),
     "proxy.settings": frozenset({"proxy.core.models", "proxy.errors"}),
     "proxy.ports": frozenset({"proxy.core", "proxy.errors", "embeddings.base"}),

@@ -134,3 +134,15 @@ async def test_a_start_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(ValueError, match="violet"):
         async with made.router.lifespan_context(made):
             pass
+
+
+@pytest.mark.parametrize("path", ["/v1/sessions/s", "/v1/chat/completions"])
+async def test_a_failure_at_the_door_is_told_likewise(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    monkeypatch.setattr("proxy.api.identity.Identity.identify", broken)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://deja") as client:
+        answer = await client.post(path, json={})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal_error")
+    assert "failed with ValueError at" in caplog.text
+    assert "violet" not in caplog.text + answer.text

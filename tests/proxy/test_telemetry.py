@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+import sys
 
 import pytest
 
-from proxy.telemetry import JsonLines, log_request
+from proxy.telemetry import JsonLines, PlacesOnly, log_of_loop, log_request
 
 
 def line_of(message: str, **told: object) -> dict[str, object]:
@@ -42,3 +44,49 @@ def test_no_line_where_none_is_wanted(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, "deja.requests")
     log_request("req_1", "chat", "m", "exact", None, 200, 0.001)
     assert not caplog.records
+
+
+def fails(prompt: str) -> None:
+    raise ValueError(prompt)
+
+
+def record_with(message: str, name: str) -> logging.LogRecord:
+    try:
+        fails(message)
+    except ValueError:
+        return logging.LogRecord(name, logging.ERROR, "", 1, "it failed", None, sys.exc_info())
+    raise AssertionError
+
+
+@pytest.mark.parametrize("formatter", [logging.Formatter("%(message)s"), JsonLines()], ids=["text", "json"])
+def test_what_a_library_logs_of_an_exception_is_its_places(formatter: logging.Formatter) -> None:
+    record = record_with("What is Bob's diagnosis?", "mcp.server")
+    assert PlacesOnly().filter(record)
+    line = formatter.format(record)
+    assert "it failed" in line
+    assert "ValueError at" in line
+    assert "Bob" not in line
+
+
+def test_what_the_server_says_as_it_starts_is_left() -> None:
+    record = record_with("port 8080 is taken", "uvicorn.error")
+    assert PlacesOnly().filter(record)
+    assert "port 8080 is taken" in logging.Formatter().format(record)
+
+
+async def test_what_asyncio_says_of_an_exception_quotes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    loop = asyncio.get_running_loop()
+    before = loop.get_exception_handler()
+    loop.set_exception_handler(log_of_loop)  # type: ignore[arg-type]
+    done = asyncio.Event()
+
+    try:
+        loop.call_soon(fails, "What is Bob's diagnosis?")
+        loop.call_soon(done.set)
+        await done.wait()
+        await asyncio.sleep(0)
+    finally:
+        loop.set_exception_handler(before)
+    assert "Exception in callback" in caplog.text
+    assert "ValueError at" in caplog.text
+    assert "Bob" not in caplog.text
