@@ -146,3 +146,28 @@ async def test_a_failure_at_the_door_is_told_likewise(
     assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal_error")
     assert "failed with ValueError at" in caplog.text
     assert "violet" not in caplog.text + answer.text
+
+
+async def test_a_setting_that_stops_the_start_is_told_in_one_sentence(tmp_path: Path) -> None:
+    absent = tmp_path / "absent.json"
+    settings = load(
+        {
+            "DEJA_DATA_DIR": str(tmp_path),
+            "DEJA_ARTIFACTS_DIR": str(artifacts_dir()),
+            "DEJA_CACHE__CALIBRATION": str(absent),
+        }
+    )
+    told: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "lifespan.startup"}
+
+    async def send(message: Any) -> None:
+        told.append(message)
+
+    with private_redis() as url:
+        await create_app(settings, redis_url=url, environ={})({"type": "lifespan"}, receive, send)
+    (failed,) = told
+    assert failed["type"] == "lifespan.startup.failed"
+    assert failed["message"].startswith(f"cannot start: The calibration {absent} cannot be read")
+    assert "Traceback" not in failed["message"]
