@@ -12,12 +12,14 @@ from proxy.api.deps import Deps
 router = APIRouter()
 
 
+@router.head("/health", include_in_schema=False)  # what watches a service from outside often asks so
 @router.get("/health")
 async def health() -> dict[str, str]:
     """The process lives and its event loop turns."""
     return {"status": "ok"}
 
 
+@router.head("/ready", include_in_schema=False)
 @router.get("/ready")
 async def ready(deps: Deps, response: Response) -> dict[str, Any]:
     """Each part by name. 200 while calls are served, even without Redis; 503 until first able to."""

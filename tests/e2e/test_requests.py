@@ -298,6 +298,8 @@ def test_a_method_a_route_does_not_have_is_405(deja: DejaProcess) -> None:
 
 def test_health_ready_and_metrics_tell_the_state(deja: DejaProcess, upstream: FakeUpstream) -> None:
     assert httpx.get(f"{deja.root}/health").json() == {"status": "ok"}
+    heads = [httpx.head(f"{deja.root}{path}") for path in ("/health", "/ready")]
+    assert [(head.status_code, head.content) for head in heads] == [(200, b"")] * 2
     ready = httpx.get(f"{deja.root}/ready").json()
     assert ready["parts"].keys() == {"redis", "index", "embedder", "recorder", "upstream"}
     post(deja, json.dumps(HELLO).encode())
